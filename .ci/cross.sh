@@ -2,20 +2,20 @@
 # .ci/cross.sh - build and test the crate with the oldest supported compiler, on this and other architectures.
 #
 #   .ci/cross.sh setup [ARCH...]   download and unpack missing packages
-#   .ci/cross.sh test [ARCH...]    set up, then run cargo test for each architecture, the foreign ones under
-#   qemu-user
+#   .ci/cross.sh test [ARCH...]    set up, then run cargo test for each architecture, under qemu-user if this
+#                                  machine cannot run its programs
 #   .ci/cross.sh check [ARCH...]   set up, then compile the tests, and the documentation without warnings
-#   .ci/cross.sh env ARCH          print the exports for using cargo directly:  eval "$(.ci/cross.sh env
-#   s390x)"
+#   .ci/cross.sh env ARCH          print the exports for using cargo directly, for example with
+#                                  eval "$(.ci/cross.sh env s390x)"
 #   .ci/cross.sh refuses           check that a target without a backend fails with an error that names the
-#   feature
+#                                  feature
 #   .ci/cross.sh sve               check that the aarch64 backend builds for a machine with SVE
 #
 # ARCH is one of the first words of TABLE in .ci/debian.sh, which also describes the settings. The default is
 # DEFAULT. Programs for i686 run without an emulator if this machine's kernel supports them.
 #
-# Debian 12 has rustc 1.85 in the package rustc-web, and a std of the same build for every architecture. They
-# form a cross compiler, because a std works only with the compiler that built it. Debian 13 also has rustc
+# Debian 12 has rustc 1.85 in the package rustc-web, and a std of the same build for every architecture. The
+# build must be the same, because a std works only with the compiler that built it. Debian 13 also has rustc
 # 1.85 with a std for every architecture, including riscv64.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/debian.sh"

@@ -133,7 +133,7 @@ needed() { # PKG...: prints these and all their dependencies, including the C li
 wrapper() { # NAME FOLDER PROGRAM [ARG]: writes a script that runs the program with the unpacked libraries
   local libs=$ROOT/$2/usr/lib/$LIB how
   how="LD_LIBRARY_PATH='$libs'\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH} exec"
-  # its own C library, if unpacked, may be newer than this machine's
+  # the unpacked C library may be newer than the C library of this machine
   [ ! -e "$libs/ld-linux-x86-64.so.2" ] || how="exec '$libs/ld-linux-x86-64.so.2' --library-path '$libs'"
   printf '#!/bin/sh\n%s\n' "$how '$ROOT/$2/usr/bin/$3' ${4:+'$4' }\"\$@\"" > "$ROOT/bin/$1.new"
   chmod +x "$ROOT/bin/$1.new"

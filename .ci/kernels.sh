@@ -4,7 +4,7 @@
 #
 #   .ci/kernels.sh setup [ARCH:SERIES...]  download and unpack missing packages
 #   .ci/kernels.sh test [ARCH:SERIES...]   set up, then build and run every test binary on each of these
-#   kernels
+#                                          kernels
 #
 # ARCH is one of the first words of TABLE in .ci/debian.sh, which also describes the settings; SERIES is one
 # of KERNELS below. The default is DEFAULT. For i686, the kernel is x86_64 and the programs are i686. One more
@@ -19,8 +19,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 
 DEFAULT="x86_64:5.10 x86_64:6.1 x86_64:6.12 x86_64:newest aarch64:5.10 aarch64:6.1 aarch64:6.12 aarch64:newest
  s390x:6.1 s390x:newest armv7:6.1 i686:6.1 i686:newest powerpc64le:6.1 powerpc64le:newest riscv64:6.12"
-# These tests also run as user 65534, to whom the kernel's limits apply: a test binary and a filter for its
-# tests.
+# The tests that also run as user 65534, because the kernel's limits apply to that user. Each entry is a test
+# binary and a filter for its tests.
 ORDINARY="forked=fork:: forked=spawn:: unforked=pipe::"
 LIMIT=3600 # the maximum run time of a kernel, in seconds
 
@@ -186,7 +186,8 @@ test_one() { # ARCH:SERIES
     start=$SECONDS
     boot "$image" "$archive" "$log"
     grep -aq '^KERNEL DONE' "$log" && break
-    # A crash of the emulated kernel is a fault of the crate only if it happens every time. A hang always is.
+    # A crash of the emulated kernel counts as a failure only if it occurs in every attempt. A hang always
+    # counts.
     died "$log" || break
     say "$1: try $try of 3, the kernel died: $(grep -aEm 1 'Kernel panic|Oops|BUG: ' "$log")"
   done

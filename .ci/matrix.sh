@@ -6,7 +6,7 @@
 #   .ci/matrix.sh report      print the results of the last run of each part, as the table of docs/TESTING.md
 #   .ci/matrix.sh write       write that table into docs/TESTING.md
 #
-# If a part fails, the others still run. The output of a part is written to target/matrix/PART.log. Lines that
+# If a part fails, the other parts still run. The output of a part is written to target/matrix/PART.log. Lines that
 # begin with "result: " contain figures that the run has counted.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

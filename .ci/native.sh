@@ -4,9 +4,9 @@
 #
 #   .ci/native.sh [COMMAND...]   run the command in the crate's directory there (default: the check below)
 #
-# The check does what a user does on a machine without assembly: a plain `cargo test` with the installed C
-# compiler. Before this, it verifies that a build without a C compiler fails with an error that names the
-# missing package.
+# The check first verifies that a build without a C compiler fails with an error that names the missing
+# package. It then runs a plain `cargo test` with the installed C compiler, as a user does on an architecture
+# without assembly.
 #
 # Debian 13's packages are unpacked into a directory instead of being installed (.ci/debian.sh). This
 # directory is the root of a new mount namespace, which only root can create. `cargo vendor` provides the

@@ -4,8 +4,8 @@
 #   .ci/release.sh
 #
 # Everything happens in a temporary directory that contains only the unpacked archive, with the newest
-# compiler and with Debian's Rust 1.85. Without the C shim, cargo has an empty home and no network, because
-# the crate has no dependency. With it, cargo gets `cc` from the registry.
+# compiler and with Debian's Rust 1.85. Without the C shim, the crate has no dependency, so cargo runs with an
+# empty home and without a network. With the C shim, cargo downloads `cc` from the registry.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source .ci/debian.sh
@@ -22,7 +22,7 @@ tar -xzf "$archive" -C "$place"
 crate=$(echo "$place"/rawpipe-*)
 echo "result: archive | $(find "$crate" -type f | wc -l) files, $(($(wc -c < "$archive") / 1000)) KB"
 
-# The sources are those of the checkout, and both licences are there.
+# The archive must contain the sources of the checkout and both licences.
 diff -r src "$crate/src"
 cmp LICENSE-MIT "$crate/LICENSE-MIT"
 cmp LICENSE-APACHE "$crate/LICENSE-APACHE"

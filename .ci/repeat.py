@@ -11,7 +11,7 @@ import concurrent.futures, os, re, shutil, signal, subprocess, sys, time
 
 # The topics whose tests use many processes or much memory even when they run alone.
 NOT_AT_ONCE = ("inject::", "outside::", "spawn_differential::", "worlds::")
-# The topics whose tests are repeated one by one.
+# The topics whose tests are repeated one at a time.
 ALONE = r"^(fork|signals|child|spawn|command|communicate|pipeline|chunk_fork|waiting|timed|select)::"
 PATIENCE = ["timeout", "--foreground", "-s", "KILL", "3600"]  # the tests have a shorter limit
 
@@ -20,8 +20,8 @@ parallel, times = map(int, sys.argv[1:3] + ["32", "200"][len(sys.argv[1:3]) :])
 stage = os.path.abspath("target/repeat")
 shutil.rmtree(stage, ignore_errors=True)
 
-# Copies the binaries, which no later build replaces. The layout is cargo's, because tests look for the
-# examples relative to their binary.
+# Copies the binaries, so that no later build replaces them. The copies have cargo's layout, because tests
+# search for the examples relative to their binary.
 built = subprocess.run(
     ["bash", "-c", "set -o pipefail; source .ci/debian.sh; cargo test --no-run --message-format=json | programs"],
     stdout=subprocess.PIPE, check=True, text=True,

@@ -8,9 +8,8 @@
 # (default 14400). All files are written under target/sanitize.
 #
 #   address, leak    the installed nightly compiler, with its own std
-#   thread, memory   Debian's newest rustc for Debian 12, whose std is compiled with the sanitizer as well,
-#   and
-#                    the sanitizers' libraries of the same LLVM; all are unpacked, not installed
+#   thread, memory   the newest rustc of Debian 12, whose std is also compiled with the sanitizer, and the
+#                    sanitizers' libraries of the same LLVM; all are unpacked, not installed
 #   valgrind         the installed version, or else Debian's, on the suite without special compiler options
 #
 # A build for a sanitizer contains the hooks of src/sys/sanitize.rs, which show the sanitizer the system
@@ -170,7 +169,7 @@ main() { # TOOL...
   : > "$ROOT/results"
   for tool in "$@"; do
     for backend in $BACKENDS; do
-      # `||` is unsuitable, because `run` would then continue after a failed command.
+      # Do not use `||`, because `run` would then continue after a failed command.
       set +e
       run "$tool" "$backend"
       status=$?

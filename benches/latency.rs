@@ -1,22 +1,23 @@
 //! Measures single calls and round trips.
 //!
-//! - `pingpong`: round trips of a message between two processes. Each side generates and sums every message.
-//!   The processes run on separate CPUs (`two`) or on the same CPU (`one`).
+//! - `pingpong`: round trips of a message between two processes. Each process generates every message that it
+//!   sends and sums every message that it receives. The processes run on separate CPUs (`two`) or on the same
+//!   CPU (`one`).
 //! - `pingpong_contended`: the same round trips while a busy process runs on each CPU.
-//! - `call`: single calls in one thread: `pipe2` and two `close` calls; a `write` and a `read` of one byte;
-//!   `dup` and `close`; `poll` of 1 and of 1,000 pipes.
-//! - `epoll`: a wait for 1,000 watched pipes of which one is ready.
+//! - `call`: single calls in one thread. The rows are `pipe2` with two `close` calls, a `write` with a `read`
+//!   of one byte, `dup` with `close`, and `poll` of 1 and of 1,000 pipes.
+//! - `epoll`: a wait on 1,000 watched pipes, of which one is ready.
 //!
 //! Engines:
 //!
-//! - `std`: `std::io::pipe`, `write_all` and `read_exact`. Calls that std lacks are made with the
-//!   C library's functions. The engine for `poll` uses `ppoll`, which also has a timeout in nanoseconds.
-//! - `std-poll`: the C library's `poll`, a system call that exists on x86_64 but not on aarch64.
+//! - `std`: `std::io::pipe`, `write_all` and `read_exact`. Operations that std lacks use the C library's
+//!   functions. For `poll` the engine uses `ppoll`, which also has a timeout in nanoseconds.
+//! - `std-poll`: the C library's `poll`, whose system call exists on x86_64 but not on aarch64.
 //! - `rawpipe`: this crate with default settings.
-//! - `rawpipe-adaptive`: with `Wait::Adaptive`, in `pingpong` on both sides.
+//! - `rawpipe-adaptive`: this crate with `Wait::Adaptive`, which both processes use in `pingpong`.
 //! - `rawpipe-shared`: `chunk::shared`.
 //!
-//! Every measurement compares or sums the bytes that arrive.
+//! Every measurement compares or sums the received bytes.
 #![allow(unsafe_code, reason = "the C library's own calls, to compare with and to pin")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 
@@ -135,13 +136,13 @@ fn call(criterion: &mut Criterion) {
                 calls("std", move || {
                     let now = [0_usize; 4]; // matches `struct timespec` on every architecture
                     let (place, now) = (theirs.as_mut_ptr().cast(), now.as_ptr().cast());
-                    // SAFETY: `PollFd` has the layout of `struct pollfd`, the length is that of the list, and
+                    // SAFETY: `PollFd` has the layout of `struct pollfd`, the length matches the list, and
                     // the timeout is readable.
                     assert_eq!(unsafe { libc::ppoll(place, count, now, std::ptr::null()) }, 1);
                 }),
                 calls("std-poll", move || {
                     let place = plain.as_mut_ptr().cast();
-                    // SAFETY: `PollFd` has the layout of `struct pollfd`, and the length is that of the list.
+                    // SAFETY: `PollFd` has the layout of `struct pollfd`, and the length matches the list.
                     assert_eq!(unsafe { libc::poll(place, count, 0) }, 1);
                 }),
                 calls("rawpipe", move || assert_eq!(poll(&mut ours, Some(Duration::ZERO)), Ok(1))),
@@ -154,8 +155,8 @@ fn call(criterion: &mut Criterion) {
 fn pipes(count: usize) -> Vec<(PipeReader, PipeWriter)> {
     const RLIMIT_NOFILE: i32 = 7;
     let limit = [2 * count + 100; 2];
-    // SAFETY: the call reads two words, the soft and the hard limit. If the limits are too high, the call
-    // fails and creating the pipes fails later.
+    // SAFETY: the call reads two words, the soft and the hard limit. If the requested limit is too high, the
+    // call fails, and creating the pipes fails later.
     unsafe { libc::setrlimit(RLIMIT_NOFILE, limit.as_ptr().cast()) };
     let pipes: Vec<_> = (0..count).map(|_| rawpipe::pipe().expect("a pipe")).collect();
     pipes[0].1.write_all(b"x").expect("written");
@@ -173,7 +174,7 @@ fn epoll(criterion: &mut Criterion) {
     let engines = vec![
         calls("std", || {
             let place = theirs.as_mut_ptr().cast();
-            // SAFETY: the list has room for 16 events.
+            // SAFETY: the list holds 16 events.
             assert_eq!(unsafe { libc::epoll_wait(number, place, 16, 0) }, 1);
         }),
         calls("rawpipe", || {

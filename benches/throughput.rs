@@ -1,34 +1,37 @@
-//! Measures memory → pipe → another process, with chunks of several sizes.
+//! Measures transfers from memory through a pipe to another process, with chunks of several sizes.
 //!
-//! - `made_and_summed`: one process generates every byte, as numbered words, and another adds up every word.
-//!   The sum is compared after each measurement. For published figures use `benches/scaling`, which
-//!   alternates the same engines over more sizes and situations.
+//! - `made_and_summed`: one process generates every byte, as numbered words, and another sums every word. The
+//!   sum is checked after each measurement. For published figures use `benches/scaling`, which compares the
+//!   same engines over more sizes and situations.
 //! - `contended`: the same transfer while a busy process runs on each CPU.
-//! - `channel`: messages, made and summed; each one is sent before the next one is made. Engines take turns.
-//!   With std, 8 bytes of length precede the bytes. The receiver of `rawpipe-read-ahead` reads ahead.
-//! - `channel_many`: messages that may be sent together. `std` uses `BufWriter` and `BufReader`. `rawpipe` sends
-//!   about 8 KiB in each call of `send_many`, as the `BufWriter` does, and the receiver reads ahead.
-//! - `limits/mem_to_read`, `limits/mem_to_null`: transfers of the same bytes repeatedly. No process generates
-//!   or examines them; they are read into memory or discarded. These rows show the limit of the transfer
-//!   alone.
+//! - `channel`: messages that one process generates and another sums. Each message is sent before the next
+//!   one is generated. The engines of a row alternate. The engine `std` sends the length of a message as 8
+//!   bytes before the message. The receiver of `rawpipe-read-ahead` reads ahead.
+//! - `channel_many`: messages that may be sent together. `std` uses `BufWriter` and `BufReader`. `rawpipe`
+//!   sends about 8 KiB in each call of `send_many`, as the `BufWriter` does, and its receiver reads ahead.
+//! - `limits/mem_to_read`, `limits/mem_to_null`: transfers that send the same bytes repeatedly. No process
+//!   generates or examines these bytes, which are read into memory or discarded. These rows show the limit of
+//!   the transfer alone.
 //!
-//! Every row is measured with the processes on separate CPUs (`two`) and on the same CPU (`one`); the limits
-//! are measured only on `two`. If the scheduler chooses, the results of one engine vary by a factor of three.
+//! Every row except the limits is measured with the processes on separate CPUs (`two`) and on the same CPU
+//! (`one`). The limits are measured only on `two`. If the scheduler placed the processes, the results of one
+//! engine would vary by a factor of three.
 //!
 //! - `std`: `std::io::pipe` with default settings, page-aligned buffers, `write_all` of a chunk and `read` of
 //!   64 KiB.
 //! - `std-vec`: the same calls with plain `Vec`s, for chunks of 64 KiB or more.
 //! - `rawpipe`: a `ChunkWriter` and a `ChunkReader`, with only the chunk size set.
-//! - `rawpipe-afterread`: with `Reuse::AfterRead`. `rawpipe-adaptive`: also with `Wait::Adaptive`.
+//! - `rawpipe-afterread`: the same as `rawpipe`, with `Reuse::AfterRead`. `rawpipe-adaptive`: the same as
+//!   `rawpipe-afterread`, with `Wait::Adaptive`.
 //! - `rawpipe-shared`, `rawpipe-shared-adaptive`: `chunk::shared`, with `Wait::Block` and `Wait::Adaptive`.
-//! - `rawpipe-vmsplice-afterread`, `rawpipe-memfd-afterread`: a `ChunkWriter` with that mechanism.
+//! - `rawpipe-vmsplice-afterread`, `rawpipe-memfd-afterread`: a `ChunkWriter` with the named mechanism.
 //!
-//! In the limits, the chunks of `-afterread` still hold the bytes of an earlier round, so the source fills
-//! nothing. `rawpipe` never reuses a page that it has passed to the pipe, so the source fills every chunk.
+//! In the limits, the chunks of `-afterread` still hold the bytes of an earlier use, so the source does not
+//! fill them. `rawpipe` never reuses a page that it has passed to the pipe, so the source fills every chunk.
 //!
-//! A sample is one run of two processes, which are forked before its measurement starts. A sample fails
-//! unless exactly the bytes that were sent arrive. The code of each engine is called through a pointer, so
-//! the compiler cannot inline it into the benchmark.
+//! A sample is one run of two processes, which are forked before the measurement starts. A sample fails
+//! unless the receiver receives exactly the bytes that were sent. The benchmark calls each engine through a
+//! pointer, so the compiler cannot inline the engine into the benchmark.
 
 mod common;
 #[path = "common/rows.rs"]
@@ -84,7 +87,7 @@ fn sum(
     rows.row(place, chunk, Some(count * chunk as u64), sums(input, place, chunk, count, ways));
 }
 
-/// Messages on pipes: the receiver needs the bounds that the sender gave them.
+/// Measures messages on pipes. The receiver must restore the boundaries between messages.
 fn messages(criterion: &mut Criterion, input: &Input) {
     let mut measure = |group, sizes: &[usize], ways: &[Named<summed::Way>]| {
         let mut rows = Rows::new(criterion, group).in_turns();

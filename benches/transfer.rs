@@ -1,30 +1,30 @@
 //! Measures transfers between descriptors.
 //!
-//! - `file_to_read`: a file in the page cache → pipe → another process, which reads every byte.
-//! - `pipe_to_file`: a process that generates every byte → pipe → another process → a new file in memory.
+//! - `file_to_read`: a file in the page cache → a pipe → another process, which reads every byte.
+//! - `pipe_to_file`: a process that generates every byte → a pipe → another process → a new file in memory.
 //! - `pipe_to_pipe`, `socket_to_socket`: one process generates every byte. The measured process moves the
-//!   bytes between two pipes or sockets, and a third process reads them.
-//! - `fanout`: a transfer from one pipe to two pipes, each with its own reader.
+//!   bytes between two pipes or sockets, and a third process reads the bytes.
+//! - `fanout`: a transfer from one pipe to two pipes, each of which has a separate reader.
 //! - `file_to_file`: a file in memory → a new file, in this process.
 //! - `limits/file_to_null`, `limits/pipes_to_null`: transfers of bytes that no process generates or
 //!   examines.
 //!
-//! Each row is measured with two placements: the source on one CPU and all other processes on another
-//! (`two`), or all processes on the same CPU (`one`). The limits are measured only on `two`. `file_to_file`
-//! has only one process, so the scheduler places it (`free`).
+//! Each row is measured with two placements. With `two`, the source runs on one CPU and all other processes
+//! run on another. With `one`, all processes run on the same CPU. The limits are measured only on `two`.
+//! `file_to_file` has only one process, so the scheduler places it (`free`).
 //!
-//! Engines, listed in `common/engines.rs`:
+//! Engines, which `common/engines.rs` defines:
 //!
 //! - `std`: `read` and `write_all` of 64 KiB (`file_to_file`: 128 KiB), with page-aligned buffers.
 //! - `std-vec`: the same calls with plain `Vec`s. `std-copy`: `io::copy`.
-//! - `rawpipe`: `transfer` or `fanout` with default options. If another process created the pipes, they are
-//!   the same as for std; otherwise they have the largest useful capacity.
+//! - `rawpipe`: `transfer` or `fanout` with default options. Pipes that another process created are the same
+//!   as for `std`. Other pipes have the largest useful capacity.
 //! - `rawpipe-large`: the same calls on large pipes.
 //!
-//! An iteration moves [`BYTES`]. A sample is one run of the processes, which are forked before its
+//! An iteration moves [`BYTES`]. A sample is one run of the processes, which are forked before the
 //! measurement starts. A sample fails unless exactly the bytes that were sent arrive. Before its first
-//! sample, each engine moves its bytes to a file, where every byte is compared. The code of each engine is
-//! called through a pointer, so the compiler cannot inline it into the benchmark.
+//! sample, each engine moves its bytes to a file, where every byte is compared. The benchmark calls each
+//! engine through a pointer, so the compiler cannot inline the engine into the benchmark.
 
 mod common;
 #[path = "common/rows.rs"]

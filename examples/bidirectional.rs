@@ -1,5 +1,5 @@
-//! Sends one message from a parent to its child and another back. Two pipes are needed because a pipe has one
-//! direction.
+//! Sends one message from a parent to its child and one message back. Two pipes are needed because a pipe has
+//! one direction.
 //!
 //! The Python counterparts are `os.pipe`, `os.fork`, `os.close`, `os.write` and `os.read`.
 //!
@@ -14,17 +14,18 @@ fn main() -> io::Result<()> {
     let (parent_reader, child_writer) = rawpipe::pipe()?;
     let (child_reader, parent_writer) = rawpipe::pipe()?;
 
-    // SAFETY: this process has one thread, and owns only memory and descriptors.
+    // SAFETY: this process has one thread and owns only memory and descriptors.
     match unsafe { rawpipe::fork() }? {
         Fork::Parent(mut child) => {
-            // Close the child's ends. With its writer open in this process, the read below would not reach
-            // end of file. With its reader open, a write to a child that has ended would not fail.
+            // Close the child's ends. If this process kept the child's writer open, the read below would not
+            // reach end of file. If this process kept the child's reader open, a write to a child that has
+            // ended would not fail.
             drop((child_reader, child_writer));
 
             parent_writer.write_all(b"Parent says hello")?;
-            // End of file marks the message as complete. Two processes deadlock if both read to the end
-            // before they close their writers. Two processes also deadlock if both write more than a pipe
-            // holds before they read.
+            // End of file marks the end of the message. Two processes deadlock if each reads to end of file
+            // before it closes its writer. Two processes also deadlock if each writes more than a pipe holds
+            // before it reads.
             drop(parent_writer);
 
             let mut data = Vec::new();
@@ -42,7 +43,7 @@ fn main() -> io::Result<()> {
 
             let mut data = Vec::new();
             child_reader.read_to_end(&mut data)?;
-            // A fork copies the buffer of `println!`, and both processes would print its contents.
+            // A fork copies the buffer of `println!`, and both processes would print the buffered text.
             let line = format!("Child received: {}\n", String::from_utf8_lossy(&data));
             write_all(io::stdout(), line.as_bytes())?;
 

@@ -4,10 +4,10 @@
 //! daemonize LOG
 //! ```
 //!
-//! The program prints the daemon's process id and returns when the daemon is ready. If the daemon cannot
-//! start, the program returns an error. The daemon has no terminal and cannot acquire one, because it does
-//! not lead its session. The daemon's working directory is `/`, its standard input is `/dev/null`, and its
-//! output is written to `LOG`. The daemon inherits no other descriptor from the program that started it.
+//! The program prints the process id of the daemon and returns when the daemon is ready. If the daemon cannot
+//! start, the program returns an error. The daemon has no terminal and cannot acquire one, because it is not
+//! a session leader. The daemon's working directory is `/`, its standard input is `/dev/null`, and its output
+//! is written to `LOG`. The daemon inherits no other descriptors from the program that started it.
 #![allow(unsafe_code, reason = "forks, and closes what was inherited")]
 
 use rawpipe::event::wait_signal;
@@ -52,8 +52,8 @@ fn parent(reader: &PipeReader) -> Result<(), Box<dyn Error>> {
 
 fn daemon(log: &OsString, ready: PipeWriter) -> io::Result<()> {
     process::setsid()?;
-    // Fork a second time: a process that does not lead its session acquires no terminal when it opens one.
-    // SAFETY: as in `main`.
+    // Fork a second time, because a process that is not a session leader acquires no terminal when it opens
+    // one. SAFETY: as in `main`.
     if let Fork::Parent(_) = unsafe { process::fork_single_threaded() }? {
         process::exit(0);
     }
@@ -64,11 +64,11 @@ fn daemon(log: &OsString, ready: PipeWriter) -> io::Result<()> {
     redirect(&log, StdStream::Stdout)?;
     redirect(&log, StdStream::Stderr)?;
     drop(log);
-    // SAFETY: no value of this process owns any of the closed descriptors, since all were inherited.
+    // SAFETY: all closed descriptors were inherited, so no value in this process owns any of them.
     unsafe { process::close_other_fds(&[ready.as_fd()]) }?;
 
     let stop = SignalSet::empty().with(Signal::TERM);
-    let _blocked = stop.block()?; // now the signal stays pending until `wait_signal`
+    let _blocked = stop.block()?; // from here on, the signal stays pending until `wait_signal`
     ready.write_all(format!("ready {}", process::getpid()).as_bytes())?;
     drop(ready);
     println!("started, in session {:?}", session());

@@ -1,7 +1,7 @@
 //! Sends questions from a parent to its child over one two-way link, and receives the replies.
 //!
 //! The Python counterparts are `multiprocessing.Pipe`, `Connection.send_bytes`, `Connection.recv_bytes` and
-//! `EOFError`. The example `bidirectional` uses two pipes and no messages.
+//! `EOFError`. The example `bidirectional` uses two pipes and sends no message boundaries.
 //!
 //! Run this example with `cargo run --example duplex`.
 #![allow(unsafe_code, reason = "fork")]
@@ -10,7 +10,7 @@ use rawpipe::message::{Channel, Duplex, MessageError};
 use std::io;
 
 fn main() -> io::Result<()> {
-    // SAFETY: this process has one thread, and owns only memory and descriptors.
+    // SAFETY: this process has one thread and owns only memory and descriptors.
     let (mut child, link) = unsafe {
         Duplex::fork(|link| match answer(link) {
             Ok(()) => 0,

@@ -1,11 +1,11 @@
-//! Writes its input in capitals, and is killed by `SIGPIPE` if no reader exists.
+//! Writes its input in capitals, and is killed by `SIGPIPE` if its output has no reader.
 //!
 //! `seq 1000000 | filter_sigpipe | head -n 1`
 //!
-//! Rust's `main` ignores `SIGPIPE`, so a write without a reader fails with `EPIPE`. A program that reports
-//! this error prints a message although nothing is wrong. Other filters are killed silently, as the shell and
-//! a waiting parent expect. This filter restores the default action when it starts. Programs that this crate
-//! starts have the default action anyway.
+//! Rust ignores `SIGPIPE` before it calls `main`, so a write without a reader fails with `EPIPE`. A program
+//! that reports this error prints a message although nothing is wrong. Other filters are killed silently, as
+//! the shell and a waiting parent expect. This filter restores the default action when it starts. Programs
+//! that this crate starts always begin with the default action.
 //!
 //! The Python counterpart is `signal.signal(signal.SIGPIPE, signal.SIG_DFL)`.
 #![allow(unsafe_code, reason = "std has no function to set a signal's effect")]
@@ -27,7 +27,7 @@ fn main() -> io::Result<()> {
     let (mut input, stdout, mut line) = (io::stdin().lock(), io::stdout(), Vec::new());
     while input.read_until(b'\n', &mut line)? > 0 {
         line.make_ascii_uppercase();
-        write_all(&stdout, &line)?; // SIGPIPE ends the program here if no reader exists
+        write_all(&stdout, &line)?; // SIGPIPE kills the program here if its output has no reader
         line.clear();
     }
     Ok(())

@@ -1,5 +1,5 @@
 //! Sends more bytes than a pipe holds, in chunks. The writer waits while the pipe is full, and the reader
-//! waits while it is empty.
+//! waits while the pipe is empty.
 //!
 //! The Python counterparts are `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.read` and `os._exit`.
 //!
@@ -14,10 +14,10 @@ const CHUNK: usize = 4096;
 fn main() -> io::Result<()> {
     let (reader, writer) = rawpipe::pipe()?;
 
-    // SAFETY: this process has one thread, and owns only memory and descriptors.
+    // SAFETY: this process has one thread and owns only memory and descriptors.
     match unsafe { rawpipe::fork() }? {
         Fork::Child => {
-            // With a reader open in the child, the child would wait indefinitely if the parent ended early.
+            // If the child kept a reader open and the parent ended early, the child would wait indefinitely.
             drop(reader);
 
             let large_data = vec![b'X'; 1_000_000];
@@ -27,7 +27,7 @@ fn main() -> io::Result<()> {
             process::exit(0) // closes the writer
         }
         Fork::Parent(mut child) => {
-            // With a writer open in the parent, the loop below would never reach end of file.
+            // If the parent kept a writer open, the loop below would never reach end of file.
             drop(writer);
 
             let mut received = Vec::new();

@@ -10,7 +10,7 @@ use std::io;
 
 fn main() -> io::Result<()> {
     let (reader, writer) = rawpipe::pipe()?;
-    // Only this end becomes nonblocking: a write still waits for room.
+    // Only the reader is nonblocking. A write still waits until the pipe has space.
     reader.set_nonblocking(true)?;
 
     print_what_is_there(&reader, "No data available yet")?;
@@ -22,7 +22,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Reads once. An empty pipe prints `otherwise`; any other failure is an error.
+/// Reads once. If the pipe is empty, prints the text `otherwise`. Any other failure is an error.
 fn print_what_is_there(reader: &PipeReader, otherwise: &str) -> io::Result<()> {
     let mut data = [0; 1024];
     match reader.read(&mut data) {

@@ -14,14 +14,14 @@ fn main() -> io::Result<()> {
     // Create the pipe before the fork, so that both processes have it.
     let (reader, writer) = rawpipe::pipe()?;
 
-    // SAFETY: this process has one thread, and owns only memory and descriptors.
+    // SAFETY: this process has one thread and owns only memory and descriptors.
     match unsafe { rawpipe::fork() }? {
         Fork::Parent(mut child) => {
-            // With a reader open in the parent, a write to a child that has ended would not fail.
+            // If the parent kept a reader open, a write to a child that has ended would not fail.
             drop(reader);
 
             writer.write_all(b"Hello child process!")?;
-            // Dropping this end closes the last writer, so the child reaches end of file after the whole
+            // Dropping the writer closes the last write end, so the child reaches end of file after the whole
             // message.
             drop(writer);
             println!("Parent sent message to child");
@@ -32,12 +32,12 @@ fn main() -> io::Result<()> {
             }
         }
         Fork::Child => {
-            // With a writer open in the child, the child would never reach end of file.
+            // If the child kept a writer open, it would never reach end of file.
             drop(writer);
 
             let mut data = Vec::new();
             reader.read_to_end(&mut data)?;
-            // A fork copies the buffer of `println!`, and both processes would print its contents.
+            // A fork copies the buffer of `println!`, and both processes would print the buffered text.
             let line = format!("Child received: {}\n", String::from_utf8_lossy(&data));
             write_all(io::stdout(), line.as_bytes())?;
         }

@@ -13,21 +13,22 @@ use rawpipe::{Fork, PipeFlags};
 use std::io::{self, BufReader, ErrorKind, Read};
 
 fn main() -> io::Result<()> {
-    // After the fork both processes hold both ends. Each process closes the end that it does not use.
+    // After the fork both processes hold both ends of the pipe. Each process closes the end that it does not
+    // use.
     let (reader, writer) = rawpipe::pipe2(PipeFlags::NONBLOCK)?;
 
-    // SAFETY: this process has one thread, and owns only memory and descriptors.
+    // SAFETY: this process has one thread and owns only memory and descriptors.
     match unsafe { rawpipe::fork() }? {
         Fork::Parent(mut child) => {
-            // With a reader open in the parent, a write to a child that has ended would not fail.
+            // If the parent kept a reader open, a write to a child that has ended would not fail.
             drop(reader);
 
             println!("Parent process is writing");
             let text = "Hello child process";
-            writer.write_all(text.as_bytes())?; // without room, this would fail with EAGAIN
+            writer.write_all(text.as_bytes())?; // if the pipe were full, this call would fail with EAGAIN
             println!("Written text: {text}");
 
-            // Dropping this end closes the last writer, so the child reaches end of file. Otherwise both
+            // Dropping the writer closes the last write end, so the child reaches end of file. Otherwise both
             // processes would deadlock.
             drop(writer);
             let status = child.wait()?;
@@ -36,10 +37,10 @@ fn main() -> io::Result<()> {
             }
         }
         Fork::Child => {
-            // With a writer open in the child, the child would never reach end of file.
+            // If the child kept a writer open, it would never reach end of file.
             drop(writer);
 
-            // A fork copies the buffer of `println!`, and both processes would print its contents.
+            // A fork copies the buffer of `println!`, and both processes would print the buffered text.
             write_all(io::stdout(), b"\nChild Process is reading\n")?;
             let mut reader = BufReader::new(reader);
             let mut text = Vec::new();
@@ -48,7 +49,7 @@ fn main() -> io::Result<()> {
                 if error.kind() != ErrorKind::WouldBlock {
                     return Err(error);
                 }
-                // The pipe is empty. Sleep until it has data, or until the parent closes its end.
+                // If the pipe is empty, sleep until it has data or the parent closes the writer.
                 poll(&mut [PollFd::new(reader.get_ref(), PollEvents::IN)], None)?;
             }
             let text = String::from_utf8_lossy(&text);

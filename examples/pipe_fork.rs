@@ -1,4 +1,4 @@
-//! Writes to a child, which reads to end of file with a `BufReader`.
+//! Writes to a child, which reads until end of file with a `BufReader`.
 //!
 //! The Python counterparts are `os.pipe`, `os.fork`, `os.close`, `os.write` and `os.fdopen`.
 //!
@@ -11,13 +11,14 @@ use rawpipe::io::write_all;
 use std::io::{self, BufReader, Read};
 
 fn main() -> io::Result<()> {
-    // After the fork both processes hold both ends. Each process closes the end that it does not use.
+    // After the fork both processes hold both ends of the pipe. Each process closes the end that it does not
+    // use.
     let (reader, writer) = rawpipe::pipe()?;
 
-    // SAFETY: this process has one thread, and owns only memory and descriptors.
+    // SAFETY: this process has one thread and owns only memory and descriptors.
     match unsafe { rawpipe::fork() }? {
         Fork::Parent(mut child) => {
-            // With a reader open in the parent, a write to a child that has ended would not fail.
+            // If the parent kept a reader open, a write to a child that has ended would not fail.
             drop(reader);
 
             println!("Parent process is writing");
@@ -25,7 +26,7 @@ fn main() -> io::Result<()> {
             writer.write_all(text.as_bytes())?;
             println!("Written text: {text}");
 
-            // Dropping this end closes the last writer, so the child reaches end of file. Otherwise both
+            // Dropping the writer closes the last write end, so the child reaches end of file. Otherwise both
             // processes would deadlock.
             drop(writer);
             let status = child.wait()?;
@@ -34,10 +35,10 @@ fn main() -> io::Result<()> {
             }
         }
         Fork::Child => {
-            // With a writer open in the child, the child would never reach end of file.
+            // If the child kept a writer open, it would never reach end of file.
             drop(writer);
 
-            // A fork copies the buffer of `println!`, and both processes would print its contents.
+            // A fork copies the buffer of `println!`, and both processes would print the buffered text.
             write_all(io::stdout(), b"\nChild Process is reading\n")?;
             let mut text = String::new();
             BufReader::new(reader).read_to_string(&mut text)?;

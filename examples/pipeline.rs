@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Prints the output of the last program, and then the exit status of each program. With `pipeline 1000000`,
-//! `sort` writes more than `head` reads and is killed by `SIGPIPE`.
+//! `sort` writes more than `head` reads, and `SIGPIPE` kills `sort`.
 
 use rawpipe::process::Command;
 use std::error::Error;

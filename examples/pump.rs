@@ -1,4 +1,5 @@
-//! Moves a file or standard input to standard output, inside the kernel if the kernel supports this.
+//! Moves a file or standard input to standard output, inside the kernel if the kernel supports such a
+//! transfer.
 //!
 //! ```text
 //! pump disk.img | gzip > disk.img.gz
@@ -57,7 +58,7 @@ fn run() -> Result<(), Failure> {
             .map_err(|stopped| Failure::output(stopped.errno().unwrap_or(Errno::EIO)));
     }
 
-    // Duplicates of standard input and output turn each side into a `File`.
+    // Duplicate standard input and output so that the input and the output are each a `File`.
     let (input, name) = match &options.file {
         Some(path) => (File::open(path), format!("input {}", Path::new(path).display())),
         None => (duplicate(io::stdin()), "input".to_owned()),
@@ -66,11 +67,12 @@ fn run() -> Result<(), Failure> {
     let output = duplicate(io::stdout()).map_err(|error| Failure::output(errno_of(&error)))?;
     let left = left_in(&input);
     if left.is_some() && same_file(&input, &output) {
-        // The input would grow as fast as it is read and never end. `cat` also rejects this case.
+        // The input is also the output, so it would grow as fast as it is read. `cat` also rejects the same
+        // file as input and output.
         return Err(Failure::because(1, format!("{name}: input file is output file")));
     }
 
-    // On a terminal that already shows the output, a progress line would disturb it.
+    // Do not print the progress line on a terminal that already shows the output.
     let show = !options.quiet && io::stderr().is_terminal() && !output.is_terminal();
     let mut progress = show.then(|| Progress::new(left));
     let start = Instant::now();
@@ -108,7 +110,7 @@ fn run() -> Result<(), Failure> {
 }
 
 /// Moves the input to the output and to the files, and returns the byte count. If a sink fails, the other
-/// sinks still receive every byte, and the function then returns that error.
+/// sinks still receive every byte, and the function then returns the error of that sink.
 fn pump_to_all(
     input: &File,
     name: &str,
@@ -119,7 +121,7 @@ fn pump_to_all(
     let because = |file: &OsString, errno| {
         Failure::because(1, format!("output {}: {errno}", Path::new(file).display()))
     };
-    // Large pipes need fewer calls. A failure is ignored, since the ends may not be pipes.
+    // A transfer through a large pipe needs fewer calls. Ignore a failure, because the ends may not be pipes.
     for end in [input, output] {
         let _ = pipe::set_capacity(end, Capacity::Max);
     }
@@ -144,7 +146,7 @@ fn pump_to_all(
     }
 }
 
-/// Writes to standard error in one piece. A failure cannot be reported.
+/// Writes the whole text to standard error. Ignores a failure, which the program cannot report.
 fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
@@ -157,8 +159,8 @@ fn errno_of(error: &io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::EINVAL)
 }
 
-/// Returns the number of bytes after the position in a regular file. Returns `None` if that number is 0, as
-/// in procfs, where every length is 0, or if the file is not regular.
+/// Returns the number of bytes after the current position in a regular file. Returns `None` if the file is
+/// not regular or if that number is 0. Files in procfs have length 0.
 fn left_in(mut file: &File) -> Option<u64> {
     let length = file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
     let position = file.stream_position().ok()?;
@@ -177,7 +179,7 @@ fn float(bytes: u64) -> f64 {
     bytes as f64
 }
 
-/// The reason for an early end: the exit status and the message.
+/// The exit status and the message of a program that ends early.
 struct Failure {
     status: u8,
     message: Option<String>,
@@ -206,7 +208,8 @@ impl Failure {
 
     fn output(errno: Errno) -> Self {
         match errno {
-            // A shell reports this status for a program killed by SIGPIPE, which also prints nothing.
+            // A shell reports this status for a program that SIGPIPE killed. Such a program prints no message
+            // either.
             Errno::EPIPE => Self { status: 141, message: None },
             errno => Self::because(1, format!("output: {errno}")),
         }
@@ -283,7 +286,7 @@ impl Options {
     }
 }
 
-/// Returns a number of bytes above 0, given as digits and an optional K, M or G.
+/// Returns a number of bytes above 0, parsed from digits and an optional suffix K, M or G.
 fn parse_bytes(text: &str) -> Option<usize> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match &text[digits.len()..] {
@@ -307,7 +310,7 @@ struct Progress {
     size: Option<u64>,
     start: Instant,
     due: Instant,
-    /// The last line that was written, including `\r`. Reusing the string avoids an allocation for each line.
+    /// The line that was written last, including `\r`. Reusing the string avoids an allocation for each line.
     line: String,
 }
 
@@ -319,7 +322,7 @@ impl Progress {
         Self { size, start, due: start + Self::INTERVAL, line: String::new() }
     }
 
-    /// Writes the progress line if the interval has elapsed. Called after each chunk.
+    /// Writes the progress line if the interval has elapsed. The transfer calls this method after each chunk.
     fn update(&mut self, bytes: u64) {
         let now = Instant::now();
         if now < self.due {
@@ -329,7 +332,7 @@ impl Progress {
         let before = self.line.len();
         self.line.clear();
         self.describe(bytes, now - self.start).expect("a String takes it");
-        // Blanks overwrite the end of a longer previous line.
+        // Blanks overwrite the end of the previous line if it was longer.
         let blanks = before.saturating_sub(self.line.len());
         write!(self.line, "{:blanks$}", "").expect("a String takes it");
         say(&self.line);
@@ -340,7 +343,7 @@ impl Progress {
         let rate = u64::try_from(bytes_wide * 1000 / millis).unwrap_or(u64::MAX);
         write!(self.line, "\r{}  {}/s", Size(bytes), Size(rate))?;
         if let Some(size) = self.size {
-            // The file may have grown since the start.
+            // The file may have grown since the start of the transfer.
             let left = u128::from(size.saturating_sub(bytes));
             let percent = (bytes_wide * 100 / u128::from(size)).min(100);
             let seconds = (left * millis).div_ceil(bytes_wide.max(1) * 1000);
@@ -358,7 +361,7 @@ impl Progress {
     }
 }
 
-/// A number of bytes in human-readable form.
+/// A number of bytes, formatted for humans.
 struct Size(u64);
 
 impl fmt::Display for Size {

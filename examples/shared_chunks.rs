@@ -1,5 +1,5 @@
-//! Passes chunks to a child in shared memory. The parent fills them and the child sums them up, without
-//! copying a byte. Both processes print their rate.
+//! Passes chunks to a child in shared memory. The parent fills the chunks and the child sums their words,
+//! without copying a byte. Both processes print their throughput.
 //!
 //! The Python counterpart is `multiprocessing.shared_memory`, with pipes for waiting.
 //!
@@ -23,7 +23,7 @@ fn main() -> io::Result<()> {
 
     let builder = SharedBuilder::new().chunk(chunk);
     let (results, result) = rawpipe::pipe()?;
-    // SAFETY: this process has one thread, and owns only memory and descriptors.
+    // SAFETY: this process has one thread and owns only memory and descriptors.
     let (mut child, mut writer) = unsafe {
         builder.fork_reader(|reader| {
             let start = Instant::now();
@@ -51,7 +51,7 @@ fn main() -> io::Result<()> {
         writer.send(len)?;
         sent += len;
     }
-    drop(writer); // otherwise the child would wait forever
+    drop(writer); // if the parent kept the writer, the child would wait forever
     print_rate("filled", sent, start);
 
     let mut received = [0; 8];

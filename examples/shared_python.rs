@@ -7,7 +7,7 @@ use rawpipe::chunk::shared::SharedBuilder;
 use rawpipe::process::Command;
 use std::io::{Error, Result};
 
-/// The Python program, whose class `Reader` can be copied into other programs.
+/// The source of the Python program, whose class `Reader` can be copied into other programs.
 const READER: &str = include_str!("shared_reader.py");
 
 fn main() -> Result<()> {
@@ -21,7 +21,7 @@ fn main() -> Result<()> {
         command.fd_map(part, number);
     }
     let mut python = command.spawn()?;
-    drop(command); // closes the copies of Python's descriptors, which would hide the end of Python
+    drop(command); // closes the copies of Python's descriptors, which would hide the exit of Python
 
     let mut sum = 0;
     for record in 0..records {

@@ -10,7 +10,7 @@ use rawpipe::chunk::shared::{SharedBuilder, SharedCopier};
 use rawpipe::{Wait, io::take_inherited, process::Command};
 use std::io::{Error, Result};
 
-/// The number of the first of the worker's four descriptors.
+/// The first of the four consecutive descriptor numbers of the worker.
 const FIRST: i32 = 3;
 
 fn main() -> Result<()> {
@@ -28,7 +28,7 @@ fn feed(chunks: u64) -> Result<()> {
         command.fd_map(part, number);
     }
     let mut worker = command.spawn()?;
-    drop(command); // closes the copies of the worker's descriptors, which would hide its end
+    drop(command); // closes the copies of the worker's descriptors, which would hide its exit
 
     let words = 0..chunks * (64 << 10) / 8;
     for chunk in 0..chunks {

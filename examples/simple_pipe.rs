@@ -9,11 +9,11 @@ use std::io;
 fn main() -> io::Result<()> {
     let (reader, writer) = rawpipe::pipe()?;
 
-    // The pipe holds the bytes until they are read. The capacity of a pipe is usually 64 KiB, and a process
-    // that writes more before it reads waits indefinitely.
+    // The pipe holds the bytes until they are read. A pipe usually holds 64 KiB. A process waits indefinitely
+    // if it writes more bytes before it reads.
     writer.write_all(b"Hello from pipe!")?;
 
-    // A read returns the number of available bytes, up to the length of the buffer.
+    // A read returns all available bytes, up to the length of the buffer.
     let mut data = [0; 100];
     let count = reader.read(&mut data)?;
     println!("Received: {}", String::from_utf8_lossy(&data[..count]));

@@ -1,14 +1,14 @@
-//! A proxy between Unix sockets that runs two transfers per connection, each in its own thread, until a
-//! deadline.
+//! A proxy between Unix sockets. For each connection, the proxy runs two transfers, each in a separate
+//! thread, until a deadline.
 //!
 //! ```text
 //! socket_proxy LISTEN TARGET [SECONDS]
 //! ```
 //!
-//! The proxy accepts connections at the path LISTEN and connects each to TARGET. The bytes move through a
-//! pipe in the kernel and never enter this program. When one side has sent everything, its peer reaches end
-//! of file and can still reply. A connection ends after SECONDS (60 by default), even if both sides are
-//! silent. The proxy prints one line for each connection.
+//! The proxy accepts connections at the path LISTEN and forwards each to TARGET. The bytes move through a
+//! pipe in the kernel and never enter this program. When one side has sent all its bytes, its peer reaches
+//! end of file but can still reply. A connection ends after SECONDS (60 by default), even if both sides are
+//! idle. The proxy prints one line for each connection.
 
 use rawpipe::Deadline;
 use rawpipe::transfer::{Transfer, TransferError};
@@ -48,10 +48,10 @@ fn serve(
     limit: Duration,
 ) -> io::Result<[Result<u64, TransferError>; 2]> {
     let server = &UnixStream::connect(target)?;
-    let deadline = Deadline::after(limit); // both directions end at the same time
+    let deadline = Deadline::after(limit); // both directions have the same deadline
     let one_way = |from: &UnixStream, to: &UnixStream| {
         let done = Transfer::new().deadline(deadline).run(from, to);
-        // Either call fails only if that peer has disconnected.
+        // These calls fail only if the peer has disconnected.
         match &done {
             Ok(_) => _ = to.shutdown(Shutdown::Write), // the other direction continues
             Err(_) => _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)),

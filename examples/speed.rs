@@ -1,4 +1,4 @@
-//! Compares std with rawpipe on every path through a pipe, in one run of less than 20 seconds.
+//! Compares std with rawpipe for common uses of pipes, in one run of less than 20 seconds.
 //!
 //! ```text
 //! cargo run --release --example speed
@@ -6,20 +6,20 @@
 //! ```
 //!
 //! [`questions`] lists the comparisons. In the first rows, one process generates every byte immediately
-//! before sending it, and another reads every byte that arrives. The last rows are limits: no process
+//! before sending it, and another process reads every byte that arrives. The last rows are limits. No process
 //! generates, examines or keeps the bytes, so these rows show the limit of the transfer alone.
 //!
-//! `std` has page-aligned buffers, `std-vec` has plain `Vec`s, and `std-copy` is `io::copy`. A ratio compares
-//! with the best of these engines. The engines alternate in changing order for at least 7 rounds, with turns
-//! of about the same duration. A value is the median over the rounds, and a ratio is the median of the
-//! rounds' ratios. A ratio may therefore differ slightly from the ratio of the values. The ratio of the CPU
-//! time covers all processes, for the same amount of work.
+//! `std` uses page-aligned buffers, `std-vec` uses plain `Vec`s, and `std-copy` uses `io::copy`. A ratio
+//! compares with the fastest of these engines. The engines alternate in changing order for at least 7 rounds,
+//! with turns of about the same duration. A value is the median over the rounds, and a ratio is the median of
+//! the ratios within each round. A ratio may therefore differ slightly from the ratio of the values. The
+//! ratio of CPU times covers all processes, for the same amount of work.
 //!
 //! In rows named `two`, the source is pinned to one CPU and all other processes to another. In rows named
-//! `one`, all processes are pinned to the same CPU. A process that does nothing else measures from the start
-//! signal until all others have reported their end. Before the start signal, all processes are forked and
-//! their files and buffers are ready. The byte count is checked in every turn. Each byte is compared once
-//! before the first turn, or verified by its sum.
+//! `one`, all processes are pinned to the same CPU. A process that does no other work measures from the start
+//! signal until all others have reported that they are done. Before the start signal, all processes are
+//! forked and their files and buffers are ready. The byte count is checked in every turn. Each byte is either
+//! compared once before the first turn or verified by a sum.
 //!
 //! The example needs Rust 1.87 for `std::io::pipe`.
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
@@ -66,15 +66,15 @@ struct Question<'a> {
     path: &'static str,
     place: Place,
     unit: Unit,
-    /// The bytes of a repetition, or 1 if the unit is a time.
+    /// The number of bytes per repetition, or 1 if the unit is a time.
     each: u64,
     engines: Vec<Engine<'a>>,
 }
 
-/// The files, the memory and the programs of the measurements.
+/// The files, the memory and the programs that the measurements use.
 struct Here {
     input: Input,
-    /// The smallest program, on architectures that support it.
+    /// The smallest program, or `None` on architectures without one.
     tiny: Option<Tiny>,
     program: PathBuf,
 }
@@ -121,10 +121,10 @@ struct Row {
     engine: &'static str,
     value: f64,
     ratio: f64,
-    /// The CPU seconds of a unit; `cpu_ratio` holds their ratio.
+    /// The CPU time per unit of work: seconds per GiB, or a time in the row's unit.
     cpu: f64,
     cpu_ratio: f64,
-    /// The mechanism of the library.
+    /// The mechanism that the library used.
     by: String,
 }
 
@@ -133,12 +133,12 @@ impl Question<'_> {
         u32::try_from(self.engines.len()).expect("few engines")
     }
 
-    /// Measures the engines in rounds for about `time`.
+    /// Measures the engines in rounds, for about `time` in total.
     fn answer(&mut self, time: Duration) -> io::Result<Vec<Row>> {
         let clock = Instant::now();
         let target = (time / (2 * LEAST_ROUNDS * self.weight().max(1)))
             .clamp(Duration::from_millis(1), Duration::from_millis(60));
-        // Limits the size of a file in memory.
+        // Limit the size of the file in memory.
         let most = if self.path.ends_with("_file") { (32 << 20) / EACH } else { u64::MAX };
         let first = (MIB as u64 / self.each).clamp(1, 64);
         let mut by = vec![String::new(); self.engines.len()];
@@ -152,7 +152,7 @@ impl Question<'_> {
             let count = often(target, first, most, &mut run);
             counts.push(count.map_err(|error| failed(self.path, engine, &error))?);
         }
-        // The elapsed time and the CPU time of a repetition, in seconds, for each round.
+        // For each round, the elapsed time and the CPU time of one repetition, in seconds.
         let mut taken = vec![Vec::new(); self.engines.len()];
         let ready = clock.elapsed();
         for round in 0.. {
@@ -209,7 +209,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 #[derive(Clone, Copy)]
 struct Unit {
     name: &'static str,
-    /// The number of units in a second, or 0 if the unit is GiB/s.
+    /// The number of units per second, or 0 if the unit is GiB/s.
     scale: f64,
 }
 
@@ -222,7 +222,7 @@ impl Unit {
         if self.scale > 0.0 { seconds * self.scale } else { 1.0 / self.cpu(seconds, each) }
     }
 
-    /// Returns the seconds for a GiB, or the time in this unit.
+    /// Returns the seconds per GiB if this unit is GiB/s, or the time in this unit otherwise.
     #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
     fn cpu(self, seconds: f64, each: u64) -> f64 {
         const GIB: f64 = 1_073_741_824.0;
@@ -244,7 +244,7 @@ fn table_head(input: &Input) -> String {
     )
 }
 
-/// Returns the rows of one question as a table for people or as CSV.
+/// Returns the rows of one question as a table or as CSV.
 fn lines(question: &Question<'_>, rows: &[Row], csv: bool) -> String {
     let (path, unit, cpus) = (question.path, question.unit.name, question.place.name());
     let line = |Row { engine, value, ratio, cpu, cpu_ratio, by }: &Row| {
@@ -266,7 +266,8 @@ fn print(text: &str) -> io::Result<()> {
     Ok(rawpipe::io::write_all(io::stdout(), text.as_bytes())?)
 }
 
-/// Prints to standard error in one piece. A failure is ignored, because nothing else can report it.
+/// Writes the whole text to standard error. Ignores a failure, because the program has no other way to report
+/// it.
 fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
@@ -323,7 +324,7 @@ fn run(options: &Options) -> io::Result<()> {
 struct Options {
     csv: bool,
     help: bool,
-    /// If set, this process was started by a row and writes output.
+    /// If set, the measurements started this process as the program that writes output.
     writes: bool,
     time: Duration,
 }

@@ -11,23 +11,23 @@ use std::io;
 fn main() -> io::Result<()> {
     let (reader, writer) = rawpipe::pipe()?;
 
-    // Descriptors of this crate and of std are close-on-exec, so the child inherits only its standard
-    // streams. `close_other_fds` closes descriptors that other code has opened.
+    // Descriptors that this crate or std creates are close-on-exec, so the child inherits only its standard
+    // streams. `close_other_fds` also closes descriptors that other code has opened.
     let mut cat = Command::new("cat");
     cat.stdin(Stdio::piped()).stdout(writer).close_other_fds();
     let mut child = cat.spawn()?;
-    // The command owns the write end, so that it can be started again. Drop the command, because a read to
-    // the end waits indefinitely while the write end is open.
+    // The command keeps the write end open, so that the command can be started again. Drop the command,
+    // because a read until end of file waits while the write end is open.
     drop(cat);
 
-    // The writer is a temporary that is closed at the end of this statement, so `cat` reaches end of file.
+    // The writer is a temporary. The end of this statement closes it, so `cat` reaches end of file.
     child.take_stdin().ok_or(io::ErrorKind::BrokenPipe)?.write_all(b"Data for subprocess\n")?;
 
     let mut data = [0; 1024];
     let count = reader.read(&mut data)?;
     println!("Received from subprocess: {}", String::from_utf8_lossy(&data[..count]));
 
-    // Without a wait, the child would remain a zombie.
+    // Without this wait, the child would remain a zombie.
     let status = child.wait()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("cat: {status}"))) }
 }

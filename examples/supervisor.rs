@@ -4,13 +4,13 @@
 //! supervisor PROGRAM [ARGUMENT...]
 //! ```
 //!
-//! Each worker finds its number in the variable `WORKER` and leads a process group. When a worker ends, the
+//! Each worker reads its number from the variable `WORKER` and leads a process group. When a worker ends, the
 //! supervisor kills all remaining processes of that group. A worker that fails is restarted at most three
 //! times. At end of file on standard input, or on `SIGTERM` or `SIGINT`, all workers receive `SIGTERM`, and
 //! `SIGKILL` one second later.
 //!
 //! One `poll` waits for the input, for a signal, and for the pidfd of each worker. The signals are blocked
-//! only in this process, since a command starts its child with no signal blocked.
+//! only in this process, because a command starts its child with no signal blocked.
 
 use rawpipe::event::{PollEvents, PollFd, SignalFd, poll};
 use rawpipe::process::{Child, Command, OnDrop, Signal, SignalSet, Stdio};
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let left = stopping.as_ref().map(Deadline::remaining);
         let ([input, signal], ended) = wait(&workers, &requests, left)?;
         if signal {
-            // An unread signal would be delivered when it is unblocked.
+            // Read the signal, because an unread signal would be delivered when it is unblocked.
             requests.read()?;
         }
         if signal || input && rawpipe::read(io::stdin(), &mut [0; 512])? == 0 {
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 running.push(worker);
                 continue;
             }
-            // Kill the group before collecting the status, because another group can reuse its number
+            // Kill the group before collecting the status, because a new group can reuse the number
             // afterwards.
             let _ = worker.child.kill_group();
             let status = worker.child.wait()?;
@@ -88,9 +88,9 @@ fn start(program: &[OsString], number: usize) -> io::Result<Child> {
     Ok(child)
 }
 
-/// Waits, and returns whether the input is readable or at end of file, whether a signal is pending, and which
-/// workers have ended. If `left` is set, the workers are stopping, and the function waits only for them and
-/// at most that long.
+/// Waits for events. Returns whether the input is readable or at end of file, whether a signal is pending,
+/// and which workers have ended. If `left` is set, the workers are stopping. The function then waits only for
+/// the workers, and at most for that time.
 fn wait(
     workers: &[Worker],
     requests: &SignalFd,
@@ -115,7 +115,8 @@ fn wait(
     Ok((others.try_into().unwrap_or_default(), ready))
 }
 
-/// Sends a signal to every worker's group. The call fails only for a group without processes.
+/// Sends a signal to the process group of every worker. Ignore errors, because the call fails only if a group
+/// has no processes.
 fn signal_all(workers: &[Worker], signal: Signal) {
     for worker in workers {
         let _ = worker.child.send_signal_group(signal);

@@ -1,8 +1,8 @@
-//! Reads without waiting, and then with a deadline. The pipe stays blocking for all other processes and
-//! threads that use the pipe.
+//! Reads without waiting, and then with a deadline. The read end stays in blocking mode, so other processes
+//! and threads that use it are unaffected.
 //!
-//! Python can only call `select` and then `os.read`, which waits if another reader was faster. The example
-//! `nonblocking` sets `O_NONBLOCK`, which affects every process that shares the end.
+//! Python can only call `select` and then `os.read`, which waits if another reader reads the data first. The
+//! example `nonblocking` sets `O_NONBLOCK`, which affects every process that shares the read end.
 //!
 //! Run this example with `cargo run --example try_read`.
 
@@ -31,7 +31,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Prints the result of a read. An empty pipe is not an error; any other failure is.
+/// Reads and prints the result. An empty pipe is not an error, but any other failure is.
 fn print_what_came(when: &str, answer: rawpipe::Result<usize>, data: &[u8]) -> io::Result<()> {
     match answer {
         Ok(0) => println!("{when}: the end"),

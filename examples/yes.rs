@@ -3,8 +3,8 @@
 //! `yes no | head -n 3`
 //!
 //! One chunk of about 256 KiB holds many copies of the line. A pipe receives the same pages each time,
-//! without copying a byte. For other outputs the program calls `write`. If no reader exists, `SIGPIPE` kills
-//! the program, like other filters; see `filter_sigpipe.rs`.
+//! without copying a byte. For other outputs the program calls `write`. If its output has no reader,
+//! `SIGPIPE` kills the program, as it kills other filters. See `filter_sigpipe.rs`.
 #![allow(unsafe_code, reason = "std has no function to set a signal's effect")]
 
 use rawpipe::chunk::ChunkWriter;
@@ -44,7 +44,7 @@ fn line() -> Vec<u8> {
 }
 
 fn repeat(line: &[u8]) -> io::Result<Infallible> {
-    // The chunk holds whole lines, so that each send begins with a complete line.
+    // The chunk holds only whole lines, so that each call to `send` begins with a complete line.
     let len = line.len() * (CHUNK / line.len()).max(1);
     let mut writer = ChunkWriter::builder().chunk(len).build(io::stdout())?;
     for place in writer.chunk()?.chunks_exact_mut(line.len()) {
@@ -52,6 +52,6 @@ fn repeat(line: &[u8]) -> io::Result<Infallible> {
     }
     writer.send(len)?;
     loop {
-        writer.resend(len)?; // SIGPIPE ends the program here if no reader exists
+        writer.resend(len)?; // SIGPIPE kills the program here if its output has no reader
     }
 }

@@ -1,5 +1,5 @@
-//! Builds the program that the target `command` starts. It uses only rustc, because the fuzzer's sanitizer
-//! and counters would account for most of the program's start time.
+//! Builds the program that the target `command` starts. The build uses only rustc, because the fuzzer's
+//! sanitizer and counters would account for most of the program's start time.
 
 use std::env;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Each of these functions repeats one operation [`TURNS`] times after all set-up is done. `.ci/guard/run.sh`
-//! counts the instructions of one function at a time with callgrind.
+//! Each function in this file completes its set-up and then repeats one operation [`TURNS`] times.
+//! `.ci/guard/run.sh` uses callgrind to count the instructions of one function at a time.
 
 use rawpipe::process::Command;
 use rawpipe::transfer::Transfer;
@@ -8,7 +8,7 @@ use std::fs::File;
 use std::hint::black_box;
 
 const TURNS: usize = 100;
-/// The bytes of a transfer: two pages in chunks of half a page, so that the transfer's loop repeats.
+/// The number of bytes that a transfer moves: two pages in chunks of half a page, so that the transfer loops.
 const BYTES: usize = 8192;
 
 struct Setting {
@@ -18,7 +18,7 @@ struct Setting {
     bytes: Vec<u8>,
 }
 
-/// Writes one byte to a pipe that has room.
+/// Writes one byte to a pipe that is not full.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn counted_write(setting: &mut Setting) {
@@ -45,7 +45,7 @@ fn counted_pipe2(_: &mut Setting) {
     }
 }
 
-/// Writes bytes to a pipe and transfers them to `/dev/null`.
+/// Writes bytes to a pipe and transfers the bytes to `/dev/null`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn counted_transfer(setting: &mut Setting) {
@@ -61,8 +61,8 @@ fn counted_transfer(setting: &mut Setting) {
     }
 }
 
-/// Runs everything that a command does before it creates a process; the start fails because the directory is
-/// missing.
+/// Runs all steps of a command before the creation of a process. The start then fails because the directory
+/// is missing.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn counted_command(_: &mut Setting) {

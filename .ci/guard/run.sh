@@ -5,9 +5,9 @@
 #   .ci/guard/run.sh --write  store the counts as the expected ones
 #
 # Callgrind counts the instructions of .ci/guard/counts.rs. The counts do not depend on other load on the
-# machine. They depend on the compiler, which inlines, and on the C library, which copies and allocates, so a
-# tolerance applies. The shapes are checked in the compiler's assembly for x86_64 and aarch64. `read` and
-# `write` must have one trap followed by one comparison and one jump, and no call.
+# machine. They depend on the inlining of the compiler and on the C library, which copies and allocates.
+# Therefore a tolerance applies. The shapes are checked in the compiler's assembly for x86_64 and aarch64.
+# `read` and `write` must have one trap followed by one comparison and one jump, and no call.
 #
 # Needs an x86_64 machine. valgrind is unpacked under target if it is missing; .ci/cross.sh provides std for
 # aarch64.

@@ -1,5 +1,5 @@
-//! Callers of the functions that must compile to a trap and one comparison. Their names can be found in the
-//! assembly, which `.ci/guard/run.sh` reads.
+//! Functions whose calls into the crate must compile to a trap and one comparison. `.ci/guard/run.sh` finds
+//! these functions by name in the assembly.
 
 use rawpipe::Result;
 use rawpipe::fd::BorrowedFd;

@@ -10,8 +10,8 @@ use std::io;
 /// The processes that count in a loop, pinned round-robin to the CPUs that this process may use. Pinning
 /// prevents the scheduler from putting two of them on one CPU while another CPU is idle.
 ///
-/// The processes exit when the kernel closes the write end in this value: on drop, or if this process is
-/// killed.
+/// The kernel closes the write end that this value owns when the value is dropped or this process is killed.
+/// The child processes then exit.
 pub(crate) struct Busy {
     held: Option<PipeWriter>,
     children: Vec<Child>,

@@ -8,7 +8,7 @@ use std::io::{self, Seek};
 pub(crate) struct Copy {
     pub(crate) copy: fn(&File, &File, &mut [u8]) -> io::Result<Moved>,
     pub(crate) chunk: usize,
-    /// The same option as [`Move::vec`].
+    /// If set, the buffer is a plain `Vec`, as with [`Move::vec`].
     pub(crate) vec: bool,
 }
 

@@ -4,10 +4,10 @@
 use std::io;
 use std::sync::OnceLock;
 
-/// The placement of the processes of a row.
+/// The CPUs that the processes of a row run on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// The scheduler chooses. The throughput then varies several-fold from run to run.
+    /// The scheduler chooses the CPUs. The throughput then varies several-fold between runs.
     Free,
     /// The source runs on one CPU, and all other processes run on another.
     Apart,
@@ -61,20 +61,20 @@ unsafe extern "C" {
 impl Cpus {
     const WORDS: usize = 1024 / usize::BITS as usize;
 
-    /// Returns the CPUs that this program was allowed to use at the first call. The children inherit this
-    /// value, even if their parent has been pinned since the first call.
+    /// Returns the CPUs that this program was allowed to use when this function was first called. Child
+    /// processes inherit this value, even if their parent has been pinned to a CPU since that call.
     pub(crate) fn allowed() -> io::Result<Self> {
         static FIRST: OnceLock<Cpus> = OnceLock::new();
         if let Some(first) = FIRST.get() {
             return Ok(*first);
         }
         let mut set = Self([0; Self::WORDS]);
-        // SAFETY: the call writes at most the size of the mask to the mask.
+        // SAFETY: the call writes only to the mask, and at most as many bytes as the mask has.
         let result = unsafe { sched_getaffinity(0, size_of_val(&set.0), set.0.as_mut_ptr()) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(*FIRST.get_or_init(|| set)) }
     }
 
-    /// Returns one set for each CPU.
+    /// Returns, for each CPU in this set, a set that contains only that CPU.
     pub(crate) fn each(&self) -> impl Iterator<Item = Self> {
         self.0.iter().enumerate().flat_map(|(index, &word)| {
             (0..usize::BITS).filter(move |bit| word >> bit & 1 == 1).map(move |bit| {
@@ -85,7 +85,7 @@ impl Cpus {
         })
     }
 
-    /// Pins this process to these CPUs.
+    /// Pins this process to the CPUs in this set.
     pub(crate) fn stay(&self) -> io::Result<()> {
         // SAFETY: the call reads the mask, whose size is passed.
         let result = unsafe { sched_setaffinity(0, size_of_val(&self.0), self.0.as_ptr()) };

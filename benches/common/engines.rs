@@ -1,4 +1,4 @@
-//! The engines of each question: how std and this crate move the bytes.
+//! The engines of each question, which move the bytes with std or with this crate.
 //!
 //! Sources generate every byte immediately before they send it, and sinks read every byte. The exceptions are
 //! the limits [`MEM_TO_READ`], [`MEM_TO_NULL`], [`FILE_TO_NULL`] and [`PIPES_TO_NULL`].
@@ -12,8 +12,8 @@ use super::*;
 use rawpipe::chunk::{ChunkMechanism, Reuse, WriterBuilder};
 use std::os::unix::net::UnixStream;
 
-/// The engine with std's default pipe, and `write_all` and `read` of 64 KiB. The source sends the same bytes
-/// repeatedly.
+/// The engine with std's default pipe, and `write_all` and `read` of 64 KiB. The source repeatedly sends the
+/// same bytes.
 pub(crate) const STD: Move = Move {
     link: std_pipe,
     source: write_memory::<io::PipeWriter>,
@@ -25,8 +25,8 @@ pub(crate) const STD: Move = Move {
     place: Place::Free,
 };
 
-/// The engine with the largest useful pipe and calls of a quarter of its capacity. One process can fill such
-/// a pipe while the other drains it. Larger buffers exceed the caches and are slower.
+/// The engine with the largest useful pipe and calls of a quarter of its capacity. One process can fill a
+/// pipe of this size while the other drains it. Larger buffers exceed the caches and are slower.
 pub(crate) const RAW: Move = Move {
     link: large_pipe,
     source: write_memory::<PipeWriter>,
@@ -51,15 +51,15 @@ macro_rules! chunks {
     };
 }
 
-/// The engine that sends the same bytes repeatedly from the writer's chunks; [`STD`] and [`RAW`] send them
-/// from one buffer. The source fills new chunks and sends a chunk unchanged if it still holds the bytes of an
-/// earlier round. With `Reuse::Never` every chunk is new.
+/// The engine that repeatedly sends the same bytes from the writer's chunks. [`STD`] and [`RAW`] send the
+/// bytes from one buffer. The source fills new chunks. A chunk that still holds bytes from an earlier use is
+/// sent unchanged. With `Reuse::Never` every chunk is new.
 pub(crate) const CHUNKS: Move = chunks!(send_ready, DEFAULT);
 pub(crate) const CHUNKS_AFTER_READ: Move = chunks!(send_ready, AFTER_READ);
 const CHUNKS_MEMFD_AFTER_READ: Move =
     chunks!(send_ready, DEFAULT.mechanism(ChunkMechanism::Memfd).reuse(Reuse::AfterRead));
 
-/// The engine that generates every byte, in a buffer or in a chunk, immediately before sending it.
+/// The engine that generates every byte in its buffer immediately before sending it.
 pub(crate) const STD_FILLED: Move = Move { source: fill_and_write::<io::PipeWriter>, ..STD };
 pub(crate) const CHUNKS_FILLED: Move = chunks!(fill_and_send, DEFAULT);
 pub(crate) const CHUNKS_FILLED_AFTER_READ: Move = chunks!(fill_and_send, AFTER_READ);
@@ -80,7 +80,7 @@ pub(crate) type Named<T> = (&'static str, T);
 
 // ---------------------------------------------------------------- work
 
-/// A file in the page cache → pipe → a process that reads every byte.
+/// A file in the page cache → a pipe → a process that reads every byte.
 pub(crate) const FILE_TO_READ: [Named<Move>; 4] = [
     ("std", Move { source: read_and_write, ..STD_FILE }),
     ("std-vec", Move { source: read_and_write, vec: true, ..STD_FILE }),
@@ -88,7 +88,7 @@ pub(crate) const FILE_TO_READ: [Named<Move>; 4] = [
     ("rawpipe", RAW_FILE),
 ];
 
-/// A process that generates bytes → pipe → a process that moves them to a new file.
+/// A process that generates bytes → a pipe → a process that moves the bytes to a new file.
 pub(crate) const PIPE_TO_FILE: [Named<Move>; 5] = {
     const fn by(mover: Mover) -> Move {
         Move { sink: Sink::File(mover), ..STD_FILLED }
@@ -102,7 +102,7 @@ pub(crate) const PIPE_TO_FILE: [Named<Move>; 5] = {
     ]
 };
 
-/// A process that generates bytes → pipe → the measured process → pipe → a process that reads.
+/// A process that generates bytes → a pipe → the measured process → a pipe → a process that reads.
 pub(crate) const PIPE_TO_PIPE: [Named<Move>; 5] = {
     const fn by(mover: Mover) -> Move {
         Move { middle: Some((mover, 64 * KIB)), ..STD_FILLED }
@@ -116,7 +116,7 @@ pub(crate) const PIPE_TO_PIPE: [Named<Move>; 5] = {
     ]
 };
 
-/// The moves of [`PIPE_TO_PIPE`], over Unix sockets.
+/// The moves of [`PIPE_TO_PIPE`] over Unix sockets instead of pipes.
 pub(crate) const SOCKET_TO_SOCKET: [Named<Move>; 4] = {
     const fn by(mover: Mover) -> Move {
         Move {
@@ -135,7 +135,7 @@ pub(crate) const SOCKET_TO_SOCKET: [Named<Move>; 4] = {
     ]
 };
 
-/// A process that generates bytes → pipe → the measured process → two pipes → two processes that read.
+/// A process that generates bytes → a pipe → the measured process → two pipes → two processes that read.
 pub(crate) const FANOUT: [Named<Move>; 3] = [
     ("std", Move { middle: Some((std_fanout, 64 * KIB)), ..STD_FILLED }),
     ("std-vec", Move { middle: Some((std_fanout, 64 * KIB)), vec: true, ..STD_FILLED }),
@@ -152,7 +152,7 @@ pub(crate) const FILE_TO_FILE: [Named<Copy>; 4] = [
 
 // ---------------------------------------------------------------- limits
 
-/// The same bytes repeatedly → pipe → the memory of a process that does not examine them.
+/// The same bytes, sent repeatedly → a pipe → the memory of a process that does not examine the bytes.
 pub(crate) const MEM_TO_READ: [Named<Move>; 5] = [
     ("std", unread(STD)),
     ("std-vec", Move { vec: true, ..unread(STD) }),
@@ -161,15 +161,15 @@ pub(crate) const MEM_TO_READ: [Named<Move>; 5] = [
     ("rawpipe-memfd-afterread", unread(CHUNKS_MEMFD_AFTER_READ)),
 ];
 
-/// The same bytes repeatedly → pipe → discarded. The engines use buffers of the kernel or of this crate, so
-/// `std-vec` does not apply.
+/// The same bytes, sent repeatedly → a pipe → discarded. The buffers belong to the kernel or to this crate,
+/// so `std-vec` does not apply.
 pub(crate) const MEM_TO_NULL: [Named<Move>; 3] = [
     ("std", Move { sink: Sink::Null(io_copy_to_file), ..STD }),
     ("rawpipe", Move { sink: Sink::Null(transfer_all), ..CHUNKS }),
     ("rawpipe-vmsplice-afterread", Move { sink: Sink::Null(transfer_all), ..CHUNKS_AFTER_READ }),
 ];
 
-/// A file in the page cache → pipe → discarded.
+/// A file in the page cache → a pipe → discarded.
 pub(crate) const FILE_TO_NULL: [Named<Move>; 4] = {
     const STD_NULL: Move = Move { sink: Sink::Null(io_copy_to_file), ..STD_FILE };
     [
@@ -180,7 +180,7 @@ pub(crate) const FILE_TO_NULL: [Named<Move>; 4] = {
     ]
 };
 
-/// A file that the kernel reads → pipe → the measured process → pipe → discarded.
+/// A file that the kernel reads → a pipe → the measured process → a pipe → discarded.
 pub(crate) const PIPES_TO_NULL: [Named<Move>; 4] = {
     const fn by(mover: Mover) -> Move {
         Move {

@@ -1,4 +1,4 @@
-//! Describes in one line the properties of the machine that affect the measurements.
+//! Describes in one line the properties of the machine that affect measurements.
 
 use std::fmt::Write;
 use std::{env, fs, thread};

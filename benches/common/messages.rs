@@ -1,4 +1,4 @@
-//! Messages that one process generates and another sums, in one direction and as round trips.
+//! Messages that one process generates and another sums, sent one way or as round trips.
 
 use super::summed::{Ends, Numbers, Sum, Way};
 use super::{KIB, PAGE, Place, Taken, finish, spent, spent_by, start};
@@ -11,8 +11,8 @@ use std::time::Instant;
 
 // ---------------------------------------------------------------- one way
 
-/// The engines of messages in one direction. Each message is sent before the next one is made. With std, 8 bytes of
-/// length precede the bytes of a message.
+/// The engines of messages in one direction. Each message is sent before the next one is generated. The std
+/// engines send the length of a message as 8 bytes before the message.
 pub(crate) const MESSAGES: [(&str, Way); 5] = [
     ("std", by_std),
     ("std-vec", by_std_vec),
@@ -21,7 +21,7 @@ pub(crate) const MESSAGES: [(&str, Way); 5] = [
     ("rawpipe-shared", super::summed::by_shared),
 ];
 
-/// The engines of short messages that may be sent together.
+/// The engines that may send several short messages with one call.
 pub(crate) const MANY: [(&str, Way); 2] =
     [("std", by_buffered), ("rawpipe", |_| channel(Together, true))];
 
@@ -70,7 +70,7 @@ fn lengths_and_bytes(mut reader: impl Read + 'static, mut writer: impl Write + '
 
 enum Sending {
     Each,
-    /// About 8 KiB of messages, the size of a `BufWriter`'s buffer, are made and sent with one call.
+    /// Generates about 8 KiB of messages, the size of a `BufWriter`'s buffer, and sends them with one call.
     Together,
 }
 use Sending::{Each, Together};
@@ -113,7 +113,7 @@ fn channel(sending: Sending, is_ahead: bool) -> io::Result<Ends> {
 
 // ---------------------------------------------------------------- there and back
 
-/// One side of an exchange: generates outgoing messages and sums incoming ones.
+/// One side of an exchange, which generates outgoing messages and sums incoming messages.
 pub(crate) trait Side {
     fn send(&mut self, numbers: &mut Numbers) -> io::Result<()>;
     fn receive(&mut self, sum: &mut Sum) -> io::Result<()>;
@@ -131,9 +131,11 @@ pub(crate) const TRIPS: [(&str, Sides); 6] = [
     ("rawpipe-shared-adaptive", |len| shared_sides(len, Wait::Adaptive)),
 ];
 
-/// Makes `count` round trips between this process and a child. Each side generates and sums every message.
+/// Makes `count` round trips between this process and a child. Each process generates every message that it
+/// sends and sums every message that it receives.
 pub(crate) fn round_trips(sides: Sides, len: usize, place: Place, count: u64) -> io::Result<Taken> {
-    // A half created by a process that is pinned to one CPU does not poll, so create both before pinning.
+    // A side does not poll if the process that creates it is pinned to one CPU, so create both sides before
+    // pinning.
     let sides = sides(len)?;
     place.during(|| round_trips_by(sides, len, place, count))
 }

@@ -2,14 +2,14 @@
 //! this code.
 //!
 //! A [`Move`] describes the processes and their roles. [`Move::run`] forks the processes, waits until all are
-//! ready, and measures from the start signal until every process has reported its end. The measured time
-//! therefore excludes forking, opening files and allocating buffers. The processes of both libraries are
-//! created in the same way. A [`Copy`] copies a file repeatedly in this process. In a [`Summed`], one process
-//! generates every byte and another reads it.
+//! ready, and sends the start signal. The method then measures from this signal until every process has
+//! reported that it is done. The measured time therefore excludes forking, opening files and allocating
+//! buffers. The processes of both libraries are created in the same way. A [`Copy`] copies a file repeatedly
+//! in this process. In a [`Summed`], one process generates every byte and another sums them.
 //!
-//! The roles are in [`parts`], and the engines of each question in [`engines`]. [`Busy`] competes for the
-//! CPUs, and [`Place`] chooses the CPUs for the processes. Buffers are page-aligned unless [`Move::vec`] is
-//! set, as in engines named `std-vec`.
+//! The roles are in [`parts`], and the engines are in [`engines`]. [`Busy`] starts processes that compete for
+//! the CPUs, and [`Place`] chooses the CPUs of the measured processes. Buffers are page-aligned unless
+//! [`Move::vec`] is set, as it is in engines named `std-vec`.
 #![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(unused_imports, reason = "each program uses a part of it")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
@@ -54,19 +54,20 @@ pub(crate) const KIB: usize = 1 << 10;
 pub(crate) const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
 
-/// A source, an optional middle and a sink, each in its own process, with a link between neighbours.
+/// A source, an optional middle and a sink. Each runs in a separate process and is connected to the next by a
+/// pipe or a socket.
 #[derive(Clone, Copy)]
 pub(crate) struct Move {
     pub(crate) link: Link,
     pub(crate) source: Source,
     /// The number of bytes that the source sends before it restarts at the front of its input.
     pub(crate) period: usize,
-    /// The process in the middle, and the length of its buffer.
+    /// The function of the process in the middle, and the length of its buffer.
     pub(crate) middle: Option<(Mover, usize)>,
     pub(crate) sink: Sink,
-    /// The buffer length of source and sink.
+    /// The buffer length of the source and the sink.
     pub(crate) chunk: usize,
-    /// If set, the buffers are plain `Vec`s. `Vec`s of 128 KiB and more begin 16 bytes after the start of a
+    /// If set, the buffers are plain `Vec`s. A `Vec` of at least 128 KiB begins 16 bytes after the start of a
     /// page.
     pub(crate) vec: bool,
     pub(crate) place: Place,
@@ -75,20 +76,21 @@ pub(crate) struct Move {
 /// A function that creates the read end and the write end.
 pub(crate) type Link = fn() -> io::Result<(OwnedFd, OwnedFd)>;
 
-/// A function that sends the stream and returns the mechanism. The length of the buffer is the chunk size.
+/// A function that sends the stream and returns the mechanism that it used. The length of the buffer is the
+/// chunk size.
 pub(crate) type Source = fn(OwnedFd, &Input, &Stream, &mut [u8]) -> io::Result<&'static str>;
 
 /// A function that moves bytes between descriptors until end of file and counts them. The length of the
 /// buffer is the chunk size.
 pub(crate) type Mover = fn(OwnedFd, OwnedFd, &mut [u8]) -> io::Result<Moved>;
 
-/// The number of bytes, and the name of the library's mechanism if there is one.
+/// The number of bytes, and the name of the mechanism if the library has mechanisms.
 pub(crate) struct Moved {
     pub(crate) bytes: u64,
     pub(crate) by: &'static str,
 }
 
-/// The time of a run, and the mechanisms from source to sink.
+/// The duration of a run, and the mechanisms in order from the source to the sink.
 pub(crate) struct Run {
     pub(crate) taken: Taken,
     pub(crate) by: String,
@@ -96,7 +98,7 @@ pub(crate) struct Run {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Sink {
-    /// Reads and adds up every word.
+    /// Reads and sums every word.
     Read(Reading),
     /// Reads without examining the bytes.
     Unread(Reading),
@@ -130,7 +132,7 @@ impl Stream {
     }
 }
 
-/// Returns the smaller of `left` and `most`.
+/// Returns the smaller of the two numbers.
 pub(crate) fn least(left: u64, most: usize) -> usize {
     usize::try_from(left).map_or(most, |left| left.min(most))
 }
@@ -223,7 +225,7 @@ impl Input {
     }
 }
 
-/// Creates a file in the first directory where this succeeds, and removes its name.
+/// Creates a file in the first directory where this is possible, and removes the file's name.
 fn scratch_file<'a>(folders: &[&'a Path]) -> io::Result<(File, &'a Path)> {
     let mut result = Err(io::ErrorKind::NotFound.into());
     for folder in folders {
@@ -252,7 +254,7 @@ pub(crate) fn from_page(memory: &mut [u8], len: usize) -> &mut [u8] {
 }
 
 impl Move {
-    /// Moves `bytes` bytes, checks the number that arrived, and returns the time.
+    /// Moves `bytes` bytes, checks how many bytes arrived, and returns the time.
     pub(crate) fn run(&self, input: &Input, bytes: u64) -> io::Result<Run> {
         self.run_stream(input, &Stream { bytes, period: self.period }, false)
     }
@@ -270,7 +272,7 @@ impl Move {
         input.clear_output()?;
         let (reports, reporter) = rawpipe::pipe()?;
         let (stages, go) = self.start_stages(input, stream, checked, &reporter)?;
-        drop(reporter); // only the stages hold copies now, so end of file means that all have exited
+        drop(reporter); // only the stages hold copies now, so at end of file all stages have exited
 
         let (taken, mut done) = clocked(&reports, stages, go)?;
         for Report { bytes, .. } in &done {
@@ -279,7 +281,7 @@ impl Move {
         if checked || matches!(self.sink, Sink::File(_)) {
             input.check_output_len(stream.bytes)?;
         }
-        // Stages report in the order in which they end. Their numbers count from the sink.
+        // Stages report in the order in which they finish. Stages are numbered from the sink.
         done.sort_by_key(|report| std::cmp::Reverse(report.stage));
         let mut by: Vec<_> = done.into_iter().map(|report| report.by).collect();
         by.retain(|name| !name.is_empty());
@@ -328,7 +330,8 @@ impl Move {
     }
 }
 
-/// Returns the number of repetitions that take about `target`, at most `most`. The search starts at `count`.
+/// Returns the number of repetitions, up to `most`, that run for about `target`. The search starts with
+/// `count` repetitions.
 pub(crate) fn often(
     target: Duration,
     mut count: u64,
@@ -336,7 +339,7 @@ pub(crate) fn often(
     mut run: impl FnMut(u64) -> io::Result<Duration>,
 ) -> io::Result<u64> {
     loop {
-        // Use the median of three, because waiting for a CPU may take longer than the work.
+        // Use the median of three runs, because waiting for a CPU may take longer than the work.
         let mut elapsed = [run(count)?, run(count)?, run(count)?];
         elapsed.sort();
         let elapsed = elapsed[1];

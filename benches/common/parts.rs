@@ -1,4 +1,4 @@
-//! The roles of the processes, with std and with this crate.
+//! The roles of the processes, implemented with std and with this crate.
 
 use super::{Input, KIB, Moved, Show, Stream, finish, require, start, summed, touched};
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ReaderBuilder, WriterBuilder};
@@ -56,7 +56,7 @@ pub(crate) fn read<R: Read + From<OwnedFd>>(
     }
 }
 
-/// Reads until end of file and adds up every word.
+/// Reads until end of file and sums every word.
 fn add_up<R: Read + From<OwnedFd>>(from: OwnedFd) -> io::Result<()> {
     let mut sum = 0_u64;
     read::<R>(from, touched(64 * KIB), &mut |piece| {
@@ -67,7 +67,7 @@ fn add_up<R: Read + From<OwnedFd>>(from: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the result of plain calls, which use no mechanism of a library.
+/// Returns a result without a mechanism, because plain calls use none.
 fn by_hand(bytes: u64) -> Moved {
     Moved { bytes, by: "" }
 }
@@ -100,7 +100,8 @@ pub(crate) fn io_copy_file(
     Ok("")
 }
 
-/// Copies with a chosen buffer length, which `io::copy` does not support. The loop is the same as std's.
+/// Copies with a buffer of a chosen length, which `io::copy` does not support. The loop is the same as in
+/// std.
 pub(crate) fn read_and_write(
     to: OwnedFd,
     from: &Input,
@@ -141,7 +142,7 @@ pub(crate) fn io_copy_files(from: &File, to: &File, _: &mut [u8]) -> io::Result<
     io::copy(&mut from, &mut to).map(by_hand)
 }
 
-/// Copies with `read` and `write_all`, which behave the same for every std type.
+/// Copies with `read` and `write_all`, which work in the same way for every std type.
 pub(crate) fn std_read_and_write(
     from: OwnedFd,
     to: OwnedFd,
@@ -202,8 +203,8 @@ pub(crate) fn large_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader.into(), writer.into()))
 }
 
-/// Fills only chunks that do not yet hold the bytes of an earlier round. The first bytes show whether a chunk
-/// is new: every round sends the same bytes, and a new chunk is zeroed, unlike the input.
+/// Fills only chunks that do not yet hold the input's bytes. The first 8 bytes show whether a chunk is new.
+/// Every use sends the same bytes, and only a new chunk begins with zeros.
 pub(crate) fn send_ready(
     to: OwnedFd,
     from: &Input,
@@ -250,7 +251,7 @@ fn send_chunks(
     })
 }
 
-/// Reads in chunks of at most 256 KiB, the default of a `ChunkReader`.
+/// Reads in chunks of at most 256 KiB, which is the default of a `ChunkReader`.
 pub(crate) fn read_chunks(from: OwnedFd, buffer: &mut [u8], show: Show<'_>) -> io::Result<u64> {
     read_chunks_by(ChunkReader::builder().chunk(buffer.len().min(256 * KIB)), from, show)
 }
@@ -268,7 +269,7 @@ fn read_chunks_by(builder: ReaderBuilder, from: OwnedFd, show: Show<'_>) -> io::
     }
 }
 
-/// Transfers the file with calls that move as many bytes as possible.
+/// Transfers the file with calls that each move as many bytes as possible.
 pub(crate) fn transfer_file(
     to: OwnedFd,
     from: &Input,
@@ -278,12 +279,13 @@ pub(crate) fn transfer_file(
     transfer_parts(to, from, stream, Transfer::new)
 }
 
-/// Returns a transfer that reports each chunk. Boxing a closure without captures allocates nothing.
+/// Returns a transfer that calls a closure for each chunk. Boxing a closure without captures allocates
+/// nothing.
 fn by_chunks(len: usize) -> Transfer<'static> {
     Transfer::new().chunk(len).progress(Box::leak(Box::new(|_| ControlFlow::Continue(()))))
 }
 
-/// Transfers the file with calls that move one chunk each, and reports every chunk.
+/// Transfers the file with calls that move one chunk each, and calls a closure for each chunk.
 pub(crate) fn transfer_file_by_chunks(
     to: OwnedFd,
     from: &Input,
@@ -324,7 +326,7 @@ pub(crate) fn transfer_by_chunks(
     Ok(by_chunks(buffer.len()).run(&from, &to).map(by_transfer)?)
 }
 
-/// Transfers the file and returns no mechanism, because the source is not the measured process.
+/// Transfers the file. Returns no mechanism, because the source is not the measured process.
 pub(crate) fn feed(
     to: OwnedFd,
     from: &Input,
@@ -334,7 +336,7 @@ pub(crate) fn feed(
     transfer_file(to, from, stream, buffer).map(|_| "")
 }
 
-/// Transfers until end of file and returns no mechanism, because the sink is not the measured process.
+/// Transfers until end of file. Returns no mechanism, because the sink is not the measured process.
 pub(crate) fn drain(from: OwnedFd, to: OwnedFd, buffer: &mut [u8]) -> io::Result<Moved> {
     transfer_all(from, to, buffer).map(|moved| Moved { by: "", ..moved })
 }

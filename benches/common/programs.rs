@@ -47,8 +47,8 @@ impl Drop for Tiny {
     }
 }
 
-/// Returns a static executable for this architecture: its header, one segment, and `exit(0)`. On other
-/// architectures, returns the bytes of `/bin/true`.
+/// Returns a static executable for this architecture that consists of a header, one segment, and the code of
+/// `exit(0)`. On other architectures, returns the bytes of `/bin/true`.
 fn tiny_elf() -> io::Result<Vec<u8>> {
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
@@ -88,7 +88,7 @@ fn tiny_elf() -> io::Result<Vec<u8>> {
     Ok(elf)
 }
 
-/// The memory that this process holds, with every page touched.
+/// Memory of this process in which every page has been touched.
 pub(crate) struct Ballast {
     address: *mut c_void,
     length: usize,
@@ -150,24 +150,25 @@ fn succeeded(success: bool) -> io::Result<()> {
     if success { Ok(()) } else { Err(io::Error::other("the program failed")) }
 }
 
-/// Starts a program with std and waits for its end.
+/// Starts a program with std and waits for its exit.
 #[inline(never)]
 pub(crate) fn std_spawn(program: &Path) -> io::Result<()> {
     succeeded(Command::new(program).spawn()?.wait()?.success())
 }
 
-/// Starts a program with this crate and waits for its end.
+/// Starts a program with this crate and waits for its exit.
 #[inline(never)]
 pub(crate) fn raw_spawn(program: &Path) -> io::Result<()> {
     succeeded(process::Command::new(program).spawn()?.wait()?.success())
 }
 
-/// A function that starts a program and waits for its end.
+/// A function that starts a program and waits for its exit.
 pub(crate) type Start = fn(&Path) -> io::Result<()>;
 
 pub(crate) const PLAIN: [Named<Start>; 2] = [("std", std_spawn), ("rawpipe", raw_spawn)];
 
-/// The engines that map a descriptor. This crate's command owns the descriptor, so every turn opens the file.
+/// The engines that map a descriptor. The command of this crate takes ownership of the descriptor, so every
+/// turn opens the file again.
 pub(crate) const MAPPED: [Named<Start>; 2] = [
     ("std", |program| std_spawn_mapped(program, &null()?)),
     ("rawpipe", |program| raw_spawn_mapped(program, null()?)),
@@ -185,7 +186,7 @@ pub(crate) fn starts<'a>(
     (mib, huge): (usize, bool),
     engines: &[Named<Start>],
 ) -> Vec<Engine<'a>> {
-    // Allocate on first use, so that a group that is filtered out allocates nothing.
+    // Allocate on first use, so that groups that are filtered out allocate nothing.
     let ballast = Rc::new(OnceCell::new());
     let start = |&(name, start): &Named<Start>| {
         let ballast = Rc::clone(&ballast);
@@ -197,11 +198,11 @@ pub(crate) fn starts<'a>(
     engines.iter().map(start).collect()
 }
 
-/// The number at which [`std_spawn_mapped`] and [`raw_spawn_mapped`] pass the descriptor.
+/// The number of the descriptor in programs that [`std_spawn_mapped`] and [`raw_spawn_mapped`] start.
 const NUMBER: c_int = 9;
 
-/// Starts a program with std, in a new session and with a descriptor at a given number. Both settings need
-/// caller code that runs in the child after a fork.
+/// Starts a program with std, in a new session and with a descriptor at a given number. Both settings require
+/// caller code that runs in the child after the fork.
 #[inline(never)]
 pub(crate) fn std_spawn_mapped(program: &Path, fd: &OwnedFd) -> io::Result<()> {
     unsafe extern "C" {
@@ -236,7 +237,7 @@ const EXIT_CODE: u8 = 7;
 /// A function that performs one turn.
 pub(crate) type Work = fn() -> io::Result<()>;
 
-/// The engines that create a child that only exits, and wait for it.
+/// The engines that create a child, which exits immediately, and wait for it.
 pub(crate) const FORKS: [(&str, Work); 3] =
     [("std", libc_fork), ("rawpipe", raw_fork), ("rawpipe-fork_with", raw_fork_with)];
 
@@ -276,7 +277,7 @@ pub(crate) fn raw_fork_with() -> io::Result<()> {
     succeeded(child.wait()?.code() == Some(EXIT_CODE.into()))
 }
 
-/// The number of bytes that a program writes when started with [`WRITER`].
+/// The number of bytes that a program writes if started with [`WRITER`].
 pub(crate) const OUTPUT: u64 = 16 << 20;
 
 /// The argument that makes a program write its output.
@@ -296,10 +297,10 @@ pub(crate) fn write_output() -> io::Result<()> {
 const CHUNK: usize = 64 << 10;
 const COUNT: u64 = OUTPUT / CHUNK as u64;
 
-/// A function that runs a program that writes, and returns its output.
+/// A function that runs a program and returns the program's output.
 pub(crate) type Output = fn(&Path) -> io::Result<Vec<u8>>;
 
-/// Collects the output of `program` and adds up its words in each repetition.
+/// Collects the output of `program` and sums its words in each repetition.
 pub(crate) fn outputs(place: Place, program: &Path) -> Vec<Engine<'_>> {
     let output = |(name, output): Named<Output>| {
         let once = move || check_output(&output(program)?);
@@ -309,7 +310,7 @@ pub(crate) fn outputs(place: Place, program: &Path) -> Vec<Engine<'_>> {
     engines.into_iter().map(output).collect()
 }
 
-/// Adds up all words of the output and compares the sum.
+/// Sums all words of the output and compares the result with the expected sum.
 pub(crate) fn check_output(bytes: &[u8]) -> io::Result<()> {
     let mut sum = Sum::new(COUNT, CHUNK);
     sum.add(bytes);

@@ -1,4 +1,4 @@
-//! Processes that prepare, start at a signal, and report their results.
+//! Processes that prepare their work, begin at a signal, and report their results.
 #![allow(unsafe_code, reason = "fork")]
 
 use super::taken::spent;
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Forks a process that runs `body` and exits.
 pub(crate) fn start(body: impl FnOnce() -> io::Result<()>) -> io::Result<Child> {
-    // SAFETY: the programs that use this module have one thread, which `Input::new` has checked, and own only
-    // descriptors and memory.
+    // SAFETY: the programs that use this module own only descriptors and memory, and `Input::new` has checked
+    // that they have one thread.
     let child = unsafe {
         process::fork_with(|| match body() {
             Ok(()) => 0,
@@ -29,8 +29,8 @@ pub(crate) fn finish(mut child: Child) -> io::Result<()> {
     require(status.success(), || format!("a process ended with {status}"))
 }
 
-/// Starts a process that moves to its CPU, allocates its buffer and reports that it is ready. The process
-/// then performs its role and reports its byte count and CPU time.
+/// Starts a process that pins itself to its CPU, allocates its buffer and reports that it is ready. The
+/// process then performs its role and reports the number of bytes and its CPU time.
 pub(crate) fn stage(
     place: Place,
     reporter: &PipeWriter,
@@ -48,8 +48,8 @@ pub(crate) fn stage(
     })
 }
 
-/// Measures from the start signal, which dropping `go` sends, until all stages are done. The CPU time is the
-/// sum over the stages' roles.
+/// Sends the start signal by dropping `go`, and measures from this signal until all stages are done. The CPU
+/// time is the sum over all stages and covers only their roles.
 pub(crate) fn clocked(
     reports: &PipeReader,
     stages: Vec<Child>,
@@ -71,7 +71,7 @@ pub(crate) fn clocked(
 /// The number of the first stage. The number of the sink is 0.
 pub(crate) const SOURCE: u8 = 2;
 
-/// The report that a stage sends when it is ready and again when it is done.
+/// The report that a stage sends when it is ready and again when it has finished.
 pub(crate) struct Report {
     pub(crate) bytes: u64,
     cpu: Duration,
@@ -80,8 +80,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// The length of a report: the byte count, the CPU time, the stage number, and the NUL-terminated
-    /// mechanism.
+    /// The length of a report, which consists of the byte count, the CPU time, the stage number, and the
+    /// NUL-terminated mechanism.
     const LEN: usize = 40;
 
     fn send(to: &PipeWriter, stage: u8, cpu: Duration, moved: &Moved) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Transfers in which both sides work: one process generates the bytes, and another sums them.
+//! Transfers in which both processes work: one generates the bytes, and the other sums them.
 //!
 //! A [`Way`] creates the two [`Ends`]. [`Summed::run`] forks a process for each end and measures from the
 //! start signal until the last byte is summed. Every run compares the sum with the expected sum.
@@ -14,7 +14,8 @@ use std::io::{self, Read, Write};
 const READ: usize = 64 * KIB;
 const WORD: usize = 8;
 
-/// The numbers from 0, as 8-byte words, or as bytes if a chunk is shorter than 8 bytes.
+/// A sequence of increasing numbers from 0, as 8-byte words, or as single bytes if a chunk is shorter than 8
+/// bytes.
 #[derive(Default)]
 pub(crate) struct Numbers(u64);
 
@@ -35,7 +36,7 @@ impl Numbers {
     }
 }
 
-/// Adds up the words of `piece`, and the bytes after the last full word.
+/// Sums the words of `piece` and the bytes after the last full word.
 #[inline]
 pub(crate) fn of(piece: &[u8]) -> u64 {
     let words = piece.chunks_exact(WORD);
@@ -44,7 +45,7 @@ pub(crate) fn of(piece: &[u8]) -> u64 {
     words.map(word).fold(rest, u64::wrapping_add)
 }
 
-/// The running sum of the [`Numbers`] in a given number of bytes.
+/// The running sum of a given number of bytes of the [`Numbers`], and the expected sum.
 pub(crate) struct Sum {
     by_words: bool,
     left: u64,
@@ -53,10 +54,10 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// Creates the sum for `count` chunks of this length.
+    /// Creates a sum that expects `count` chunks of this length.
     pub(crate) fn new(count: u64, chunk: usize) -> Self {
         let (bytes, by_words) = (count * chunk as u64, chunk >= WORD);
-        // The sum wraps modulo 2^64, as the running sum does.
+        // The expected sum wraps modulo 2^64, as the running sum does.
         let triangle = |count: u64| match count % 2 {
             0 => (count / 2).wrapping_mul(count.wrapping_sub(1)),
             _ => count.wrapping_mul(count / 2),
@@ -77,7 +78,7 @@ impl Sum {
         self.sum = self.sum.wrapping_add(sum);
     }
 
-    /// Returns the number of missing bytes, for ways without an end of file.
+    /// Returns the number of bytes that have not yet been added, for pipes and rings without an end of file.
     pub(crate) fn left(&self) -> u64 {
         self.left
     }
@@ -91,8 +92,8 @@ impl Sum {
 
 // ---------------------------------------------------------------- from process to process
 
-/// The two ends of a transfer. Each end receives page-aligned, touched memory as a buffer, unless the way
-/// provides its own.
+/// Both ends of a transfer. Each end is passed page-aligned, touched memory as a buffer. An end that has
+/// another buffer ignores this memory.
 pub(crate) struct Ends {
     /// Generates and sends the given number of chunks. The memory is as long as one chunk.
     pub(crate) make: Box<Make>,
@@ -114,7 +115,7 @@ pub(crate) struct Summed {
 }
 
 impl Summed {
-    /// Moves `count` chunks, compares their sum, and returns the time.
+    /// Moves `count` chunks, checks their sum, and returns the time.
     pub(crate) fn run(&self, count: u64) -> io::Result<Taken> {
         let (reports, reporter) = rawpipe::pipe()?;
         let Ends { make, sum } = (self.way)(self.chunk)?;
@@ -136,13 +137,13 @@ impl Summed {
             make(count, memory)?;
             Ok(Moved { bytes, by: "" })
         })?;
-        drop(reporter); // only the children hold copies now, so end of file means that both have exited
+        drop(reporter); // only the children hold copies now, so at end of file both children have exited
         let go = go.expect("only the child's copy was closed");
         Ok(clocked(&reports, vec![sink, source], go)?.0)
     }
 }
 
-/// Creates ends that write whole chunks, and read what is available until end of file.
+/// Creates ends that write whole chunks and read the available bytes until end of file.
 pub(crate) fn by_calls(
     mut write: impl FnMut(&[u8]) -> io::Result<()> + 'static,
     mut read: impl FnMut(&mut [u8]) -> io::Result<usize> + 'static,
@@ -171,8 +172,8 @@ pub(crate) fn by_calls(
 /// The chunk lengths that are compared.
 pub(crate) const SIZES: [usize; 8] = [1, 64, 512, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB];
 
-/// The engines. `std` has page-aligned buffers, and `std-vec` has plain buffers. A `Vec` of 128 KiB or more
-/// begins 16 bytes after the start of a page, where some processors copy slowly.
+/// The engines. `std` uses page-aligned buffers, and `std-vec` uses plain `Vec`s. A `Vec` of at least 128 KiB
+/// begins 16 bytes after the start of a page, and some processors copy slowly from such an address.
 pub(crate) const WAYS: [(&str, Way); 6] = [
     ("std", by_std),
     ("std-vec", by_std_vec),
@@ -211,7 +212,8 @@ pub(crate) fn by_chunks_adaptive(chunk: usize) -> io::Result<Ends> {
 
 fn by_ends(builder: WriterBuilder, reading: ReaderBuilder, chunk: usize) -> io::Result<Ends> {
     let (reader, writer) = rawpipe::pipe()?;
-    // A half created by a process that is pinned to one CPU does not poll, so create both before pinning.
+    // An end does not poll if the process that creates it is pinned to one CPU, so create both ends before
+    // pinning.
     let mut writer = builder.chunk(chunk).build(writer)?;
     let mut reader = reading.build(reader)?;
     Ok(Ends {

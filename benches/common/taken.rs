@@ -12,7 +12,7 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// Measures `work`, which runs in this process and in children that it waits for.
+    /// Measures `work`, which runs in this process and in child processes that `work` waits for.
     pub(crate) fn by(work: impl FnOnce() -> io::Result<()>) -> io::Result<Self> {
         let (before, clock) = (spent(), Instant::now());
         work()?;
@@ -40,7 +40,7 @@ impl AddAssign for Taken {
     }
 }
 
-/// Returns the CPU time so far of this process and of all children that it has waited for.
+/// Returns the CPU time used so far by this process and by all children that it has waited for.
 pub(crate) fn spent() -> Duration {
     unsafe extern "C" {
         fn getrusage(who: i32, usage: *mut [i64; 18]) -> i32;
@@ -57,14 +57,14 @@ pub(crate) fn spent() -> Duration {
     of(SELF) + of(CHILDREN)
 }
 
-/// Returns the CPU time so far of a running child.
+/// Returns the CPU time used so far by a running child.
 pub(crate) fn spent_by(pid: u32) -> Duration {
     const SCHEDULER: i32 = 2;
     unsafe extern "C" {
         fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
     }
     let mut time = [0; 2];
-    // This is the number of the process's clock, as `clock_getcpuclockid` returns it.
+    // This expression computes the number of the process's clock as `clock_getcpuclockid` does.
     let clock = !i32::try_from(pid).unwrap_or(0) << 3 | SCHEDULER;
     // SAFETY: the call writes one `struct timespec`, which is two 64-bit words.
     unsafe { clock_gettime(clock, &raw mut time) };

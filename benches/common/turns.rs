@@ -1,14 +1,14 @@
-//! The turns of the engines of a question.
+//! The turns that measure the engines of a question.
 
 use super::messages::{TRIPS, round_trips};
 use super::summed::Way;
 use super::{Input, KIB, Move, Named, Place, Run, Summed, Taken};
 use std::io;
 
-/// The name of an engine, and a function that measures the given number of repetitions.
+/// The name of an engine, and a function that measures a given number of repetitions.
 pub(crate) type Engine<'a> = (&'static str, Box<dyn FnMut(u64) -> io::Result<Run> + 'a>);
 
-/// Creates an engine without a mechanism name.
+/// Creates an engine that reports no mechanism.
 pub(crate) fn engine<'a>(
     name: &'static str,
     mut work: impl FnMut(u64) -> io::Result<Taken> + 'a,
@@ -16,7 +16,7 @@ pub(crate) fn engine<'a>(
     (name, Box::new(move |count| Ok(Run { taken: work(count)?, by: String::new() })))
 }
 
-/// Moves `bytes` bytes in each repetition. Before the first turn of an engine, every byte that it moves is
+/// Moves `bytes` bytes in each repetition. Before an engine's first turn, every byte that it moves is
 /// compared once.
 pub(crate) fn moves<'a>(
     input: &'a Input,
@@ -39,7 +39,7 @@ pub(crate) fn moves<'a>(
     engines.iter().filter(works).map(engine).collect()
 }
 
-/// Generates, moves and sums `chunks` chunks in each repetition.
+/// Generates, sends and sums `chunks` chunks in each repetition.
 pub(crate) fn sums(
     input: &Input,
     place: Place,
@@ -60,7 +60,7 @@ pub(crate) fn trips(place: Place, len: usize) -> Vec<Engine<'static>> {
     TRIPS.into_iter().filter(|(engine, _)| has_buffer(engine, len)).map(trip).collect()
 }
 
-/// Returns whether the engine differs from `std` with buffers of this length.
+/// Returns whether the engine differs from `std` for buffers of this length.
 fn has_buffer(engine: &str, len: usize) -> bool {
     engine != "std-vec" || len >= 64 * KIB
 }

@@ -1,6 +1,6 @@
-//! Measures each question as a criterion group; run `cargo bench` in this directory. Criterion measures the
-//! crates one after the other, so on a busy machine a ratio between two crates may be meaningless. Use
-//! `rounds` to measure ratios.
+//! Measures each question as a criterion group. The command is `cargo bench` in this directory. Criterion
+//! measures the crates one after another, so on a busy machine a ratio between two crates may be meaningless.
+//! Use `rounds` to measure ratios.
 
 use criterion::{Criterion, Throughput};
 use peers::{Here, QUESTIONS};
@@ -23,7 +23,7 @@ fn main() {
             group.throughput(Throughput::Bytes(bytes));
         }
         for engine in question.engines {
-            let mut checked = false; // on first use, so never for engines that are filtered out
+            let mut checked = false; // checked on first use, so never for engines that are filtered out
             group.bench_function(engine.name, |bencher| {
                 if !checked {
                     engine.check(&here).expect("the bytes that were sent");

@@ -1,14 +1,14 @@
-//! Measures the questions in rounds. In each round every crate has one turn of about the same duration, and
-//! the crate that starts changes from round to round. Ratios are computed within a round, so other load on
-//! the machine affects all crates.
+//! Measures the questions in rounds. In each round every crate has one turn of about the same duration, and a
+//! different crate starts each round. Ratios are computed within a round, so other load on the machine
+//! affects all crates.
 //!
 //! Prints one line for each engine, with these columns:
 //! - the question and the engine
 //! - the bytes of a turn, or 0 if the question measures no throughput
 //! - the median time of a turn in nanoseconds
-//! - the median ratio of this time to that of `rawpipe`, or of `rawpipe-shared` if the question has that
+//! - the median ratio of this time to the time of `rawpipe`, or of `rawpipe-shared` if the question has that
 //!   engine (above 1: `rawpipe` is faster)
-//! - the number of rounds in which the engine was faster, and the number of rounds
+//! - the number of rounds in which the engine was faster, and the total number of rounds
 //!
 //! `rounds full` and `rounds quick` measure only the questions that are passed as arguments. `rounds texts`
 //! prints the descriptions of the questions. `rounds machine` prints the pipe capacities of this machine in
@@ -19,7 +19,7 @@ use std::env;
 use std::io;
 use std::time::Duration;
 
-/// The number of rounds, and the intended duration of a turn.
+/// The number of rounds, and the intended duration of each turn.
 struct Plan {
     rounds: usize,
     turn: Duration,
@@ -104,7 +104,7 @@ fn measure_question(question: &Question, here: &Here, plan: &Plan) -> io::Result
     Ok(())
 }
 
-/// Returns the time of one of `count` repetitions in nanoseconds.
+/// Returns the time per repetition, in nanoseconds, of `count` repetitions.
 #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
 fn each(took: Duration, count: u64) -> f64 {
     took.as_secs_f64() * 1e9 / count as f64

@@ -1,13 +1,12 @@
-//! The limits that no library can exceed, measured with hand-written code that has no checks, no fallbacks
-//! and no API.
+//! The limits that no library can exceed, measured with code that has no checks, no fallbacks and no API.
 //!
-//! - `trap`: a system call that does nothing (`getppid`), made with the bare instruction.
-//! - `write_read`: a byte that is written to a pipe and read again, with two traps.
-//! - `copy`: a `memcpy` of 64 KiB that stay in the caches. This is the cost of one copy.
+//! - `trap`: a system call that does nothing (`getppid`), executed directly with the instruction.
+//! - `write_read`: a write of one byte to a pipe and a read of that byte, with two traps.
+//! - `copy`: a `memcpy` of 64 KiB, which stay in the caches. This is the cost of copying the bytes once.
 //! - `copy_large`: a `memcpy` of 64 MiB, which do not fit in the caches.
-//! - `lend`: two processes on two CPUs that repeatedly lend huge pages to a pipe of 1 MiB and splice them to
-//!   `/dev/null`. Both processes poll in a loop and never sleep, and neither reads the bytes. This is the
-//!   fastest possible use of a pipe and serves only as a limit.
+//! - `lend`: two processes on two CPUs. One repeatedly lends huge pages to a pipe of 1 MiB, and the other
+//!   splices the pages to `/dev/null`. Both processes poll in a loop and never sleep, and neither process
+//!   reads the bytes. This is the fastest possible use of a pipe and serves only as a limit.
 
 use super::common::*;
 use rawpipe::io::IoSlice;
@@ -65,7 +64,7 @@ fn print(name: &str, unit: &str, measure: &mut dyn FnMut() -> io::Result<f64>) -
     Ok(())
 }
 
-/// Returns the time of a turn in nanoseconds.
+/// Returns the time per turn in nanoseconds.
 fn per(turns: u32, mut work: impl FnMut()) -> io::Result<f64> {
     let clock = Instant::now();
     (0..turns).for_each(|_| work());
@@ -82,7 +81,7 @@ fn copy(name: &str, len: usize, turns: u32) -> io::Result<()> {
     })
 }
 
-/// Returns the throughput of pages that are lent and discarded, in GiB/s.
+/// Returns the throughput, in GiB/s, of pages that are lent and then discarded.
 fn lend() -> io::Result<f64> {
     const ALL: u64 = 16 << 30;
     const LEN: usize = 2 << 20;
@@ -133,13 +132,13 @@ fn lend() -> io::Result<f64> {
     Ok(gib / seconds.as_secs_f64())
 }
 
-/// Allocates touched memory, in huge pages if the kernel supports them.
+/// Allocates memory and touches every page, in huge pages if the kernel supports them.
 fn huge(len: usize) -> io::Result<&'static [u8]> {
     const MADV_HUGEPAGE: usize = 14;
     let memory = vec![0_u8; 2 * len].leak();
     let start = memory.as_ptr().align_offset(len);
     let pages = &mut memory[start..][..len];
-    // SAFETY: the call only advises the kernel on the size of these pages.
+    // SAFETY: the call only advises the kernel about the page size of this memory.
     unsafe {
         raw::syscall3(nr::MADVISE, pages.as_mut_ptr().expose_provenance(), len, MADV_HUGEPAGE)
     };

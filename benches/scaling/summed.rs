@@ -1,23 +1,23 @@
-//! Measures the series `summed`: one process generates every byte, another sums every word, and every run
-//! compares the sums.
+//! Measures the series `summed`. One process generates every byte, another sums every word, and every run
+//! checks the sum.
 //!
-//! A line contains the situation, the chunk length, the engine, the measured value, and the CPU seconds of
-//! both processes per GiB or operation. The last fields are the lower quartile, the median and the upper
-//! quartile of the ratio to std, and the ratio of the CPU seconds to std's. "std" is whichever of `std` and
-//! `std-vec` has the better median. The situations are:
+//! Each line contains the situation, the chunk length, the engine, the measured value, and the CPU seconds of
+//! both processes per GiB or operation. The next fields are the lower quartile, the median and the upper
+//! quartile of the ratio to std. The last field is the ratio of the CPU seconds to those of std. "std" is
+//! whichever of `std` and `std-vec` has the better median. The situations are:
 //!
-//! - `limit`: GiB/s of one process that only generates bytes (`make`) or only sums them (`sum`), in one
+//! - `limit`: GiB/s of one process that only generates (`make`) or only sums (`sum`) the bytes of a single
 //!   chunk.
-//! - `free`, `one`, `two`: GiB/s with both processes placed by the scheduler, on one CPU, or on separate
+//! - `free`, `one`, `two`: GiB/s with the two processes placed by the scheduler, on one CPU, or on separate
 //!   CPUs.
-//! - `busy-1`, `busy-2`, `busy-4`: as `free`, while 1, 2 or 4 processes count in a loop, each pinned to a
-//!   CPU.
-//! - `trip-0`, `trip-1`, ...: microseconds of a round trip of a message that both sides generate and sum,
-//!   while 0, 1, ... processes count.
-//! - `set-up`: microseconds to create a pair, pass one byte and drop the pair.
+//! - `busy-1`, `busy-2`, `busy-4`: the same as `free`, while 1, 2 or 4 busy processes count in a loop, each
+//!   pinned to a CPU.
+//! - `trip-0`, `trip-1`, ...: microseconds per round trip of a message that each process generates and sums.
+//!   At the same time, 0, 1, ... busy processes count in a loop.
+//! - `set-up`: microseconds to create a pair of ends, pass one byte and drop the pair.
 //!
-//! The turns of all engines have about the same duration, regardless of the number of bytes. A turn includes
-//! the first lap of a new ring.
+//! The turns of all engines last for about the same time, regardless of the number of bytes. A turn includes
+//! the first use of a new ring's memory.
 
 use super::common::summed::{Numbers, SIZES, Sum, WAYS};
 use super::common::*;
@@ -65,7 +65,7 @@ pub(crate) fn all() -> io::Result<()> {
     set_up(&plan, &input)
 }
 
-/// Returns a turn that repeats `run` for about the intended duration. The turn's time is scaled to `each`
+/// Returns a turn that repeats `run` for about the intended duration. The measured time is scaled to `each`
 /// repetitions.
 fn timed<'a>(
     plan: &Plan,
@@ -91,7 +91,7 @@ fn streams(
     place: Place,
     chunk: usize,
 ) -> io::Result<()> {
-    // Each turn has a new ring of 4 MiB. Touching it for the first time takes 4 ms or more.
+    // Each turn uses a new ring of 4 MiB. Touching the ring's pages for the first time takes at least 4 ms.
     let turn = if chunk > 256 * KIB { 3 * plan.turn } else { plan.turn };
     let plan = &Plan { turn, ..*plan };
     let mut turns: Vec<Turn<'_>> = Vec::new();
@@ -173,7 +173,7 @@ fn limits(plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints one line for each engine, with the times of its turns.
+/// Prints one line for each engine with the times of its turns.
 fn print(
     plan: &Plan,
     situation: &str,

@@ -1,12 +1,12 @@
-//! The program that the target `command` starts. It writes its own state as lines of text to the file
-//! `report` next to the directory of its executable, and exits with 42.
+//! The program that the target `command` starts. The program writes its own state as lines of text to the
+//! file `report` next to the directory of its executable, and exits with 42.
 //!
-//! The program has no Rust `main`. The runtime of a Rust `main` opens missing standard streams and ignores
-//! SIGPIPE, which would hide the state that the program reports.
+//! The program defines no Rust `main`. Before a Rust `main`, the runtime opens missing standard streams and
+//! ignores SIGPIPE, which would hide the state that the program reports.
 //!
 //! # Safety
 //!
-//! This file must make one call of the C library correctly, which fills an integer.
+//! This file must correctly make one call to the C library, which fills an integer.
 #![no_main]
 #![allow(unsafe_code, reason = "prctl, and a main of C")]
 
@@ -34,7 +34,7 @@ fn report() -> io::Result<()> {
         .collect::<io::Result<_>>()?;
     let mut text = String::new();
     for number in numbers {
-        // The listing used a descriptor of its own, which is closed by now.
+        // The descriptor that this directory listing used is now closed, so skip it.
         let Ok(info) = fs::read_to_string(format!("/proc/self/fdinfo/{number}")) else { continue };
         let file = fs::metadata(format!("/proc/self/fd/{number}"))?;
         let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or("");

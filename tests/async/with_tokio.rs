@@ -74,8 +74,8 @@ fn wait_by_pidfd_until_the_limit_and_until_the_end() {
     });
 }
 
-/// Children of this crate and of tokio coexist: neither library collects the other's status or needs the
-/// other's `SIGCHLD` handler.
+/// Children of this crate and children of tokio coexist. Neither library collects the status of the other's
+/// children or needs the other's `SIGCHLD` handler.
 #[test]
 fn children_beside_those_of_tokio() {
     block_on(async {

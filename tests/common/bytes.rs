@@ -1,11 +1,11 @@
-//! The data that tests send: regular or random bytes, and functions that read them back.
+//! The data that tests send, as regular or random bytes, and functions that read this data.
 
 use rawpipe::{PipeReader, PipeWriter};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::SystemTime;
 
-/// Returns bytes that differ from each other at all usual distances.
+/// Returns pseudo-random bytes from a fixed seed, so that a test detects shifted or exchanged bytes.
 pub(crate) fn data(len: usize) -> Vec<u8> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut bytes = Vec::with_capacity(len + 8);
@@ -16,7 +16,7 @@ pub(crate) fn data(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A small random generator (xorshift64). The same seed repeats a run; the seed must not be 0.
+/// A small random generator (xorshift64). The same seed repeats a run. The seed must not be 0.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
@@ -40,7 +40,7 @@ impl Random {
     }
 }
 
-/// Reads the current contents of the pipe.
+/// Reads the bytes that the pipe currently holds.
 pub(crate) fn waiting_in(reader: &PipeReader) -> Vec<u8> {
     let mut bytes = vec![0; reader.available().unwrap()];
     reader.read_exact(&mut bytes).unwrap();
@@ -54,7 +54,7 @@ pub(crate) fn all_of(file: &File) -> Vec<u8> {
     bytes
 }
 
-/// Asserts that bytes written to each of these pipes arrive at that pipe's reader.
+/// Asserts that bytes written to each of these pipes arrive at the reader of the same pipe.
 pub(crate) fn assert_no_two_are_one(pipes: &[(PipeReader, PipeWriter)]) {
     for (index, (_, writer)) in pipes.iter().enumerate() {
         writer.write_all(&index.to_ne_bytes()).unwrap();

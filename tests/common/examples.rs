@@ -8,11 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 use std::{env, fs};
 
-/// Returns the path of an example of this package. Builds the example first if cargo runs the test;
-/// otherwise only if the example is missing or older than the sources.
+/// Returns the path of an example of this package. If cargo runs the test, builds the example first.
+/// Otherwise builds it only if it is missing or older than the sources.
 pub(crate) fn example(name: &str) -> PathBuf {
-    /// The names of the examples that are up to date. The lock is held while cargo builds, so only one
-    /// build runs at a time.
+    /// The names of the examples that are up to date. The lock is held during a build, so only one build runs
+    /// at a time.
     static READY: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
     let this = env::current_exe().expect("the path of this test");
@@ -21,9 +21,9 @@ pub(crate) fn example(name: &str) -> PathBuf {
     let path = profile.join("examples").join(name);
     let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
     if !ready.contains(name) {
-        // Only cargo can determine whether the file was built with the same features. Under an emulator
-        // the test does not run cargo, because forking a process with threads may hang there. The script
-        // that runs the tests has already built the examples.
+        // Only cargo can determine whether the file was built with the same features. Under an emulator the
+        // test does not run cargo, because forking a process with threads may hang there. The script that
+        // runs the tests under the emulator has already built the examples.
         let ask = env::var_os("CARGO").is_some() && !emulated();
         if ask || built(&path) < newest_source() {
             build_example(name, profile);
@@ -38,8 +38,8 @@ fn built(path: &Path) -> SystemTime {
     fs::metadata(path).and_then(|file| file.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// Returns the modification time of the newest source file of this package. A test that was copied
-/// elsewhere has no sources.
+/// Returns the modification time of the newest source file of this package. If the test binary was copied
+/// elsewhere, no source files exist.
 fn newest_source() -> SystemTime {
     fn newest_in(path: &Path) -> SystemTime {
         let here = if path.is_dir() { SystemTime::UNIX_EPOCH } else { built(path) };
@@ -54,13 +54,14 @@ fn newest_source() -> SystemTime {
         .fold(SystemTime::UNIX_EPOCH, SystemTime::max)
 }
 
-/// Runs `cargo build --example` with the options of this test's own build.
+/// Runs `cargo build --example` with the options with which this test was built.
 fn build_example(name: &str, profile: &Path) {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--example", name]);
     let above = profile.parent().expect("a folder");
-    // The directory is `target/<triple>/debug` if cargo was given a target, otherwise `target/debug`.
+    // The build directory is `target/<triple>/debug` if cargo was given a target, or `target/debug`
+    // otherwise.
     let triple =
         above.file_name().and_then(|name| name.to_str()).filter(|name| name.contains("-linux-"));
     match triple {

@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-/// Returns a directory, in memory if possible, for the files of a test.
+/// Returns a directory for the files of a test. The directory is in memory if possible.
 pub(crate) fn tmp() -> PathBuf {
     let shm = Path::new("/dev/shm");
     let writable = fs::metadata(shm).is_ok_and(|folder| !folder.permissions().readonly());
     if writable { shm.to_owned() } else { env::temp_dir() }
 }
 
-/// Returns a path in that directory that no other test uses or has left behind. The path includes the
-/// time, because process ids repeat.
+/// Returns a path in that directory that no other test uses and no earlier test has left behind. The path
+/// includes the time, because process ids are reused.
 pub(crate) fn tmp_path() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -25,7 +25,7 @@ pub(crate) fn tmp_path() -> PathBuf {
     tmp().join(format!("rawpipe-test-{}-{count}-{now:x}", std::process::id()))
 }
 
-/// Returns an open, unlinked file with these contents and its position at 0.
+/// Returns an open, unlinked file with these contents, positioned at offset 0.
 pub(crate) fn file(contents: &[u8]) -> File {
     let file = nameless(File::options().read(true).write(true));
     file.write_all_at(contents, 0).expect("room for a test's file");
@@ -41,7 +41,7 @@ fn nameless(options: &mut OpenOptions) -> File {
     loop {
         let path = tmp_path();
         match options.create_new(true).open(&path) {
-            // A killed process with the same id has left this file.
+            // A killed process that had the same id left this file.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             file => {
                 let file = file.expect("a file of this test's own");

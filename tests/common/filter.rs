@@ -1,4 +1,4 @@
-//! Seccomp filters, which make calls fail as on a kernel that lacks them.
+//! Seccomp filters that make calls fail as on a kernel that lacks them.
 #![allow(unsafe_code, reason = "a call that the crate has no name for")]
 
 use super::nr;
@@ -36,8 +36,8 @@ impl Filter {
         Self(filter)
     }
 
-    /// Rejects `call` only if the lower half of its argument `index` equals the value (`Is`) or has any
-    /// of its bits (`Has`).
+    /// Rejects `call` only if the lower half of its argument `index` equals the value (`Is`) or has any of
+    /// the value's bits set (`Has`).
     pub(crate) fn on_argument(call: usize, index: u32, value: Value, errno: Errno) -> Self {
         const LOAD_WORD: u16 = 0x20;
         const JUMP_IF_EQUAL: u16 = 0x15;
@@ -48,15 +48,15 @@ impl Filter {
             Value::Is(value) => (JUMP_IF_EQUAL, value),
             Value::Has(bits) => (JUMP_IF_ANY_BIT, bits),
         };
-        // The new instructions are inserted between the check of the number and the error.
+        // The new instructions are inserted between the check of the call number and the error.
         filter[1] = Instruction(JUMP_IF_EQUAL, 0, 3, filter[1].3);
         filter.insert(2, Instruction(LOAD_WORD, 0, 0, low_half));
         filter.insert(3, Instruction(jump, 0, 1, value));
         Self(filter)
     }
 
-    /// Makes the filter kill the process with `SIGSYS` instead of returning an error. The signal shows
-    /// that the process makes the call.
+    /// Makes the filter kill the process with `SIGSYS` instead of returning an error. The test detects by
+    /// this signal that the process makes the call.
     pub(crate) fn that_kills(mut self) -> Self {
         const RETURN: u16 = 0x06;
         const ALLOW: u32 = 0x7fff_0000;
@@ -66,8 +66,8 @@ impl Filter {
         self
     }
 
-    /// Installs the filter for this thread and for its children and programs. Returns whether the kernel
-    /// accepts the filter. Emulators reject filters. Does not allocate.
+    /// Installs the filter for this thread and for its later children and programs. Returns whether the
+    /// kernel accepts the filter. Emulators reject filters. The function does not allocate.
     pub(crate) fn install(&self) -> bool {
         const PR_SET_SECCOMP: usize = 22;
         const PR_SET_NO_NEW_PRIVS: usize = 38;
@@ -87,12 +87,11 @@ impl Filter {
     }
 }
 
-/// The exit code of a child of [`filtered`] if the kernel, or an emulator, does not accept a
-/// [`Filter`].
+/// The exit code of a child of [`filtered`] if a kernel or an emulator does not accept the [`Filter`].
 pub(crate) const NO_FILTER: u8 = 77;
 
-/// Runs `body`, which installs a [`Filter`] or returns [`NO_FILTER`], in a child that must exit with 0.
-/// If no filter can be installed, reports the test as skipped and returns `false`.
+/// Runs `body`, which installs a [`Filter`] or returns [`NO_FILTER`], in a child that must exit with 0. If no
+/// filter can be installed, reports that the test is skipped and returns `false`.
 #[track_caller]
 pub(crate) fn filtered(
     test: &str,

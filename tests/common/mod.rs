@@ -1,5 +1,5 @@
-//! Helpers that the tests share: they run a test in a separate process, run other programs of this
-//! package, and inspect descriptors.
+//! Helpers that the tests share. They run a test in a separate process, run other programs of this package,
+//! and inspect descriptors.
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 #![allow(unsafe_code, reason = "a closed descriptor, and signals by number")]
 
@@ -14,7 +14,7 @@ pub(crate) mod programs;
 pub(crate) mod shared;
 mod terminal;
 
-/// Declares a number of the table below in the same form as the crate.
+/// Declares one number of the table below in the same form as the crate does.
 #[cfg(not(rawpipe_shim))]
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $generic:literal) => {
@@ -67,7 +67,7 @@ const LONG: [&str; 8] = [
     "RAWPIPE_TRANSFER_BYTES",
 ];
 
-/// Returns the time after which a process counts as hung. Emulators and tools are slow.
+/// Returns the time after which a process is assumed to hang. Emulators and tools need more time.
 fn patience() -> Duration {
     let long = LONG.iter().any(|name| env::var_os(name).is_some());
     Duration::from_secs(if long {
@@ -81,12 +81,12 @@ fn patience() -> Duration {
 
 /// The variable that [`run_each_alone`] sets to the name of the test in each process.
 pub(crate) const ALONE: &str = "RAWPIPE_TEST_ALONE";
-/// The variable that holds the role of a process that [`role_command`] describes.
+/// The variable that holds the role of a process started with [`role_command`].
 const ROLE: &str = "RAWPIPE_TEST_ROLE";
 
-/// A test and its name.
+/// The name of a test, and its function.
 pub(crate) type Test = (&'static str, fn());
-/// The tests of a topic.
+/// The tests of one topic.
 pub(crate) type Tests = &'static [Test];
 
 /// Lists the tests of a topic for [`run_each_alone`].
@@ -95,13 +95,13 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-/// The tests and options that the command line requests, in the syntax of the usual harness.
+/// The tests and options that the command line requests, in the syntax of the standard harness.
 struct Request {
     filters: Vec<String>,
     skipped: Vec<String>,
     exact: bool,
     list: bool,
-    /// Whether only ignored tests are requested; no test is ignored.
+    /// If set, only ignored tests are requested, so no test runs.
     ignored: bool,
     at_once: usize,
 }
@@ -131,7 +131,7 @@ impl Request {
                     let count = value.take().or_else(|| words.next());
                     request.at_once = count.and_then(|count| number(&count)).expect("a number");
                 }
-                // These options of the usual harness have no effect here.
+                // These options of the standard harness have no effect here.
                 "--color" | "--format" | "-Z" => drop(value.take().or_else(|| words.next())),
                 "--nocapture" | "--no-capture" | "--quiet" | "-q" | "--show-output"
                 | "--include-ignored" | "--test" | "--bench" | "--report-time" => {}
@@ -140,7 +140,7 @@ impl Request {
                 _ => request.filters.push(word),
             }
         }
-        // In an emulator, a fork of a process with threads may hang.
+        // In an emulator, a fork of a process with several threads may hang.
         request.at_once = if emulated() { 1 } else { request.at_once };
         request
     }
@@ -153,13 +153,13 @@ impl Request {
     }
 }
 
-/// Serves as the `main` of a test binary without the usual harness (`harness = false`), whose tests fork.
-/// Each test runs in a separate process with a single thread. The usual harness has threads, so a forked
+/// Serves as the `main` of a test binary whose tests fork, and which therefore sets `harness = false`. Each
+/// test runs in a separate process with a single thread. The standard harness starts threads, so a forked
 /// child would inherit their locks.
 ///
-/// A test is named `topic::name`. Several tests run at a time, as in the usual harness. Tests whose names
-/// start with one of `serial` run after all others, one at a time. The usual filters and options work,
-/// and the closing line is the same.
+/// A test is named `topic::name`. Several tests run at a time, as in the standard harness. Tests whose names
+/// start with an entry of `serial` run after all other tests, one at a time. The standard filters and options
+/// work, and the last line of the output has the standard form.
 pub(crate) fn run_each_alone(topics: &[(&str, &[Test])], serial: &[&str]) {
     let name_of = |topic: &str, test: &str| match topic {
         "" => test.to_owned(),
@@ -171,7 +171,7 @@ pub(crate) fn run_each_alone(topics: &[(&str, &[Test])], serial: &[&str]) {
         .collect();
     if let Some(name) = env::var_os(ALONE) {
         let (_, test) = tests.iter().find(|(known, _)| name == **known).expect("a test's name");
-        // An emulator adds threads to the process.
+        // An emulator adds threads to this process.
         let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         assert!(threads == 1 || emulated(), "{threads} threads");
         keyboard_signals_end_a_program();
@@ -212,7 +212,7 @@ test result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured;
     std::process::exit(if failed == 0 { 0 } else { 101 });
 }
 
-/// Runs a test in a separate process, and prints the result.
+/// Runs a test in a separate process and prints the result.
 fn passes(name: &str) -> bool {
     let output = finish(program(&env::current_exe().expect("a path")).env(ALONE, name));
     let [printed, errors] =
@@ -233,22 +233,23 @@ fn passes(name: &str) -> bool {
     passed
 }
 
-/// Returns the name of the test for which [`run_each_alone`] started this process, without its topic.
+/// Returns the name, without its topic, of the test for which [`run_each_alone`] started this process.
 pub(crate) fn name_alone() -> String {
     let name = env::var(ALONE).expect("a test that runs alone");
     name.rsplit("::").next().unwrap_or_default().to_owned()
 }
 
-/// Returns a command that runs the current test again in a role. A test of [`run_each_alone`] uses this
-/// if it needs a program to start. The test function starts with `if common::in_role("role") { … }`.
+/// Returns a command that runs the current test again in another role. A test of [`run_each_alone`] uses this
+/// command if it needs a program to start. The test function must start with
+/// `if common::in_role("role") { … }`.
 pub(crate) fn role_command(role: &str) -> Command {
     let mut command = program(&env::current_exe().expect("the path of this test"));
     command.env(ROLE, role);
     command
 }
 
-/// Returns whether [`role_command`] started this process in this role. If so, the process's output from
-/// here on is its [`role_output`].
+/// Returns whether [`role_command`] started this process in this role. If so, everything that the process
+/// writes after this call is its [`role_output`].
 pub(crate) fn in_role(role: &str) -> bool {
     let is = env::var_os(ROLE).is_some_and(|set| set == *role);
     if is {
@@ -270,7 +271,8 @@ pub(crate) fn role_output(output: &Output) -> String {
     said.to_owned()
 }
 
-/// Returns a command that runs a program built for the target, with the emulator that cargo would use.
+/// Returns a command that runs a program built for the target. The command uses the emulator that cargo would
+/// use.
 pub(crate) fn program(path: &Path) -> Command {
     let mut words = runner();
     words.push(path.as_os_str().to_owned());
@@ -304,7 +306,7 @@ pub(crate) fn emulated() -> bool {
     !runner().is_empty() && !runner_is_valgrind()
 }
 
-/// Returns the name of the emulator or tool that handles some system calls itself, if any.
+/// Returns the name of the emulator or tool that handles some system calls itself, or `None`.
 pub(crate) fn in_front() -> Option<&'static str> {
     let valgrind = (tool() == Some(Tool::Valgrind)).then_some("Valgrind");
     valgrind.or(emulated().then_some("an emulator"))
@@ -356,17 +358,17 @@ pub(crate) fn keep<T: ?Sized>(value: Box<T>) -> &'static mut T {
     value
 }
 
-/// Ends a test whose process can no longer fork, map memory or open descriptors. A leak checker must do
-/// all of these at exit.
+/// Exits with 0 if a leak checker would otherwise fail, because this process can no longer fork, map memory
+/// or open descriptors. A leak checker needs all of these operations at exit.
 pub(crate) fn end_without_a_look_at_leaks() {
     if matches!(tool(), Some(Tool::Address | Tool::Leak)) {
         rawpipe::process::exit(0);
     }
 }
 
-/// Disables LeakSanitizer in a process with filters. LeakSanitizer calls this function at exit, and then
-/// checks from a process that it creates with calls that a [`Filter`] rejects. Programs inherit filters
-/// together with the `no_new_privs` flag.
+/// Disables LeakSanitizer in a process with filters. At exit, LeakSanitizer calls this function and then
+/// checks from a new process, which it creates with calls that a [`Filter`] rejects. The function detects
+/// filters by the `no_new_privs` flag, which programs inherit together with the filters.
 #[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "leak"))]
 #[unsafe(no_mangle)]
 extern "C" fn __lsan_is_turned_off() -> i32 {
@@ -376,9 +378,9 @@ extern "C" fn __lsan_is_turned_off() -> i32 {
     i32::from(set == 1)
 }
 
-/// Returns whether workloads must shrink, because a tool or an emulator makes the test at least ten times
-/// slower. If the emulator is a complete machine with a real Linux kernel, the script that starts it sets
-/// a variable.
+/// Returns whether workloads must be reduced, because a tool or an emulator makes the test at least ten times
+/// slower. For an emulator of a complete machine with a real Linux kernel, the script that starts the
+/// emulator sets a variable.
 pub(crate) fn slow() -> bool {
     emulated() || tool().is_some() || env::var_os("RAWPIPE_TEST_SLOW").is_some()
 }
@@ -393,7 +395,7 @@ pub(crate) fn finish(command: &mut Command) -> Output {
     let output = match receiver.recv_timeout(patience()) {
         Ok(output) => output.expect("the output of a child"),
         Err(_) => {
-            kill(pid, 9); // the child is not reaped, because its output has not arrived
+            kill(pid, 9); // the child is not reaped, because its output is incomplete
             panic!("hung: {command:?}\n{:?}", receiver.recv());
         }
     };
@@ -401,17 +403,17 @@ pub(crate) fn finish(command: &mut Command) -> Output {
     output
 }
 
-/// Forks a child that runs `body`, in a test of [`run_each_alone`].
+/// Forks a child that runs `body`, for tests of [`run_each_alone`].
 pub(crate) fn child(body: impl FnOnce() -> u8) -> Child {
     // SAFETY: no other thread exists, and no test shares memory or external state that both processes
     // would modify.
     unsafe { fork_with(body) }.unwrap()
 }
 
-/// Closes a forked child's own copy of a descriptor that its code only borrows.
+/// Closes the copy of a descriptor in a forked child whose code only borrows the descriptor.
 pub(crate) fn close_copy(fd: &impl AsRawFd) {
     let number = usize::try_from(fd.as_raw_fd()).expect("descriptors are not negative");
-    // SAFETY: `close` accesses no memory, and no other code in the child uses its copy.
+    // SAFETY: `close` accesses no memory, and no other code in the child uses the copy.
     unsafe { raw::syscall1(nr::CLOSE, number) };
 }
 
@@ -426,7 +428,7 @@ pub(crate) fn kill(pid: u32, signal: i32) {
 pub(crate) static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
 /// Restores the default actions of the keyboard signals. A shell without job control starts background
-/// programs with these signals ignored, and every program that a test starts would inherit that setting.
+/// programs with these signals ignored. Every program that a test starts would inherit that setting.
 fn keyboard_signals_end_a_program() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -437,14 +439,14 @@ fn keyboard_signals_end_a_program() {
     }
 }
 
-/// A child that sends a signal to this process at regular intervals until the value is dropped.
+/// A child that sends a signal to this process at regular intervals until this value is dropped.
 pub(crate) struct Storm {
     child: Child,
     stop: Option<PipeWriter>,
 }
 
 impl Storm {
-    /// Installs the handler without `SA_RESTART`, so that it interrupts calls, and starts the child.
+    /// Installs a handler without `SA_RESTART`, so that signals interrupt calls, and starts the child.
     pub(crate) fn begin(pause: Duration) -> Self {
         const SIGUSR1: i32 = Signal::USR1.as_raw();
         unsafe extern "C" {
@@ -460,7 +462,8 @@ impl Storm {
         let (gate, stop) = rawpipe::pipe().unwrap();
         let copy = &stop;
         let child = child(move || {
-            // The child must close its copy of the write end, or the gate would never reach end of file.
+            // The child must close its copy of the write end. Otherwise the child would never detect that the
+            // value was dropped.
             close_copy(copy);
             let mut fds = [PollFd::new(&gate, PollEvents::IN)];
             while poll(&mut fds, Some(pause)) == Ok(0) {
@@ -479,15 +482,15 @@ impl Drop for Storm {
     }
 }
 
-/// Returns whether the kernel implements the call with this number. The call has no effect with
-/// descriptor -1.
+/// Returns whether the kernel implements the call with this number. The call receives descriptor -1 and
+/// therefore has no effect.
 pub(crate) fn has_call(number: usize) -> bool {
-    // SAFETY: the call fails for its descriptor before it uses an address; all addresses are null.
+    // SAFETY: the call fails because of its descriptor before it uses an address, and all addresses are null.
     let answer = unsafe { raw::syscall6(number, usize::MAX, 0, 0, 0, 0, 0) };
     answer != -(Errno::ENOSYS.raw_os_error() as isize)
 }
 
-/// Prints a line, even if the harness captures the output of passing tests.
+/// Prints a line even if the harness captures the output of passing tests.
 pub(crate) fn say(line: &str) {
     let _ = rawpipe::io::write_all(std::io::stderr(), format!("{line}\n").as_bytes());
 }
@@ -497,8 +500,8 @@ pub(crate) fn skip(test: &str, reason: &str) {
     say(&format!("SKIPPED {test}: {reason}"));
 }
 
-/// Returns whether a limit on descriptors has no effect here, and reports that. Valgrind needs some
-/// descriptors above the limit, tracks the soft limit itself, and does not change the hard limit.
+/// Returns whether limits on descriptors have no effect here, and reports the test as skipped if so. Valgrind
+/// uses some descriptors above the limit, tracks the soft limit itself, and does not change the hard limit.
 pub(crate) fn descriptors_without_limit(test: &str) -> bool {
     let unlimited = tool() == Some(Tool::Valgrind);
     if unlimited {
@@ -507,19 +510,19 @@ pub(crate) fn descriptors_without_limit(test: &str) -> bool {
     unlimited
 }
 
-/// Returns a descriptor that is not open: its number is above the limit of this process.
+/// Returns a descriptor that is not open, because its number is above the limit of this process.
 pub(crate) fn closed_fd() -> BorrowedFd<'static> {
-    // SAFETY: only calls that must fail use this descriptor; the kernel never assigns this number.
+    // SAFETY: only calls that must fail use this descriptor, and the kernel never assigns this number.
     unsafe { BorrowedFd::borrow_raw(i32::MAX - 7) }
 }
 
-/// Returns the open descriptors of this process, except the one that lists them.
+/// Returns the open descriptors of this process, except the descriptor that lists them.
 pub(crate) fn open_fds() -> BTreeSet<i32> {
     let listed: Vec<i32> = fs::read_dir("/proc/self/fd")
         .expect("/proc")
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
         .collect();
-    // The listing used a descriptor that is now closed.
+    // The descriptor that this directory listing used is now closed, so skip it.
     listed.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
 }
 

@@ -1,5 +1,4 @@
-//! Small programs that tests start. Each program is the test binary itself, whose arguments select the
-//! program.
+//! Small programs that tests start. Each program is the test binary itself. The arguments select the program.
 
 use rawpipe::process::{self, Command, Signal, Stdio};
 use rawpipe::{PipeReader, PipeWriter};
@@ -20,14 +19,14 @@ pub(crate) fn program(name: &str, args: &[&str]) -> Command<'static> {
     command
 }
 
-/// Returns the same command for std, as a reference.
+/// Returns the same command as a command of std, for comparisons.
 pub(crate) fn std_program(name: &str, args: &[&str]) -> std::process::Command {
     let mut command = super::plain_program(&env::current_exe().expect("the path of this test"));
     command.arg(format!("{MARK}{name}")).args(args);
     command
 }
 
-/// Runs one of these programs if this process was started as one. Must be the first call in `main`.
+/// Runs one of these programs if this process was started to run one. Must be the first call in `main`.
 pub(crate) fn become_program() {
     let mut args = env::args_os();
     let arg0 = args.next().unwrap_or_default();
@@ -48,14 +47,14 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
     let number = |i: usize| word(i).parse::<usize>().unwrap_or(0);
     let mut stdout = io::stdout();
     match name {
-        // Writes each argument followed by a NUL, starting with the program's own name.
+        // Writes each argument followed by a NUL, starting with the name of the program.
         "args" => {
             let words = [arg0].into_iter().chain(args.iter().map(OsString::as_os_str));
             words
                 .into_iter()
                 .try_for_each(|word| stdout.write_all(&zero_ended(word.as_bytes())))?;
         }
-        // Writes a word to standard error, then copies standard input to standard output.
+        // Writes a word to standard error and then copies standard input to standard output.
         "aside" => {
             io::stderr().write_all(b"err")?;
             return run("cat", arg0, args);
@@ -91,7 +90,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             stdout.flush()?;
             io::stderr().write_all(b"err")?;
         }
-        // Does the same as "parent", and then waits until it is killed.
+        // Does the same as "parent" and then waits until it is killed.
         "family" => {
             run("parent", arg0, args)?;
             return run("sleep", arg0, args);
@@ -100,7 +99,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
         "fds" => {
             super::open_fds().iter().try_for_each(|number| writeln!(stdout, "{number}"))?;
         }
-        // Writes this many bytes to standard output and to standard error.
+        // Writes the given number of bytes to standard output and to standard error.
         "flood" => {
             let err = thread::spawn({
                 let count = number(1);
@@ -109,8 +108,8 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             write_pattern(&mut stdout, number(0))?;
             err.join().expect("the writing thread")?;
         }
-        // Ends only its first thread. Another thread reports this, and exits with code 5 on request, like
-        // "waiter".
+        // Ends only its first thread. Another thread reports this end, waits like "waiter", and exits with
+        // code 5.
         "leaderless" => {
             thread::spawn(|| {
                 let leader = format!("/proc/self/task/{}/stat", std::process::id());
@@ -123,11 +122,12 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             });
             end_this_thread();
         }
-        // Writes its number to each of these descriptors that is open.
+        // Writes the number of each of these descriptors to the descriptor itself, if it is open.
         "mark" => {
             for word in args.iter().filter_map(|word| word.to_str()) {
                 let number = word.parse().unwrap_or(-1);
-                // SAFETY: the descriptor is used for only one call, which fails if it is not open.
+                // SAFETY: only one call uses the descriptor, and this call fails if the descriptor is not
+                // open.
                 #[allow(unsafe_code, reason = "a descriptor that this program has inherited")]
                 let fd = unsafe { rawpipe::fd::BorrowedFd::borrow_raw(number) };
                 let _ = rawpipe::write(fd, word.as_bytes());
@@ -135,7 +135,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
         }
         // Prints a file from `/proc/self`.
         "proc" => stdout.write_all(&fs::read(format!("/proc/self/{}", word(0)))?)?,
-        // Reads from the descriptor with this number.
+        // Reads from the descriptor with the given number.
         "read" => {
             let number = i32::try_from(number(0)).unwrap_or(-1);
             #[allow(unsafe_code, reason = "a descriptor that this program has inherited")]
@@ -143,7 +143,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             let fd = unsafe { rawpipe::io::take_inherited(number) }?;
             io::copy(&mut PipeReader::from(fd), &mut stdout)?;
         }
-        // Kills itself after this many bytes of input.
+        // Kills itself after it has read the given number of bytes.
         "suicide" => {
             io::stdin().read_exact(&mut vec![0; number(0)])?;
             let pid = std::process::id();
@@ -158,7 +158,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             stdout.flush()?;
             thread::sleep(Duration::from_millis(50));
         }
-        // Closes its outputs, and exits on request, like "waiter".
+        // Closes its outputs and waits like "waiter".
         "shut" => {
             for number in [1, 2] {
                 // SAFETY: no code of this process writes to the descriptor after this call.
@@ -167,7 +167,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             }
             return run("waiter", arg0, args);
         }
-        // Executes the program "stall" with one byte, from a thread that is not the first.
+        // Executes the program "stall", which writes one byte, from a thread that is not the first.
         "successor" => {
             let exec = thread::spawn(|| {
                 use std::os::unix::process::CommandExt;
@@ -182,8 +182,8 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             }
             process::exit(6);
         }
-        // Starts a child that inherits standard output and standard error, prints the child's id, and
-        // exits. The child exits when all copies of the peer of descriptor 7 are closed.
+        // Starts a child that inherits standard output and standard error, prints the process id of the
+        // child, and exits. The child exits when all copies of the peer of descriptor 7 are closed.
         "parent" => {
             let mut waiter = program("waiter", &[]);
             waiter.stdin(Stdio::null());
@@ -196,7 +196,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             let gate = unsafe { rawpipe::io::take_inherited(7) }?;
             io::copy(&mut PipeReader::from(gate), &mut io::sink())?;
         }
-        // Writes this many bytes, then waits until it is killed.
+        // Writes the given number of bytes and then waits until it is killed.
         "stall" => {
             write_pattern(&mut stdout, number(0))?;
             stdout.flush()?;
@@ -231,7 +231,7 @@ fn zero_ended(bytes: &[u8]) -> Vec<u8> {
     [bytes, b"\0"].concat()
 }
 
-/// Returns byte number `i` of a flood.
+/// Returns byte `i` of the output of "flood".
 pub(crate) fn pattern(i: usize) -> u8 {
     u8::try_from(i % 251).expect("less than 256")
 }
@@ -265,7 +265,7 @@ pub(crate) fn output_of(command: &mut Command<'_>) -> (Vec<u8>, Option<i32>) {
     (output, child.wait().unwrap().code())
 }
 
-/// Returns a pipe for `waiter`, which reaches end of file when the writer is closed.
+/// Returns a pipe whose read end is passed to `waiter`, which reaches end of file when the writer is closed.
 pub(crate) fn gate() -> (PipeReader, PipeWriter) {
     rawpipe::pipe().unwrap()
 }

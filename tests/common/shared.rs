@@ -1,5 +1,5 @@
-//! Accesses the memory of a shared pair from outside, through the list of this process's mappings, and
-//! accesses its pipes. Stores and writes values that a peer could produce by violating the protocol.
+//! Accesses the memory and the pipes of a shared pair from outside. The memory is found in the list of this
+//! process's mappings. Stores and writes values that a peer could produce by violating the protocol.
 #![allow(unsafe_code, reason = "words at addresses, and descriptors by number")]
 
 use rawpipe::fd::BorrowedFd;
@@ -9,14 +9,14 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) const WORD: usize = size_of::<usize>();
-/// The offset of the reader's position in the control words; `HEAD` is the writer's.
+/// The offset of the reader's position in the control words. `HEAD` is the offset of the writer's position.
 pub(crate) const TAIL: usize = 0;
 pub(crate) const HEAD: usize = 256;
-/// The offsets of all control words: for each half its position, the position that it waits for, and its
-/// state.
+/// The offsets of all control words. For each half these are its position, the position that it waits for,
+/// and its state.
 pub(crate) const CONTROL: [usize; 6] = [TAIL, 128, 128 + WORD, HEAD, HEAD + 128, HEAD + 128 + WORD];
 
-/// The memory and the pipes of one pair, valid until the pair is dropped.
+/// The memory and the pipes of one pair, which are valid until the pair is dropped.
 #[derive(Debug)]
 pub(crate) struct Outside {
     control: usize,
@@ -26,8 +26,8 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// Creates a pair with a ring of this many bytes, and finds the new mappings and descriptors of this
-    /// process.
+    /// Creates a pair with a ring of this many bytes, and finds the mappings and descriptors that this
+    /// process gained.
     pub(crate) fn of<Halves>(len: usize, make: impl FnOnce() -> Halves) -> (Self, Halves) {
         let before = (mappings(), open_fds());
         let halves = make();
@@ -38,19 +38,19 @@ impl Outside {
         (Self { control: *control, ring: *ring, len, fds }, halves)
     }
 
-    /// Stores a control word at this offset.
+    /// Stores a value in the control word at this offset.
     pub(crate) fn store(&self, at: usize, value: usize) {
         assert!(at < 4096);
         store(self.control + at, value);
     }
 
-    /// Stores a word in the ring.
+    /// Stores a word at this offset of the ring.
     pub(crate) fn store_in_ring(&self, at: usize, value: usize) {
         assert!(at < self.len);
         store(self.ring + at, value);
     }
 
-    /// Stores the length of the record at this offset of the ring.
+    /// Stores the length of the record that begins at this offset of the ring.
     pub(crate) fn store_length(&self, place: usize, value: usize) {
         self.store_in_ring(place.wrapping_sub(8) % self.len, value);
     }
@@ -61,8 +61,7 @@ impl Outside {
         self.ring <= range.start.addr() && range.end.addr() <= self.ring + self.len
     }
 
-    /// Writes to both wake-up pipes. Two of the four descriptors are write ends, so the other writes
-    /// fail.
+    /// Writes to both wake-up pipes. Two of the four descriptors are read ends, so writes to these two fail.
     pub(crate) fn ring_bells(&self, bytes: usize) {
         for fd in &self.fds {
             // SAFETY: the descriptor is open until the pair is dropped.
@@ -80,9 +79,9 @@ fn store(address: usize, value: usize) {
     unsafe { &*place }.store(value, Ordering::Relaxed);
 }
 
-/// Returns the mappings that forked processes share: length, inode number and address. The control words
-/// are shorter than a ring of two pages. Inode numbers do not indicate the order, because each processor
-/// has a separate range.
+/// Returns the length, the inode number and the address of each mapping that forked processes share. The
+/// control words are shorter than a ring of two pages. Inode numbers do not show the order of creation,
+/// because each processor has a separate range of numbers.
 fn mappings() -> BTreeSet<(usize, u64, usize)> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     let shared = maps.lines().filter(|line| line.contains(" rw-s ") && line.contains("/dev/zero"));
@@ -100,6 +99,6 @@ fn open_fds() -> BTreeSet<i32> {
     let listed = fs::read_dir("/proc/self/fd").expect("/proc");
     let numbers: Vec<i32> =
         listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    // The listing used a descriptor that is now closed.
+    // The descriptor that this directory listing used is now closed, so skip it.
     numbers.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
 }

@@ -8,13 +8,13 @@ unsafe extern "C" {
     fn ioctl(fd: i32, request: usize, argument: *mut i32) -> i32;
 }
 
-/// Returns a terminal in line mode, and the side at which input is typed.
+/// Returns a terminal in line mode, and the peer through which a test types input.
 pub(crate) fn terminal() -> (File, File) {
     const TIOCSPTLCK: usize = 0x4004_5431;
     const TIOCGPTN: usize = 0x8004_5430;
     let keyboard = File::options().read(true).write(true).open("/dev/ptmx").unwrap();
     let mut number = 0;
-    // SAFETY: the call reads an `int`, and unlocks the terminal's peer.
+    // SAFETY: the call reads an `int` and unlocks the terminal.
     assert_eq!(unsafe { ioctl(keyboard.as_raw_fd(), TIOCSPTLCK, &raw mut number) }, 0);
     // SAFETY: the call writes an `int`.
     assert_eq!(unsafe { ioctl(keyboard.as_raw_fd(), TIOCGPTN, &raw mut number) }, 0);
@@ -22,22 +22,22 @@ pub(crate) fn terminal() -> (File, File) {
     (File::options().read(true).write(true).open(path).unwrap(), keyboard)
 }
 
-/// Sets whether the terminal expands output bytes: a newline becomes two bytes and a tab eight.
+/// Sets whether the terminal expands output: a newline becomes two bytes and a tab becomes up to eight.
 pub(crate) fn set_output(terminal: &File, expands: bool) {
     const TCGETS: usize = 0x5401;
     const TCSETS: usize = 0x5402;
     const OPOST_ONLCR_XTABS: i32 = 0o14_005;
-    // `struct termios` is smaller than this array; its second word holds the output flags.
+    // `struct termios` is smaller than this array, and its second word holds the output flags.
     let mut settings = [0_i32; 32];
-    // SAFETY: the call writes one `struct termios`, which fits into the local array.
+    // SAFETY: the call writes one `struct termios`, which fits in the local array.
     assert_eq!(unsafe { ioctl(terminal.as_raw_fd(), TCGETS, settings.as_mut_ptr()) }, 0);
     settings[1] = if expands { OPOST_ONLCR_XTABS } else { 0 };
     // SAFETY: the call reads one `struct termios`, which was filled above.
     assert_eq!(unsafe { ioctl(terminal.as_raw_fd(), TCSETS, settings.as_mut_ptr()) }, 0);
 }
 
-/// Returns whether tests can use terminals. The numbers are those of most architectures, and emulators
-/// have no terminals.
+/// Returns whether tests can use terminals. The request numbers above are valid only on some architectures,
+/// and emulators have no terminals.
 pub(crate) fn terminals() -> bool {
     let here = cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && !super::emulated();
     if !here || !fs::exists("/dev/ptmx").unwrap_or(false) {

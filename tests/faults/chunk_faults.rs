@@ -1,5 +1,5 @@
-//! Tests of a `ChunkWriter` when the kernel no longer discards pages or no longer grants memory. Each
-//! test runs alone in its own process.
+//! Tests a `ChunkWriter` when the kernel can no longer discard pages or grant memory. Each test runs alone in
+//! a separate process.
 #![allow(unsafe_code, reason = "a system call by number")]
 
 use crate::common::nr;
@@ -12,12 +12,12 @@ use std::sync::LazyLock;
 
 const CHUNK: usize = 32 << 10;
 const CHUNKS: usize = 200;
-/// The number of chunks that fit into a writer's memory.
+/// The number of chunks that fit in a writer's memory.
 const MEMORY: usize = (2 << 20) / CHUNK;
 
-/// Fills a chunk with numbers that start with the chunk's own, so two chunks never agree at any offset.
-/// The numbers are copied, because computing them each time would need minutes under Valgrind or an
-/// emulator.
+/// Fills a chunk with consecutive numbers. The first number depends on the chunk, so two chunks differ at
+/// every offset. The numbers are copied, because computing them for each chunk would take minutes under
+/// Valgrind or an emulator.
 fn fill(chunk: &mut [u8], number: usize) {
     static NUMBERS: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let last = 77 * u32::try_from(CHUNKS).unwrap() + u32::try_from(CHUNK / 4).unwrap();
@@ -26,8 +26,8 @@ fn fill(chunk: &mut [u8], number: usize) {
     chunk.copy_from_slice(&NUMBERS[number * 77 * 4..][..chunk.len()]);
 }
 
-/// The number of chunks that stay unread in other pipes. A writer's memory holds fewer chunks, so the
-/// test detects a page that is rewritten too early.
+/// The number of chunks that stay unread in other pipes. A writer's memory holds fewer chunks, so the test
+/// detects pages that are rewritten too early.
 const HELD: usize = 100;
 
 /// The result of sending [`CHUNKS`] chunks.
@@ -35,13 +35,13 @@ const HELD: usize = 100;
 struct Sent {
     chunks: usize,
     error: Option<Errno>,
-    /// Whether all sent chunks arrived unchanged.
+    /// Set if all sent chunks arrived unchanged.
     right: bool,
 }
 
 const ALL: Sent = Sent { chunks: CHUNKS, error: None, right: true };
 
-/// Sends chunks, moves each chunk to another pipe by reference, and reads the chunks much later.
+/// Sends chunks, moves each chunk to another pipe by reference, and reads each chunk much later.
 fn send_all(writer: &mut ChunkWriter, reader: &PipeReader) -> Sent {
     let pipes: Vec<_> = (0..HELD).map(|_| rawpipe::pipe().unwrap()).collect();
     let mut sent = Sent { right: true, chunks: 0, error: None };
@@ -88,20 +88,20 @@ fn vmsplice() -> WriterBuilder {
     ChunkWriter::builder().mechanism(ChunkMechanism::Vmsplice)
 }
 
-/// Returns the kernel's result for `MADV_DONTNEED` on a new page.
+/// Returns the result of `MADV_DONTNEED` on a new page.
 fn discard_a_page() -> isize {
     const MADV_DONTNEED: usize = 4; // generic; Alpha differs
-    // Read and write permission; private and anonymous. On MIPS the second value differs.
+    // Read and write permission, and a private, anonymous mapping, whose flags differ on MIPS.
     let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
     // SAFETY: the call maps new memory at an address that the kernel chooses.
     let page = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
     assert!(!(-4095..0).contains(&page), "{page}");
     let page = usize::from_ne_bytes(page.to_ne_bytes());
-    // SAFETY: the page was just mapped, and no other code uses it.
+    // SAFETY: the page was mapped above, and no other code uses it.
     unsafe { raw::syscall3(nr::MADVISE, page, 4096, MADV_DONTNEED) }
 }
 
-/// If the pages are locked, they cannot be discarded (`EINVAL`), and the writer maps new pages.
+/// If the pages are locked, discarding them fails with `EINVAL`, and the writer maps new pages.
 fn never_with_locked_memory_sends_what_was_written() {
     let test = "never_with_locked_memory_sends_what_was_written";
     const MCL_FUTURE: i32 = 2; // generic; Alpha, PowerPC and SPARC differ
@@ -129,8 +129,8 @@ fn never_with_locked_memory_sends_what_was_written() {
     }
 }
 
-/// Runs `body` with each errno that a filter may return for a call. Stops when `body` reports that no
-/// filter can be installed.
+/// Runs `body` with each errno that a filter may return for a call. Stops if `body` reports that no filter
+/// can be installed.
 fn for_each_errno(test: &str, body: impl Fn(Errno) -> bool) {
     if common::emulated() {
         return skip(test, "no seccomp under an emulator");
@@ -141,12 +141,13 @@ fn for_each_errno(test: &str, body: impl Fn(Errno) -> bool) {
     let _ = [Errno::EPERM, Errno::ENOSYS, Errno::EINVAL].into_iter().all(body);
 }
 
-/// Returns a writer that chooses its mechanism and a writer with `vmsplice` set, each with its reader.
+/// Returns two writers, each with its reader. The first chooses its mechanism, and the second has `vmsplice`
+/// set.
 fn two_writers() -> Option<[(ChunkWriter, PipeReader); 2]> {
     Some([made(ChunkWriter::builder()).ok()?, made(vmsplice()).ok()?])
 }
 
-/// A program sandboxes itself while its writer is in use. Afterwards pages cannot be discarded, and new
+/// A program installs a filter while its writer is in use. From then on, pages cannot be discarded, and new
 /// pages cannot be excluded from a forked child.
 fn never_with_advice_refused_writes_or_says_so() {
     let test = "never_with_advice_refused_writes_or_says_so";
@@ -169,8 +170,8 @@ fn never_with_advice_refused_writes_or_says_so() {
     });
 }
 
-/// A child sandboxes itself first. The child cannot allocate memory that its own children do not inherit,
-/// and must not touch the parent's memory.
+/// A forked child installs a filter before it uses the writer. The child cannot allocate memory that its own
+/// children do not inherit, and it must not modify the parent's memory.
 fn forked_child_with_advice_refused_writes_or_says_so() {
     let test = "forked_child_with_advice_refused_writes_or_says_so";
     for_each_errno(test, |errno| {
@@ -205,7 +206,8 @@ fn forked_child_with_advice_refused_writes_or_says_so() {
     });
 }
 
-/// A filter is installed between a send and a resend of the same chunk, while the first copy is unread.
+/// A filter is installed between a send and a resend of the same chunk, while the bytes of the first send are
+/// unread.
 fn resend_with_vmsplice_refused_writes_or_says_so() {
     let test = "resend_with_vmsplice_refused_writes_or_says_so";
     for_each_errno(test, |errno| {
@@ -237,8 +239,8 @@ fn resend_with_vmsplice_refused_writes_or_says_so() {
     });
 }
 
-/// In a process that has locked all the memory it may, `mmap` fails with `EAGAIN`. The builder reports
-/// `ENOMEM`, because elsewhere `EAGAIN` means a full pipe.
+/// In a process that has locked as much memory as its limit permits, `mmap` fails with `EAGAIN`. The builder
+/// reports `ENOMEM` instead, because other calls return `EAGAIN` for a full pipe.
 fn build_without_memory_to_lock_enomem() {
     let test = "build_without_memory_to_lock_enomem";
     if common::emulated() {
@@ -253,7 +255,7 @@ fn build_without_memory_to_lock_enomem() {
     });
 }
 
-/// Without `vmsplice` the writer uses a memfd, or `write` if its memory exceeds the file size limit.
+/// Without `vmsplice` the writer uses a memfd, or `write` if its memory would exceed the file size limit.
 fn memfd_beyond_the_limit_of_files_writes() {
     const RLIMIT_FSIZE: usize = 1;
     let test = "memfd_beyond_the_limit_of_files_writes";

@@ -1,8 +1,9 @@
-//! Checks the result of every public call that returns a `Result`, one row per call and situation. Each
-//! result is compared with the C library's function or std's where one exists. Each group of rows runs
-//! alone in a process, so it may fork, set limits, and use any descriptor numbers.
+//! Checks the result of every public call that returns a `Result`, with one row per call and situation. Each
+//! result is compared with the result of the C library's function, or of std's function, if one exists. Each
+//! group of rows runs alone in a separate process, so it may fork, set limits, and use any descriptor
+//! numbers.
 //!
-//! One test compares the rows with the list of public calls, so no call is missing.
+//! One test compares the rows with the list of public calls, so every call has a row.
 #![allow(unsafe_code, reason = "the C library's own functions are the reference")]
 
 mod descriptors;
@@ -117,21 +118,21 @@ mod libc {
 
 type Answer = Result<usize, Errno>;
 
-/// Returns the result of a C function: its count, or the errno.
+/// Returns the count or the errno of a C function.
 fn answer(returned: isize) -> Result<usize, Errno> {
     usize::try_from(returned)
         .map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap())
 }
 
-/// The descriptors for all situations.
+/// The descriptors that all situations use.
 struct Ends {
-    /// A blocking, empty pipe with a writer.
+    /// A blocking read end of an empty pipe with a writer.
     reader: PipeReader,
     writer: PipeWriter,
-    /// A nonblocking, empty pipe with a writer.
+    /// A nonblocking read end of an empty pipe with a writer.
     empty: PipeReader,
     _empty_writer: PipeWriter,
-    /// A nonblocking, full pipe with a reader.
+    /// A nonblocking write end of a full pipe with a reader.
     full: PipeWriter,
     full_reader: PipeReader,
     /// A read end without a writer and a write end without a reader.
@@ -179,28 +180,28 @@ impl Ends {
 
 const OK_0: Result<usize, Errno> = Ok(0);
 
-/// Checks a row: the call and the reference must both return the expected result.
+/// Checks a row. The call and the reference must both return the expected result.
 fn row(call: &str, situation: &str, wanted: Answer, ours: Answer, theirs: Answer) {
     assert_eq!(ours, wanted, "{call}, {situation}: rawpipe");
     assert_eq!(theirs, wanted, "{call}, {situation}: the reference");
     println!("ROW {call} | {situation} | held");
 }
 
-/// Checks a row whose errno depends on the kernel version: the call and the reference must fail with the
-/// same errno.
+/// Checks a row whose errno depends on the kernel version. The call and the reference must fail with the same
+/// errno.
 fn alike(call: &str, situation: &str, ours: Answer, theirs: Answer) {
     assert!(ours.is_err(), "{call}, {situation}: {ours:?}");
     assert_eq!(ours, theirs, "{call}, {situation}: rawpipe, the reference");
     println!("ROW {call} | {situation} | held");
 }
 
-/// Checks a row of a call without a reference.
+/// Checks a row whose call has no reference.
 fn own<T: PartialEq + Debug>(call: &str, situation: &str, wanted: T, ours: T) {
     assert_eq!(ours, wanted, "{call}, {situation}");
     println!("ROW {call} | {situation} | own");
 }
 
-/// Returns the number of bytes or the error of a call that moves all bytes.
+/// Returns the number of bytes, or the error, of a call that moves all bytes.
 fn whole(answer: Result<(), Incomplete>, all: usize) -> Answer {
     match answer {
         Ok(()) => Ok(all),
@@ -208,12 +209,12 @@ fn whole(answer: Result<(), Incomplete>, all: usize) -> Answer {
     }
 }
 
-/// Converts the result of a std function to the table's form.
+/// Converts the result of a std function to the result type of the table.
 fn of_std<T>(answer: std::io::Result<T>) -> Answer {
     answer.map(|_| 0).map_err(|error| Errno::from_io_error(&error).expect("an error of the system"))
 }
 
-/// Returns two results from a child, for calls after which this process could not continue.
+/// Runs `body` in a child and returns its two results, for calls after which this process could not continue.
 fn in_child(body: impl FnOnce() -> [Answer; 2]) -> [Answer; 2] {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut child = common::child(|| {
@@ -235,15 +236,15 @@ fn in_child(body: impl FnOnce() -> [Answer; 2]) -> [Answer; 2] {
     })
 }
 
-/// The id of a user who owns no files and no processes.
+/// The id of a user that owns no files and no processes.
 const NOBODY: u32 = 65534;
 
-/// Switches to the user [`NOBODY`] in a child of [`in_child`], and returns whether the switch succeeded.
+/// Switches to the user [`NOBODY`], in a child of [`in_child`], and returns whether the switch succeeded.
 fn become_ordinary_user() -> bool {
     libc::geteuid() == NOBODY || libc::setresuid(NOBODY, NOBODY, NOBODY) == 0
 }
 
-/// Sets a soft limit of this process, and returns the previous one.
+/// Sets a soft limit of this process and returns the previous soft limit.
 fn set_limit(resource: rawpipe::process::Resource, soft: u64) -> u64 {
     use rawpipe::raw::syscall4;
     let (mut old, resource) = ([0_u64; 2], resource.as_raw() as usize);
@@ -325,8 +326,8 @@ fn table_splice_and_tee() {
     let ends = Ends::new();
     let closed = common::closed_fd();
     let (filled, writer) = (ends.filled.as_fd(), ends.writer.as_fd());
-    // Each line holds the source, the target, whether offsets are given, and the results of `splice` and
-    // of `tee`.
+    // Each line holds the source, the target, whether an offset is given for each, and the results of
+    // `splice` and `tee`.
     type Line<'a> = (
         &'a str,
         BorrowedFd<'a>,
@@ -403,10 +404,10 @@ fn table_vmsplice() {
     let now = SpliceFlags::NONBLOCK;
     for &(what, writer, count, wanted) in table {
         let bufs = vec![IoSlice::new(&BYTES); count];
-        // SAFETY: a static that is not `mut` never changes, and no line here is a read end.
+        // SAFETY: a static that is not `mut` never changes, and none of these descriptors is a read end.
         let ours = unsafe { vmsplice(writer, &bufs, now) };
         let list = bufs.as_ptr().cast::<c_void>();
-        // SAFETY: as above; `IoSlice` is `struct iovec`.
+        // SAFETY: as above, and `IoSlice` has the layout of `struct iovec`.
         let theirs = answer(unsafe { libc::vmsplice(writer.as_raw_fd(), list, count, now.bits()) });
         row("splice::vmsplice", what, wanted, ours, theirs);
     }
@@ -518,7 +519,7 @@ fn errno_of_the_c_library_is_left_alone() {
     assert_eq!(std::io::Error::last_os_error().raw_os_error(), eisdir);
 }
 
-/// Returns the groups of rows, and the test that covers all of them.
+/// Returns the groups of rows, followed by the test that all public calls have rows.
 pub(crate) fn tests() -> Vec<common::Test> {
     const GROUPS: &[(&str, fn())] = &[
         ("table_read_and_readv", table_read_and_readv),

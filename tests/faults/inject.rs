@@ -1,19 +1,20 @@
-//! Makes every system call of every composite operation fail with every likely error, or move less than
-//! requested, one at a time. In each case no byte is lost or duplicated, and no descriptor, mapping,
-//! child or zombie remains.
+//! Makes every system call of every composite operation fail with every likely error, or move fewer bytes
+//! than requested. Each run injects one fault. In each case no byte is lost or duplicated, and no descriptor,
+//! mapping, child or zombie remains.
 //!
-//! An operation first runs without faults to record its calls. The operation then runs again for each
-//! call, each likely error, and the first, second and last occurrence of the call. Further runs reduce
-//! each count that a call returned to 1 and to half. Each run is a separate process that checks itself.
+//! Each operation first runs without faults to record its calls. The operation then runs once for each call,
+//! each likely error, and the first, second and last occurrence of the call. Further runs reduce each count
+//! that a call returned to 1 and to half its value. Each run is a separate process that checks its own
+//! results.
 //!
-//! Nothing is injected into cleanup (`close`, `munmap`, `exit_group`, restoring the signal mask) or into
-//! calls that cannot fail. Calls that wait for a child or send it a signal receive only the errors that
-//! they can return.
+//! No fault is injected into cleanup (`close`, `munmap`, `exit_group`, restoring the signal mask) or into
+//! calls that cannot fail. Calls that wait for a child or send a signal to it fail only with errors that the
+//! kernel can return for them.
 //!
 //! `RAWPIPE_INJECT=full` runs every combination. Any other word runs every combination for the operations
-//! whose name contains that word. By default only the first and the last occurrence run, and
-//! conversations with children run only with all calls available. Under tools and emulators only a sample
-//! runs.
+//! whose name contains that word. By default, faults are injected only into the first and the last
+//! occurrence. Operations that communicate with children then run only with all calls available. With tools
+//! and emulators, only a sample of the operations and faults runs.
 #![allow(unsafe_code, reason = "a tracer, by system calls")]
 
 mod check;
@@ -38,7 +39,7 @@ pub(crate) struct Operation {
     name: String,
     body: Box<dyn Fn() -> check::Verdict>,
     missing: Vec<Missing>,
-    /// Whether the operation runs only if every combination was requested, because it resembles other
+    /// If set, the operation runs only if every combination was requested, because it resembles other
     /// operations.
     in_full: bool,
 }
@@ -51,7 +52,7 @@ impl Operation {
         Self { name: name.into(), body: Box::new(body), missing: Vec::new(), in_full: false }
     }
 
-    /// Runs the operation as on a kernel that lacks these calls.
+    /// Makes the operation run as on a kernel that lacks these calls.
     pub(crate) fn without(self, missing: Vec<Missing>) -> Self {
         Self { missing, ..self }
     }
@@ -65,7 +66,7 @@ pub(crate) fn missing(nr: usize, errno: Errno) -> Missing {
     Missing { nr, argument: 0, bits: 0, errno: errno.raw_os_error() }
 }
 
-/// Returns a call that fails if an argument has these bits.
+/// Returns a missing call that fails only if an argument has these bits set.
 pub(crate) fn missing_bits(nr: usize, argument: usize, bits: u64, errno: Errno) -> Missing {
     Missing { nr, argument, bits, errno: errno.raw_os_error() }
 }
@@ -112,7 +113,8 @@ fn errors(Key { nr: call, purpose, .. }: Key) -> Vec<Errno> {
     }
     let mut all =
         vec![Errno::EINTR, Errno::EAGAIN, Errno::ENOMEM, Errno::EIO, Errno::ENOSYS, Errno::EPERM];
-    // The crate determines the page size with an invalid `madvise`, so `EINVAL` is its usual result.
+    // The crate determines the page size with an invalid call to `madvise`, which usually fails with
+    // `EINVAL`.
     if refusable.contains(&call) && (call, purpose) != (nr::MADVISE, 0) {
         all.push(Errno::EINVAL);
     }
@@ -189,7 +191,7 @@ struct Count {
 /// The time limit for a run without a fault.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The sampling rates: one in this many operations and faults runs.
+/// The sampling rates. One in this many operations runs, with one in this many faults.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     operations: usize,
@@ -198,12 +200,13 @@ struct Sample {
 
 impl Sample {
     fn usual(full: bool) -> Self {
-        // Primes prevent entries at regular distances in a list from being all chosen or all skipped.
+        // Primes ensure that entries at regular distances in a list are neither all chosen nor all skipped.
         let (operations, faults) = if !full && common::slow() { (3, 7) } else { (1, 1) };
         Self { operations, faults }
     }
 
-    /// Selects different faults for each operation.
+    /// Returns whether the sample contains this fault. Different operations are sampled with different
+    /// faults.
     fn chooses(self, operation: usize, fault: usize) -> bool {
         (operation + fault) % self.faults == 0
     }
@@ -218,7 +221,7 @@ fn try_out(operation: &Operation, full: bool, wanted: impl Fn(usize) -> bool, co
         eprintln!("VIOLATED | {} | without any fault | {:?}", operation.name, plain.end);
         return;
     }
-    // The time limit grows on a slow machine.
+    // The time limit is longer on a slow machine.
     let patience = PATIENCE.max(plain.time * 100);
     let faults = faults(&plain.calls, full).into_iter().enumerate();
     for (_, fault) in faults.filter(|(index, _)| wanted(*index)) {
@@ -244,7 +247,7 @@ fn try_out(operation: &Operation, full: bool, wanted: impl Fn(usize) -> bool, co
     }
 }
 
-/// Returns the reason why no fault can be injected here, or `None`.
+/// Returns the reason why no fault can be injected on this system, or `None`.
 fn impossible() -> Option<&'static str> {
     if !machine::KNOWN {
         return Some("the registers of this architecture are not known here");
@@ -252,7 +255,7 @@ fn impossible() -> Option<&'static str> {
     if common::tool().is_some() {
         return Some("a tool makes calls of its own in the middle of the crate's");
     }
-    // One injected fault shows whether injection works.
+    // Injecting one fault shows whether injection works.
     let probe = || match tracer::operation(rawpipe::pipe) {
         Err(Errno::EDOM) => Ok(()),
         _ => Err("not traced".to_owned()),
@@ -310,8 +313,8 @@ fn every_call_of_every_operation_fails_once() {
     assert_eq!(violated, 0, "see above");
 }
 
-/// Lowers the limit on descriptors. Otherwise the fallback that closes every other descriptor makes one
-/// traced call per possible number.
+/// Lowers the limit on descriptors. Without this limit, the fallback that closes all other descriptors makes
+/// one traced call per possible number.
 fn few_descriptors() {
     const NOFILE: i32 = 7;
     unsafe extern "C" {
@@ -321,7 +324,7 @@ fn few_descriptors() {
     assert_eq!(unsafe { setrlimit(NOFILE, &[256, 256]) }, 0);
 }
 
-/// Splits the operations between two processes, since most machines have two processors.
+/// Splits the operations between two processes, because most machines have at least two processors.
 fn in_two(chosen: &[&Operation], full: bool, sample: Sample) -> Count {
     const WORKERS: usize = 2;
     let workers: Vec<_> = (0..WORKERS)

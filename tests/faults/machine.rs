@@ -24,7 +24,7 @@ mod here {
     const WORDS: usize = 27;
     const ANSWER: usize = 10;
     const NUMBER: usize = 15;
-    /// The argument that shares its register with the result; here no argument does.
+    /// The argument that shares a register with the result. On this architecture no argument does.
     pub(crate) const ANSWER_ARGUMENT: usize = usize::MAX;
     const ARGUMENTS: [usize; 6] = [14, 13, 12, 7, 9, 8];
 
@@ -63,7 +63,7 @@ mod here {
     const WORDS: usize = 34;
     /// `NT_ARM_SYSTEM_CALL`: the system call number, an `int`.
     const NUMBER: u64 = 0x404;
-    /// The argument that shares its register with the result.
+    /// The argument that shares a register with the result.
     pub(crate) const ANSWER_ARGUMENT: usize = 0;
 
     fn set(pid: i32, index: usize, word: u64) -> bool {

@@ -1,6 +1,5 @@
-//! Tests of system calls that fail or complete only in part. A tracer injects errors, filters reject
-//! calls, and each error of each call is compared with the manual. Each test runs alone in its own
-//! process.
+//! Tests of system calls that fail or complete only in part. A tracer injects errors, and filters reject
+//! calls. Each error of each call is compared with the manual. Each test runs alone in a separate process.
 #![allow(
     clashing_extern_declarations,
     reason = "each topic declares the C functions that it calls"

@@ -1,10 +1,10 @@
-//! Tests each optional kernel feature when the kernel lacks it or a filter rejects it. There is one row
-//! per feature, with every errno of the failure. Each row runs alone in a process, and each failure runs
-//! in a child whose filter rejects exactly this call. The complete public operation runs, and its result
-//! is checked.
+//! Tests what the crate does if the kernel lacks an optional feature or a filter rejects it. Each feature has
+//! one row, which lists every errno with which its call may fail. Each row runs alone in a process. For each
+//! errno, the check runs in a child whose filter rejects exactly this call. The child runs the complete
+//! public operation and checks its result.
 //!
-//! A filter that kills the process confirms that the operation makes the call. The same rows are in
-//! docs/kernels.md, and a test compares both lists.
+//! A second filter, which kills the process, confirms that the operation makes the call. The table in
+//! docs/kernels.md contains the same rows, and a test compares both lists.
 #![allow(unsafe_code, reason = "the C library's own view, and system calls by number")]
 
 use crate::common::bytes::data;
@@ -35,7 +35,8 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// The calls of a row: every use of the call, or only those with these bits or this value in an argument.
+/// The calls that a row rejects: every use of the call, or only uses with these bits or this value in an
+/// argument.
 #[derive(Clone, Copy)]
 enum Refused {
     Call(usize),
@@ -54,33 +55,34 @@ impl Refused {
     }
 }
 
-/// The check of a row. The argument is the errno of the rejected call, or `None` if no call is rejected
-/// and the kernel decides. An error is the reason why the check cannot run here.
+/// The check of a row. The argument is the errno of the rejected call, or `None` if no call is rejected. An
+/// error is the reason why the check cannot run on this system.
 type Check = fn(Option<Errno>) -> Result<(), &'static str>;
 
 struct Row {
     /// The name of the feature in docs/kernels.md.
     feature: &'static str,
     refused: Vec<Refused>,
-    /// The other calls that fail with `ENOSYS`; otherwise the operation would not make this call.
+    /// The other calls, which fail with `ENOSYS`. If they succeeded, the operation would not make the
+    /// rejected call.
     beside: Vec<Refused>,
     errnos: &'static [Errno],
     check: Check,
-    /// Whether only the assembly backend uses the feature.
+    /// If set, only the assembly backend uses the feature.
     assembly_only: bool,
 }
 
 const THREE: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
-/// The errors of flags, and of calls that depend on the kind of file.
+/// The errors for unsupported flags, and for calls that depend on the kind of file.
 const FOUR: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP];
 const FIVE: &[Errno] =
     &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP, Errno::EXDEV];
 /// The errors for `execveat`. Some releases of Linux 5.10 return `ENOENT`.
 const EXEC: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOENT];
-/// The errors for `ioctl`. The kernel itself returns `ENOTTY`.
+/// The errors for `ioctl`. Without a filter, the kernel returns `ENOTTY`.
 const IOCTL: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOTTY];
 
-/// Matches bits of the flags of `clone`, which are its second argument on s390x.
+/// Returns the rejection of `clone` calls with these flags. On s390x the flags are the second argument.
 fn clone_with(bits: u32) -> Refused {
     Has(nr::CLONE, u32::from(cfg!(target_arch = "s390x")), bits)
 }
@@ -116,7 +118,7 @@ fn rows() -> Vec<Row> {
     let flagged = [(nr::PREADV2, 5), (nr::PWRITEV2, 5)];
     let nowait = flagged.map(|(call, index)| Has(call, index, RWF_NOWAIT));
     vec![
-        // Reading and writing.
+        // The rows for reading and writing.
         row("RWF_NOSIGNAL", &[Has(nr::PWRITEV2, 5, RWF_NOSIGNAL)], FOUR, nosignal),
         row("RWF_NOWAIT on pipes", &nowait, FOUR, nowait_on_pipes),
         row("preadv2, pwritev2", &flagged.map(|(call, _)| Call(call)), FOUR, both_flags),
@@ -140,7 +142,7 @@ fn rows() -> Vec<Row> {
         ),
         beside(&[Call(nr::SENDFILE)], row("splice", &[Call(nr::SPLICE)], FIVE, without_splice)),
         row("tee", &[Call(nr::TEE)], FOUR, to_everybody),
-        // Memory that the crate maps.
+        // The rows for memory that the crate maps.
         row("vmsplice", &[Call(nr::VMSPLICE)], FOUR, chunks_by_other_means),
         row("memfd_create", &[Call(nr::MEMFD_CREATE)], THREE, no_memfd),
         row("F_ADD_SEALS", &[Is(nr::FCNTL, 1, F_ADD_SEALS)], THREE, no_memfd),
@@ -176,7 +178,7 @@ fn rows() -> Vec<Row> {
         row("unshare", &[Call(nr::UNSHARE)], THREE, fork_when_alone),
         row("close_range", &[Call(nr::CLOSE_RANGE)], THREE, others_closed),
         row("execveat", &[Call(nr::EXECVEAT)], EXEC, exec_by_descriptor),
-        // Handles of processes.
+        // The rows for handles of processes.
         beside(
             &[clone3, clone_with(CLONE_PIDFD)],
             row("pidfd_open", &[Call(nr::PIDFD_OPEN)], THREE, no_pidfd),
@@ -196,13 +198,13 @@ fn rows() -> Vec<Row> {
 
 // ---------------------------------------------------------------- running a row
 
-/// The exit code of a check that cannot run here.
+/// The exit code of a check that cannot run on this system.
 const CANNOT: u8 = 77;
 /// The exit code of a process in which no filter can be installed.
 const NO_FILTER: u8 = 78;
 
-/// Returns the exit code of a child that runs the check with these filters, or `None` if a signal killed
-/// it.
+/// Returns the exit code of a child that runs the check with these filters, or `None` if a signal killed the
+/// child.
 fn checked(row: &Row, filters: &[Filter], errno: Option<Errno>) -> Option<i32> {
     let mut child = child(|| {
         no_core();
@@ -220,7 +222,7 @@ fn checked(row: &Row, filters: &[Filter], errno: Option<Errno>) -> Option<i32> {
     child.wait().unwrap().code()
 }
 
-/// Disables core files, because some children are killed here.
+/// Disables core files, because a signal kills some of the children.
 fn no_core() {
     const RLIMIT_CORE: usize = 4;
     let limit = [0_u64; 2];
@@ -272,7 +274,7 @@ fn run_row() {
     if row.assembly_only && cfg!(rawpipe_shim) {
         return;
     }
-    // The operation must make each of the calls, or the checks prove nothing.
+    // The operation must make each of the calls. Otherwise the checks would prove nothing.
     for refused in &row.refused {
         let filter = refused.filter(Errno::ENOSYS).that_kills();
         let filters: Vec<_> = beside().chain([filter]).collect();
@@ -281,7 +283,7 @@ fn run_row() {
     }
 }
 
-/// Returns the name of a test, such as `refused_close_range`.
+/// Returns the name of a test, for example `refused_close_range`.
 fn test_name(feature: &str) -> String {
     let words = feature.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     format!("refused_{}", words.collect::<Vec<_>>().join("_").to_ascii_lowercase())
@@ -290,7 +292,7 @@ fn test_name(feature: &str) -> String {
 /// The line that precedes the table in docs/kernels.md.
 const ANCHOR: &str = "<!-- features of the kernel: tests/faults/refusals.rs -->";
 
-/// The first column of the page's table lists the features above in the same order.
+/// The first column of the table in docs/kernels.md lists the features of the rows in the same order.
 fn readme_has_a_row_for_each_feature() {
     let (_, table) = include_str!("../../docs/kernels.md").split_once(ANCHOR).expect("an anchor");
     let lines = table.lines().skip_while(|line| !line.starts_with('|')).skip(2);
@@ -322,23 +324,23 @@ pub(crate) fn tests() -> Vec<common::Test> {
     tests
 }
 
-// ---------------------------------------------------------------- what the checks share
+// ---------------------------------------------------------------- shared by the checks
 
-/// Returns the bytes that an ordinary pipe accepts without a reader, or fewer if the pipe is small.
+/// Returns as many bytes as an ordinary pipe accepts without a reader, or fewer if the pipe is small.
 fn pipeful() -> Vec<u8> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     data(writer.capacity().unwrap().min(60_000))
 }
 
-/// Returns a read end that delivers these bytes and then end of file.
+/// Returns the read end of a pipe that holds these bytes, followed by end of file.
 fn full_of(bytes: &[u8]) -> PipeReader {
     let (reader, writer) = rawpipe::pipe().unwrap();
     writer.write_all(bytes).unwrap();
     reader
 }
 
-/// Returns the contents of a file. Does not call [`File::metadata`], which uses `statx` with 32-bit
-/// times; one of the tests rejects `statx`.
+/// Returns the contents of a file. Does not call [`File::metadata`], which uses `statx` where times have 32
+/// bits, because one of the tests rejects `statx`.
 fn contents(mut file: &File) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(file.seek(SeekFrom::End(0)).unwrap()).unwrap()];
     file.read_exact_at(&mut bytes, 0).unwrap();
@@ -353,7 +355,7 @@ fn script(code: u8) -> (Command<'static>, PipeReader) {
     (command, reader)
 }
 
-/// Starts a program with this method and waits for it, then starts a missing program.
+/// Starts a program with this method and waits for it. Then starts a missing program.
 fn spawn_works(method: SpawnMethod) {
     let (command, reader) = script(9);
     let mut child = command.spawn().unwrap();
@@ -381,7 +383,7 @@ fn waiting_child() -> (Child, rawpipe::PipeWriter) {
     (child, opener)
 }
 
-/// Returns whether the kernel, and any filter installed earlier, permits pidfds.
+/// Returns whether the kernel, and any filter that is already installed, permits pidfds.
 fn pidfds_are_there() -> bool {
     let own = std::process::id() as usize;
     // SAFETY: the call reads only integers.
@@ -408,8 +410,7 @@ fn o_direct() -> u32 {
 
 // ---------------------------------------------------------------- reading and writing
 
-/// A write without a reader fails with `EPIPE` and does not raise `SIGPIPE`, which would kill this
-/// process.
+/// A write without a reader fails with `EPIPE` and does not raise `SIGPIPE`, which would kill this process.
 fn nosignal(_refused: Option<Errno>) -> Result<(), &'static str> {
     sigpipe_kills();
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -426,7 +427,7 @@ fn nosignal(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Calls on blocking ends do not wait.
+/// Calls on blocking ends return without waiting.
 fn nowait_on_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let capacity = writer.capacity().unwrap();
@@ -462,8 +463,8 @@ fn both_flags(refused: Option<Errno>) -> Result<(), &'static str> {
     nosignal(refused)
 }
 
-/// If the call is rejected, the signal cannot be limited to a thread, so the operation makes no call that
-/// could raise it. A signal that a call has raised does not reach this process.
+/// If the call is rejected, the signal cannot be blocked for one thread. The operation therefore makes no
+/// call that could raise the signal. A signal that a call raises is not delivered to this process.
 fn signal_of_a_call(_refused: Option<Errno>) -> Result<(), &'static str> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     drop(reader);
@@ -473,7 +474,8 @@ fn signal_of_a_call(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If the kind of a socket is unknown, the transfer treats it as a socket without message boundaries.
+/// If the kind of a socket cannot be determined, the transfer treats it as a socket without message
+/// boundaries.
 fn kinds_of_sockets(_refused: Option<Errno>) -> Result<(), &'static str> {
     let bytes = data(150_000);
     let (near, mut feeding) = socket_of(&bytes);
@@ -485,7 +487,7 @@ fn kinds_of_sockets(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If the positions are unknown, a transfer does not detect that a file is copied onto itself.
+/// If the positions are unknown, a transfer does not detect that the source and the sink are the same file.
 fn positions(refused: Option<Errno>) -> Result<(), &'static str> {
     let (bytes, sink) = (data(150_000), file(b""));
     let done = transfer(file(&bytes), &sink).unwrap();
@@ -517,7 +519,7 @@ fn signals_of_a_thread(refused: Option<Errno>) -> Result<(), &'static str> {
 
 // ---------------------------------------------------------------- pipes
 
-/// Packet pipes have no fallback, so creating one fails with the filter's errno.
+/// Creating a packet pipe has no fallback, so the call fails with the filter's errno.
 fn packet_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     let made = packets().map(drop);
     assert_eq!(made, refused.map_or(Ok(()), Err));
@@ -525,7 +527,7 @@ fn packet_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If a capacity cannot be changed, the pipes keep their capacity and all operations still work.
+/// If the capacity of a pipe cannot be changed, the pipe keeps its capacity, and all operations still work.
 fn capacities(refused: Option<Errno>) -> Result<(), &'static str> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let before = writer.capacity().unwrap();
@@ -561,7 +563,7 @@ fn long_output() {
     assert!(all == output.stdout);
 }
 
-/// A writer that cannot determine how much was read uses new pages.
+/// A writer that cannot determine how many bytes were read uses new pages.
 fn bytes_in_a_pipe(refused: Option<Errno>) -> Result<(), &'static str> {
     let reader = full_of(b"12345");
     assert_eq!(reader.available(), refused.map_or(Ok(5), Err));
@@ -586,7 +588,7 @@ fn epoll_timeouts(_refused: Option<Errno>) -> Result<(), &'static str> {
         let found = epoll.wait(&mut events, timeout).unwrap();
         assert_eq!((found.len(), found[0].token()), (1, 42));
     }
-    // An invalid argument stays an error.
+    // An invalid argument still causes an error.
     let nanosecond = Some(Duration::from_nanos(1));
     assert_eq!(epoll.wait(&mut [], nanosecond).map(<[Event]>::len), Err(Errno::EINVAL));
     Ok(())
@@ -646,7 +648,7 @@ fn file_to_file(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Returns a socket that delivers these bytes and then end of file, and the process that sends them.
+/// Returns a socket that delivers these bytes and then end of file, and the process that sends the bytes.
 fn socket_of(bytes: &[u8]) -> (UnixStream, Child) {
     let (near, far) = UnixStream::pair().unwrap();
     let (own, bytes) = (&near, bytes.to_vec());
@@ -657,7 +659,7 @@ fn socket_of(bytes: &[u8]) -> (UnixStream, Child) {
     (near, feeding)
 }
 
-/// Returns the bytes that `send` writes to a socket.
+/// Returns the bytes that `send` has written to a socket.
 fn through_a_socket(
     send: impl FnOnce(&UnixStream) -> TransferMechanism,
     wanted: &[u8],
@@ -710,7 +712,7 @@ fn without_splice(refused: Option<Errno>) -> Result<(), &'static str> {
     assert_eq!((done.bytes(), done.fell_back()), (150_000, refused.is_some()));
     assert!(contents(&sink) == long);
     assert!(feeding.wait().unwrap().success());
-    // The bare call has no fallback.
+    // `splice` itself has no fallback.
     if let Some(errno) = refused {
         let nowhere = File::options().write(true).open("/dev/null").unwrap();
         let answer = splice(full_of(b"x"), None, &nowhere, None, 1, SpliceFlags::empty());
@@ -730,8 +732,8 @@ fn to_everybody(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Sends more bytes than a pipe holds to this many files. The source is first a pipe that is fed during
-/// the fan-out, then a file.
+/// Sends more bytes than a pipe holds to this many files. The source is first a pipe that is filled during
+/// the fan-out, and then a file.
 fn fanout_arrives(count: usize) {
     let bytes = data(200_001);
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -757,18 +759,18 @@ fn fanout_arrives(count: usize) {
 
 const CHUNK: usize = 32 << 10;
 
-/// Fills a chunk so that it differs from adjacent chunks and from chunks that may use the same memory.
+/// Fills a chunk so that it differs from adjacent chunks and from chunks that may reuse its memory.
 fn fill(chunk: &mut [u8], number: usize) {
     chunk.fill(programs::pattern(number));
 }
 
-/// Sends more chunks than a writer's memory holds, each of them twice, and reads each before the next.
-/// Checks the bytes and returns the mechanism.
+/// Sends more chunks than a writer's memory holds. Sends each chunk twice, and reads each chunk before the
+/// next is sent. Checks the bytes and returns the mechanism.
 fn chunks_arrive(builder: WriterBuilder) -> By {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut writer = builder.chunk(CHUNK).build(writer).unwrap();
     let (mut got, mut wanted) = (vec![0; CHUNK], vec![0; CHUNK]);
-    // If this user has too many pipes, new pipes are small, and a whole chunk would not fit.
+    // If this user has too many pipes, new pipes are small, and a whole chunk would not fit in a pipe.
     let len = CHUNK.min(writer.get_ref().capacity().unwrap());
     for number in 0..5 * (2 << 20) / (4 * CHUNK) {
         fill(writer.chunk().unwrap(), number);
@@ -789,7 +791,7 @@ fn asked_for(mechanism: By) -> Result<By, Errno> {
     made.map(|_| chunks_arrive(ChunkWriter::builder().mechanism(mechanism)))
 }
 
-/// Checks that chunks arrive unchanged if their pages are spliced onward and read much later.
+/// Checks that chunks arrive unchanged if their pages are spliced to other pipes and read much later.
 fn held_back(builder: WriterBuilder) {
     const HELD: usize = 40;
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -830,7 +832,8 @@ fn chunks_by_other_means(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If memfds are rejected, a builder with this mechanism fails, and other builders use another mechanism.
+/// If memfds are rejected, a builder with `ChunkMechanism::Memfd` set fails, and other builders use another
+/// mechanism.
 fn no_memfd(refused: Option<Errno>) -> Result<(), &'static str> {
     let asked = asked_for(By::Memfd);
     if refused.is_some() {
@@ -843,12 +846,13 @@ fn no_memfd(refused: Option<Errno>) -> Result<(), &'static str> {
         let (bytes, sink) = (pipeful(), file(b""));
         transfer(full_of(&bytes), &sink).unwrap();
         assert!(contents(&sink) == bytes);
-        // The crate does not probe `vmsplice` again, because the process caches the result.
+        // The crate does not probe `vmsplice` again, because this process has cached the result of the first
+        // probe.
     }
     Ok(())
 }
 
-/// Only `pass_reader` needs this seal; `pass_writer` works without it.
+/// Only `pass_reader` needs this seal, so `pass_writer` works without it.
 fn no_reader_for_a_program(refused: Option<Errno>) -> Result<(), &'static str> {
     let [reader, writer] = [
         SharedBuilder::new().pass_reader().map(drop),
@@ -879,8 +883,8 @@ fn memfd_without_a_flag(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If `madvise` fails, the page size is unknown. The crate then assumes 4096 bytes and passes no pages by
-/// reference.
+/// If `madvise` fails, the page size cannot be determined. The crate then assumes 4096 bytes and passes no
+/// pages by reference.
 fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let pages = writer.capacity().unwrap() / 4096;
@@ -891,7 +895,7 @@ fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
         assert_eq!(mechanism, By::Write);
         assert_eq!(asked_for(By::Vmsplice), Err(Errno::EOPNOTSUPP));
     }
-    // This list of descriptors does not fit on an ordinary stack.
+    // This list of descriptors is too long for an ordinary stack.
     let many: Vec<_> = (100..700).map(|number| (writer.as_fd(), number)).collect();
     let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"exit 5"), Arg::END];
     let spawn = Spawn::new(c"/bin/sh", &argv, &[Arg::END]).fd_maps(&many);
@@ -904,7 +908,7 @@ fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A forked child would inherit the pages, so the writer does not pass them by reference.
+/// A forked child would inherit the pages, so the writer does not pass the pages by reference.
 fn nothing_wiped(refused: Option<Errno>) -> Result<(), &'static str> {
     let mechanisms = [ChunkWriter::builder(), after_read()].map(chunks_arrive);
     let asked = [By::Vmsplice, By::Memfd].map(asked_for);
@@ -941,7 +945,7 @@ fn small_pages(_refused: Option<Errno>) -> Result<(), &'static str> {
 
 // ---------------------------------------------------------------- creating processes
 
-/// A child that was created without `CLONE_CLEAR_SIGHAND` has no signal handler: `SIGUSR1` kills it.
+/// A child that was created without `CLONE_CLEAR_SIGHAND` has no signal handler, so `SIGUSR1` kills it.
 fn spawn_by_vfork(_refused: Option<Errno>) -> Result<(), &'static str> {
     extern "C" fn handler(_signal: i32) {
         common::HANDLED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
@@ -955,7 +959,7 @@ fn spawn_by_vfork(_refused: Option<Errno>) -> Result<(), &'static str> {
 
 fn spawn_by_fork(refused: Option<Errno>) -> Result<(), &'static str> {
     spawn_works(if refused.is_some() { SpawnMethod::Fork } else { SpawnMethod::Vfork });
-    // The child reports the failure of every stage through a pipe.
+    // The child reports a failure of any stage through a pipe.
     let error = Command::new("/bin/sh").current_dir("/no/such").spawn().unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Chdir, Errno::ENOENT));
     let (output, code) = output_of(programs::program("fds", &[]).close_other_fds());
@@ -986,8 +990,8 @@ fn fork_and_wait(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Without the call, the crate counts the threads. If the kernel itself reports other threads, its result
-/// is final.
+/// If the call is rejected, the crate counts the threads. If the kernel itself reports other threads, the
+/// crate accepts this result.
 fn fork_when_alone(refused: Option<Errno>) -> Result<(), &'static str> {
     if common::tool() == Some(Tool::Thread) {
         return Err("the tool gives a child a thread of its own");
@@ -1011,7 +1015,7 @@ fn fork_when_alone(refused: Option<Errno>) -> Result<(), &'static str> {
 }
 
 fn others_closed(_refused: Option<Errno>) -> Result<(), &'static str> {
-    // The child would inherit these descriptors.
+    // The child would inherit these descriptors if they were not closed.
     let loose: Vec<_> = (0..3).map(|_| rawpipe::pipe2(PipeFlags::empty()).unwrap()).collect();
     let mut command = programs::program("fds", &[]);
     let inherited = output_of(&mut command).0;
@@ -1097,7 +1101,7 @@ fn signals_arrive(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// After a wait for the leader, the group number may belong to another process, so the crate does not use
+/// After a wait for the leader, the group number may be reused for another process, so the crate does not use
 /// it.
 fn group_of_a_dead_leader(refused: Option<Errno>) -> Result<(), &'static str> {
     let (alive, held) = rawpipe::pipe().unwrap(); // ends when the group member exits
@@ -1146,8 +1150,8 @@ fn no_copy_of_a_descriptor(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// After another wait has collected the status, the kernel may still return it; otherwise the wait fails with
-/// `ECHILD`.
+/// If another wait has collected the status, the kernel may still return the status to this wait. Otherwise
+/// this wait fails with `ECHILD`.
 fn status_taken_by_another(refused: Option<Errno>) -> Result<(), &'static str> {
     let mut child = child(|| 5);
     let mut status = 0;

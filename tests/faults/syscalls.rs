@@ -1,9 +1,9 @@
 //! Checks the list of system calls in `docs/tools.md` against the calls that each module makes.
 //!
-//! Each operation runs in its own process under the tracer of `tests/inject`. The operation runs once
-//! without failures, and once for each set of optional calls, which then fail. The test fails if the
-//! crate makes an unlisted call, or never makes a listed call. A call that is listed as a fallback must
-//! not be made if no call fails.
+//! Each operation runs in a separate process under the tracer in `tests/faults/tracer.rs`. The operation runs
+//! once without failures. It then runs once for each set of optional calls, which fail in that run. The test
+//! fails if the crate makes a call that is not listed, or never makes a listed call. A call that is listed as
+//! a fallback must not be made in a run without failures.
 #![allow(unsafe_code, reason = "a tracer, and functions that are unsafe")]
 
 mod operations;
@@ -48,8 +48,8 @@ fn names() -> Vec<(usize, &'static str)> {
     ]
 }
 
-/// Returns the kernel's name of a call. A call that the crate does not make is named by its number,
-/// except for those that glibc makes in a forked child.
+/// Returns the kernel's name of a call. A call that the crate does not make is named by its number, except
+/// for calls that glibc makes in a forked child.
 fn name_of(call: usize) -> String {
     const SET_ROBUST_LIST: usize = if cfg!(target_arch = "x86_64") { 273 } else { 99 };
     if cfg!(rawpipe_shim) && call == SET_ROBUST_LIST {
@@ -59,8 +59,8 @@ fn name_of(call: usize) -> String {
     name.map_or_else(|| format!("number {call}"), |(_, name)| name.to_ascii_lowercase())
 }
 
-/// The operations of each call with several purposes, by their names in the manual. The numbers are the
-/// same on both architectures that support tracing.
+/// The operations of each call that has several purposes, with their names from the manual. The numbers are
+/// the same on both architectures that support tracing.
 const PURPOSES: [(&str, &[(u64, &str)]); 4] = [
     (
         "fcntl",
@@ -102,7 +102,8 @@ const PURPOSES: [(&str, &[(u64, &str)]); 4] = [
     ),
 ];
 
-/// Returns the call and its operation, such as `fcntl F_GETFL`, or `None` if the call has one purpose.
+/// Returns the call with its operation, for example `fcntl F_GETFL`, or `None` if the call has only one
+/// purpose.
 fn purpose_of(key: &Key) -> Option<String> {
     let name = name_of(key.nr);
     let (_, known) = PURPOSES.into_iter().find(|(call, _)| *call == name)?;
@@ -110,7 +111,7 @@ fn purpose_of(key: &Key) -> Option<String> {
     Some(purpose.map_or(format!("{name} {:#x}", key.purpose), |(_, word)| format!("{name} {word}")))
 }
 
-// ---- the page ----
+// ---- the page docs/tools.md ----
 
 type Calls = BTreeSet<String>;
 
@@ -122,7 +123,7 @@ struct Row {
     shim: Calls,
 }
 
-/// Returns the lines of the table or block that follows an anchor of the page.
+/// Returns the lines of the table or block that follows an anchor on the page.
 fn after<'a>(page: &'a str, anchor: &str) -> impl Iterator<Item = &'a str> {
     let (_, rest) = page.split_once(&format!("<!-- {anchor} -->\n")).expect("an anchor");
     let begins =
@@ -148,8 +149,8 @@ fn rows(page: &str) -> BTreeMap<String, Row> {
         .collect()
 }
 
-/// Returns the calls and their operations from the table of purposes. The C shim does not use the
-/// operations in parentheses.
+/// Returns the calls and their operations from the table of purposes. The C shim does not use the operations
+/// in parentheses.
 fn purposes(page: &str) -> Calls {
     let mut all = Calls::new();
     for line in after(page, "purposes") {
@@ -168,9 +169,9 @@ fn all_of_them(page: &str) -> Vec<&str> {
 
 const PAGE: &str = include_str!("../../docs/tools.md");
 
-// ---- the calls that are made ----
+// ---- the calls that operations make ----
 
-/// Returns the calls that an operation makes while the calls in `refused` fail, or an error if the
+/// Returns the calls that an operation makes while the calls in `refused` fail. Returns an error if the
 /// operation does not finish.
 fn calls(
     operation: &Operation,
@@ -188,8 +189,8 @@ fn calls(
         return Err(format!("{} without {without:?}: {:?}", operation.name, done.end));
     }
     asked_for.extend(done.calls.iter().filter_map(|call| purpose_of(&call.key)));
-    // The calls of the allocator do not count. The check that std makes before each `close` in debug
-    // builds does not count either.
+    // Calls of the allocator are ignored. The check that std makes before each `close` in debug builds is
+    // also ignored.
     const F_GETFD: u64 = 1;
     let own = |key: &Key| match key.nr {
         nr if [machine::BRK, machine::MREMAP].contains(&nr) => false,
@@ -199,7 +200,7 @@ fn calls(
     Ok(done.calls.iter().map(|call| call.key).filter(own).map(|key| name_of(key.nr)).collect())
 }
 
-/// Returns the reason why no process can be traced here, or `None`.
+/// Returns the reason why no process can be traced on this system, or `None`.
 fn impossible() -> Option<&'static str> {
     if !machine::KNOWN {
         return Some("the registers of this architecture are not known here");
@@ -216,7 +217,7 @@ fn impossible() -> Option<&'static str> {
     (done.end != End::Exit(0) || !seen).then_some("processes cannot be traced")
 }
 
-/// Returns whether this kernel has, and permits, everything that the crate uses, so that no fallback is
+/// Returns whether this kernel supports and permits everything that the crate uses, so that no fallback is
 /// needed.
 fn newest() -> bool {
     unsafe extern "C" {
@@ -227,7 +228,7 @@ fn newest() -> bool {
     let place = byte.as_ptr().expose_provenance();
     let fd = usize::try_from(std::os::fd::AsRawFd::as_raw_fd(&writer)).expect("a descriptor");
     const RWF_NOSIGNAL: usize = 0x100;
-    // SAFETY: the call reads one list of one buffer; the two halves of the position are -1, which means no
+    // SAFETY: the call reads one list of one buffer. Both halves of the position are -1, which means no
     // position.
     let sent = unsafe {
         rawpipe::raw::syscall6(nr::PWRITEV2, fd, place, 1, usize::MAX, usize::MAX, RWF_NOSIGNAL)
@@ -260,7 +261,7 @@ fn compare(
     }
     let own = if cfg!(rawpipe_shim) { &row.shim } else { &row.assembly };
     let usual = &row.calls | own;
-    // A fallback of one backend may be the primary call of the other.
+    // A fallback of one backend may be the primary call of the other backend.
     let fallback = &row.fallback - own;
     let listed = &usual | &row.fallback;
     let seen = &plain | &refused;
@@ -279,7 +280,7 @@ fn compare(
     wrong
 }
 
-/// Returns whether the operation belongs to the module: a `Command` includes a `Spawn`.
+/// Returns whether the operation belongs to the module. A `Spawn` also belongs to the module of `Command`.
 fn belongs(operation: &str, module: &str) -> bool {
     operation == module || (operation, module) == ("process::Spawn", "process::Command")
 }
@@ -325,7 +326,7 @@ fn all_calls_are_listed() {
     assert_eq!(whole, known.iter().collect::<Vec<_>>(), "the list of all (left)");
 }
 
-/// Two halves of a shared pair that never sleep make no system call, at any record size.
+/// Two halves of a shared pair that never sleep make no system call, regardless of the size of the records.
 fn shared_chunks_between_awake_halves_make_none() {
     if let Some(reason) = impossible() {
         return common::skip(&common::name_alone(), reason);
@@ -353,7 +354,7 @@ fn shared_chunks_between_awake_halves_make_none() {
     }
 }
 
-/// Each record needs one small buffer, and no huge page.
+/// Each record needs one small buffer and no huge page.
 fn fanout_of_records_maps_one_buffer_for_each() {
     const RECORDS: usize = 8; // the number of records that a socket holds
     if let Some(reason) = impossible() {
@@ -383,14 +384,14 @@ fn fanout_of_records_maps_one_buffer_for_each() {
     let done = run(noted, &body, None, &[], PATIENCE);
     assert_eq!(done.end, End::Exit(0));
     let count = |nr| done.calls.iter().filter(|call| call.key.nr == nr).count();
-    // The memory for bytes that a sink does not receive is allocated before the first round. The
-    // allocation is a huge page whose start and end are trimmed.
+    // The memory for bytes that a sink does not receive is allocated before the first round of the fan-out.
+    // The allocation is a huge page whose start and end are trimmed.
     let calls = [nr::MMAP, nr::MUNMAP, nr::MADVISE].map(count);
     assert!(calls[0] <= RECORDS + 1 && calls[1] <= RECORDS + 4 && calls[2] <= 2, "{calls:?}");
 }
 
-/// With a progress closure, `chunk` limits the bytes between two reports. Without a closure, each call
-/// moves as many bytes as it can.
+/// With a progress closure, `chunk` limits the bytes between two reports. Without a closure, each call moves
+/// as many bytes as it can.
 fn transfer_chunk_bounds_calls_only_with_progress() {
     const LEN: usize = 400_000;
     if let Some(reason) = impossible() {

@@ -1,9 +1,9 @@
 //! Runs code in a forked process, observes each system call, and can make one call fail or move fewer
 //! bytes.
 //!
-//! The tracer uses `ptrace`. To make a call fail, the tracer replaces its number with an unused one and
-//! sets the result on return, so the call never runs. To make a call short, the tracer lowers the length
-//! argument; the kernel then runs the call and sets the result.
+//! The tracer uses `ptrace`. To make a call fail, the tracer replaces the call number with an unused number
+//! and sets the result on return. The kernel therefore does not execute the call. To shorten a call, the
+//! tracer lowers its length argument. The kernel then executes the call and sets the result.
 //!
 //! Children of the traced process are traced until they execute another program.
 
@@ -48,15 +48,15 @@ const SETOPTIONS: usize = 0x4200;
 const GETEVENTMSG: usize = 0x4201;
 const GET_SYSCALL_INFO: usize = 0x420e;
 const EVENT_EXEC: i32 = 4;
-/// The options mark system call stops, report forks, vforks, clones and execs, and kill the tracees when
-/// the tracer exits.
+/// The options mark stops at system calls and report forks, vforks, clones and execs. They also kill the
+/// tracees when the tracer exits.
 const OPTIONS: usize = 1 | 2 | 4 | 8 | 16 | 1 << 20;
 
 /// An unused system call number that marks the end of the operation.
 const OVER: usize = 4095;
 
-/// The identity of a call: its number, its purpose (for calls with several), and whether a child of the
-/// traced process makes it.
+/// The identity of a call: its number, its purpose if it has several, and whether a child of the traced
+/// process makes the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) child: bool,
@@ -79,7 +79,7 @@ pub(crate) enum Action {
     Short(u64),
 }
 
-/// A fault: the `n`-th matching call (counted from 1) fails in this way.
+/// A fault that affects one matching call, whose `position` is counted from 1.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
     pub(crate) key: Key,
@@ -87,8 +87,8 @@ pub(crate) struct Fault {
     pub(crate) action: Action,
 }
 
-/// A call that always fails, as on a kernel that lacks it, but only if argument `argument` has all of
-/// `bits`.
+/// A call that always fails, as on a kernel that lacks the call, if argument `argument` has all of `bits`
+/// set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Missing {
     pub(crate) nr: usize,
@@ -106,19 +106,19 @@ pub(crate) enum End {
 
 pub(crate) struct Run {
     pub(crate) calls: Vec<Call>,
-    /// Whether the fault has occurred.
+    /// Set if the fault has occurred.
     pub(crate) fired: bool,
     pub(crate) end: End,
     pub(crate) time: Duration,
 }
 
-/// A function that returns whether a call is counted and may receive a fault. The parameters are: whether
-/// a child makes the call, the number, the arguments, and whether the signal set is full.
+/// A function that returns whether a call is recorded and may receive a fault. The parameters are whether a
+/// child makes the call, its number, its arguments, and whether the signal set is full.
 pub(crate) type Noted = fn(bool, usize, &[u64; 6], &dyn Fn() -> bool) -> bool;
 
 static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
 
-/// Returns the fault of this process, or `None` if the process is not traced.
+/// Returns the fault that is injected into this process, or `None`.
 pub(crate) fn fault() -> Option<Fault> {
     FAULT.get().copied().flatten()
 }
@@ -171,12 +171,12 @@ pub(crate) fn run(
     Run { calls: tracer.calls, fired: tracer.fired, end, time: begun.elapsed() }
 }
 
-/// Marks the calls of `body` as counted calls, which may receive a fault.
+/// Marks the calls of `body` as calls that are recorded and may receive a fault.
 pub(crate) fn operation<T>(body: impl FnOnce() -> T) -> T {
-    // The tracer intercepts this signal and does not pass it on.
+    // The tracer intercepts this signal and does not deliver it.
     kill(getpid(), SIGSTOP);
     let result = body();
-    // SAFETY: no such call exists, so the kernel does nothing.
+    // SAFETY: no call has this number, so the kernel does nothing.
     unsafe { raw::syscall0(OVER) };
     result
 }
@@ -184,14 +184,14 @@ pub(crate) fn operation<T>(body: impl FnOnce() -> T) -> T {
 fn ptrace(request: usize, pid: i32, address: u64, data: u64) -> isize {
     let [address, data] = [address, data].map(|word| usize::try_from(word).expect("64 bits"));
     let pid = usize::try_from(pid).expect("a process id");
-    // SAFETY: requests that write to this process's memory receive the address of a value that is large
-    // enough. All other requests affect only the tracee, whose memory is separate.
+    // SAFETY: if a request writes to this process's memory, its argument is the address of a sufficiently
+    // large value. All other requests affect only the tracee, which has separate memory.
     unsafe { raw::syscall4(machine::PTRACE, request, pid, address, data) }
 }
 
 static ALARMS: AtomicUsize = AtomicUsize::new(0);
 
-/// Repeats a signal until the next call of this function, because a single signal could arrive before the
+/// Sends a signal every second until the next call of this function. A single signal could arrive before the
 /// wait starts.
 fn alarm_after(patience: Duration) {
     extern "C" fn note(_signal: i32) {
@@ -202,23 +202,23 @@ fn alarm_after(patience: Duration) {
     siginterrupt(SIGALRM, 1);
     let seconds = i64::try_from(patience.as_secs()).expect("not so long");
     let times = [i64::from(seconds > 0), 0, seconds, 0];
-    // SAFETY: the call reads one `struct itimerval`; the null pointer discards the old value.
+    // SAFETY: the call reads one `struct itimerval`, and the null pointer discards the old value.
     assert_eq!(unsafe { setitimer(0, &raw const times, std::ptr::null_mut()) }, 0);
 }
 
 #[derive(Default)]
 struct Tracee {
     child: bool,
-    /// Whether the tracee has not yet received its initial `SIGSTOP`.
+    /// Set until the tracee receives its initial `SIGSTOP`.
     fresh: bool,
-    /// The action on return from the call.
+    /// The action when the call returns.
     after: After,
     /// The index of the recorded call that the tracee is executing.
     call: Option<usize>,
 }
 
-/// The changes that the tracer must undo after a call. Compilers assume that a call leaves its arguments
-/// unchanged, in registers and in memory, so the tracer restores what it changed.
+/// The changes that the tracer must undo after a call. Compilers assume that a call does not change its
+/// arguments in registers and in memory, so the tracer restores what it changed.
 #[derive(Clone, Copy, Default)]
 struct After {
     errno: Option<i32>,
@@ -246,7 +246,7 @@ struct Info {
     _pad: [u8; 3],
     _arch: u32,
     _pointers: [u64; 2],
-    /// The number and six arguments at entry; the result at exit.
+    /// The number and the six arguments at entry, or the result at exit.
     words: [u64; 8],
 }
 
@@ -283,7 +283,7 @@ impl Tracer<'_> {
             }
             let signal = status >> 8 & 0xff;
             if pid == self.driver && !begun {
-                // Before the operation, every signal is passed on, except the one that starts the
+                // Before the operation, every signal is delivered, except the signal that starts the
                 // operation.
                 begun = signal == SIGSTOP;
                 if begun {
@@ -298,12 +298,12 @@ impl Tracer<'_> {
         }
     }
 
-    /// Handles a stop of a tracee, and resumes it.
+    /// Handles a stop of a tracee and resumes the tracee.
     fn stopped(&mut self, pid: i32, signal: i32, event: i32) {
         let mut pass_on = 0;
         let mut go_on = SYSCALL;
         if let Entry::Vacant(place) = self.tracees.entry(pid) {
-            // The first stop of a child may precede the event that reports its creation.
+            // The first stop of a child may precede the event that reports the child's creation.
             place.insert(Tracee { child: true, ..Tracee::default() });
         } else if signal == SIGTRAP | 0x80 {
             if self.at_a_call(pid) {
@@ -322,7 +322,7 @@ impl Tracer<'_> {
                 pass_on = signal;
             }
         }
-        // The tracer follows a child that the operation created until the child's first stop, and then
+        // If the operation created a child, the tracer follows the child until its first stop and then
         // detaches.
         let fresh = self.tracees.get(&pid).is_some_and(|tracee| tracee.fresh);
         if self.over && !fresh {
@@ -334,7 +334,8 @@ impl Tracer<'_> {
         ptrace(go_on, pid, 0, pass_on.unsigned_abs().into());
     }
 
-    /// Handles the entry to a call, or its exit. Returns whether to detach from the tracee.
+    /// Handles the entry to a call or the exit from a call. Returns whether the tracer must detach from the
+    /// tracee.
     fn at_a_call(&mut self, pid: i32) -> bool {
         const ENTRY: u8 = 1;
         const EXIT: u8 = 2;
@@ -382,7 +383,7 @@ impl Tracer<'_> {
             return;
         };
         match fault.action {
-            // The kernel reports a failure of `brk` by returning the unchanged break.
+            // If `brk` fails, the kernel returns the unchanged break.
             Action::Error(_) if nr == machine::BRK => {
                 self.fired = self.set_argument(pid, 0, arguments, 0);
             }
@@ -391,7 +392,7 @@ impl Tracer<'_> {
         }
     }
 
-    /// Returns whether the change succeeded: a tracee that was killed in between makes no call.
+    /// Returns whether the change succeeded. A tracee that was killed before the change makes no call.
     fn refuse(&mut self, pid: i32, errno: i32) -> bool {
         let done = machine::skip_call(pid);
         if let Some(tracee) = self.tracees.get_mut(&pid) {
@@ -415,7 +416,7 @@ impl Tracer<'_> {
                 self.fired = self.set_argument(pid, index, arguments, len);
             }
         } else if is_vectored(nr) {
-            // Keep only the buffers needed for this length, and shorten the last one.
+            // Keep only the buffers that this length needs, and shorten the last of these buffers.
             let mut left = len;
             for index in 0..arguments[2] {
                 let place = arguments[1] + 16 * index + 8;
@@ -484,7 +485,7 @@ pub(crate) fn length_argument(call: usize) -> Option<usize> {
     all.into_iter().find(|(known, _)| *known == call).map(|(_, index)| index)
 }
 
-/// Returns whether argument 1 of the call is a list of buffers and argument 2 their number.
+/// Returns whether argument 1 of the call is a list of buffers and argument 2 is the length of the list.
 pub(crate) fn is_vectored(call: usize) -> bool {
     [nr::READV, nr::WRITEV, nr::PREADV2, nr::PWRITEV2, nr::VMSPLICE].contains(&call)
 }
@@ -499,7 +500,7 @@ fn peek(pid: i32, place: u64) -> u64 {
 }
 
 /// Returns whether a request succeeded. A request may fail only if another process has killed the tracee,
-/// so that it is no longer stopped.
+/// which is then no longer stopped.
 fn granted(answer: isize, what: &str) -> bool {
     const ESRCH: isize = 3;
     assert!([0, -ESRCH].contains(&answer), "{what} of a tracee: {answer}");
@@ -510,7 +511,7 @@ fn poke(pid: i32, place: u64, word: u64) -> bool {
     granted(ptrace(POKEDATA, pid, place, word), "a word")
 }
 
-/// Sets registers of a stopped tracee. Returns whether the tracee was still stopped.
+/// Sets registers of a stopped tracee. Returns `false` if the tracee was no longer stopped.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) fn set_register_set(pid: i32, set: u64, words: &[u8]) -> bool {
     const SETREGSET: usize = 0x4205;
@@ -519,7 +520,7 @@ pub(super) fn set_register_set(pid: i32, set: u64, words: &[u8]) -> bool {
     granted(ptrace(SETREGSET, pid, set, place), "registers")
 }
 
-/// Reads registers of a stopped tracee. Returns whether the tracee was still stopped.
+/// Reads registers of a stopped tracee. Returns `false` if the tracee was no longer stopped.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) fn register_set(pid: i32, set: u64, words: &mut [u8]) -> bool {
     const GETREGSET: usize = 0x4204;

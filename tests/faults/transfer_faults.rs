@@ -1,5 +1,5 @@
-//! Tests transfers under signals, without `SIGPIPE`, with missing system calls, and on a full disk. Each
-//! test runs alone in its own process.
+//! Tests transfers during signals, transfers that could raise `SIGPIPE`, transfers with missing system calls,
+//! and transfers to a full disk. Each test runs alone in a separate process.
 #![allow(unsafe_code, reason = "signals, and a mount namespace")]
 
 use crate::common::bytes::data;
@@ -58,19 +58,19 @@ fn transfer_without_reader_does_not_raise_sigpipe() {
     let sink = broken();
     let mut sinks = [FanoutSink::new(&sink)];
     assert_eq!(fanout(file(&bytes), &mut sinks).unwrap_err().errno(), Some(Errno::EPIPE));
-    // The mask has been restored: a plain write kills the process again.
+    // The transfer has restored the signal mask, so a plain write kills the process.
     let status = child(|| u8::from(broken().write(b"x").is_ok())).wait().unwrap();
     assert_eq!(status.signal(), Some(Signal::PIPE));
 }
 
-/// Returns a transfer that copies through a buffer, regardless of the kinds of its ends.
+/// Returns a transfer that copies through a buffer, regardless of the kinds of its source and sink.
 fn by_copy<'p>() -> Transfer<'p> {
     use TransferMechanism::{Broker, CopyFileRange, Sendfile, Splice};
     [Splice, Broker, CopyFileRange, Sendfile].into_iter().fold(Transfer::new(), Transfer::without)
 }
 
-/// With `raise_sigpipe`, a transfer without a reader raises `SIGPIPE` as in a filter program. If the
-/// process ignores the signal, the transfer fails with `EPIPE`.
+/// With `raise_sigpipe`, a transfer to a pipe without a reader raises `SIGPIPE`, as filter programs expect.
+/// If the process ignores the signal, the transfer fails with `EPIPE`.
 fn transfer_raises_sigpipe_if_it_is_to() {
     fn pipe() -> OwnedFd {
         let (reader, writer) = rawpipe::pipe().unwrap();
@@ -129,15 +129,15 @@ fn transfer_leaves_a_pending_sigpipe_alone() {
     signal(SIGPIPE, 0);
     let mut set = [0_u64; 16];
     let place = set.as_mut_ptr();
-    // SAFETY: the memory is that of a `sigset_t`.
+    // SAFETY: the memory is large enough for a `sigset_t`.
     assert_eq!(unsafe { sigemptyset(place) }, 0);
     // SAFETY: the set was initialised by the call above.
     assert_eq!(unsafe { sigaddset(place, SIGPIPE) }, 0);
-    // SAFETY: the set was initialised above; the null pointer discards the old mask.
+    // SAFETY: the set was initialised above, and the null pointer discards the old mask.
     assert_eq!(unsafe { sigprocmask(SIG_BLOCK, place, std::ptr::null_mut()) }, 0);
     let pending = || {
         let mut set = [0_u64; 16];
-        // SAFETY: the memory is that of a `sigset_t`.
+        // SAFETY: the memory is large enough for a `sigset_t`.
         assert_eq!(unsafe { sigpending(set.as_mut_ptr()) }, 0);
         // SAFETY: `sigpending` above has filled the set.
         unsafe { sigismember(set.as_ptr(), SIGPIPE) == 1 }
@@ -158,7 +158,7 @@ fn storm() -> Storm {
     Storm::begin(Duration::from_micros(50))
 }
 
-/// Transfers through a pipe, a socket and a file continue while signals arrive.
+/// Transfers through a pipe, a socket and a file continue despite signals.
 fn transfer_goes_on_after_signals() {
     let len: u64 = if common::slow() { 4 << 20 } else { 256 << 20 };
     let bytes = data(1 << 20);
@@ -191,7 +191,7 @@ fn transfer_goes_on_after_signals() {
     }
 }
 
-/// A program can stop a waiting transfer from a signal, because `progress` is called after each signal.
+/// A signal handler can stop a waiting transfer, because the transfer calls `progress` after each signal.
 fn transfer_can_be_broken_off_by_a_signal() {
     let (_near, far) = UnixStream::pair().unwrap();
     let storm = storm();
@@ -204,7 +204,7 @@ fn transfer_can_be_broken_off_by_a_signal() {
     drop(storm);
 }
 
-/// A signal also stops a transfer that sleeps in `poll`: with a deadline, or with a nonblocking end.
+/// A signal also stops a transfer that sleeps in `poll` because it has a deadline or a nonblocking end.
 fn transfer_that_polls_can_be_broken_off_by_a_signal() {
     let storm = storm();
     let (reader, _writer) = rawpipe::pipe().unwrap();
@@ -229,7 +229,7 @@ fn transfer_that_polls_can_be_broken_off_by_a_signal() {
     drop(storm);
 }
 
-/// A signal also stops a fan-out while its source sends nothing.
+/// A signal also stops a fan-out that waits for a silent source.
 fn fanout_that_waits_can_be_broken_off_by_a_signal() {
     let storm = storm();
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -244,7 +244,7 @@ fn fanout_that_waits_can_be_broken_off_by_a_signal() {
         };
         let (one, two) = (file(b""), file(b""));
         let mut sinks = [FanoutSink::new(&one), FanoutSink::new(&two)];
-        // A stopped transfer does not count as too short.
+        // A fan-out that `progress` stops does not fail, although fewer than `exact` bytes were moved.
         let done = Fanout::new().exact(10).progress(&mut watch).run(source, &mut sinks).unwrap();
         assert_eq!((done.bytes(), sinks[0].bytes(), sinks[1].bytes()), (6, 6, 6));
     }
@@ -253,8 +253,8 @@ fn fanout_that_waits_can_be_broken_off_by_a_signal() {
 
 // ---- missing system calls ----
 
-/// Runs a transfer in a child whose filter rejects some calls. Checks the bytes and the mechanism. The
-/// exit code is 0 on success, 1 on failure, and 2 if no filter can be installed.
+/// Runs a transfer in a child whose filter rejects some calls. Checks the bytes and the mechanism. The exit
+/// code is 0 on success, 1 on failure, and 2 if no filter can be installed.
 fn refused(
     calls: &[usize],
     errno: Errno,
@@ -301,7 +301,8 @@ fn transfer_falls_back_when_the_kernel_refuses() {
         let (near, far) = UnixStream::pair().unwrap();
         let mut feeding = child(|| u8::from(io::write_all(&far, &data(300_000)).is_err()));
         drop(far);
-        // The source is fed during the transfer; the feeder is reaped when this process exits.
+        // Another process writes to the source during the transfer. That process is reaped when this process
+        // exits.
         let _ = feeding.try_wait();
         (near.into(), file(b""))
     }
@@ -323,8 +324,8 @@ fn transfer_falls_back_when_the_kernel_refuses() {
     }
 }
 
-/// Whichever error `tee` returns, the bytes are in an internal pipe of the fan-out and can be read from
-/// that pipe.
+/// If `tee` fails with any error, the fan-out copies the bytes from its internal pipe. It reports the error
+/// of `tee` as the reason for the fallback.
 fn fanout_failed_tee_copies_and_says_why() {
     let test = "fanout_failed_tee_copies_and_says_why";
     if common::emulated() {
@@ -352,7 +353,8 @@ fn fanout_failed_tee_copies_and_says_why() {
     }
 }
 
-/// The fan-out counts the bytes that a failed sink did not receive, even if `FIONREAD` fails on its pipe.
+/// The fan-out counts the bytes that a failed sink did not receive, even if `FIONREAD` fails on the pipe of
+/// this sink.
 fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
     let test = "fanout_broken_sink_without_fionread_epipe_loses_nothing";
     if common::emulated() {
@@ -380,8 +382,8 @@ fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
     });
 }
 
-/// If the kernel has a flag not to wait, the transfer tries the call first, because a preceding `poll`
-/// would cost one more call.
+/// If the kernel supports a flag not to wait, the transfer tries the call first. A preceding `poll` would be
+/// an additional call.
 fn transfer_deadline_polls_only_what_could_wait() {
     let test = "transfer_deadline_polls_only_what_could_wait";
     if common::emulated() {
@@ -410,7 +412,7 @@ fn transfer_deadline_polls_only_what_could_wait() {
         reader.set_nonblocking(nonblocking).unwrap();
         OwnedFd::from(reader)
     };
-    // The read ends are not closed, because these processes exit soon.
+    // The read ends stay open, because these processes exit soon.
     let empty_pipe = |nonblocking: bool| {
         let (reader, writer) = rawpipe::pipe().unwrap();
         std::mem::forget(reader);
@@ -434,15 +436,16 @@ fn transfer_deadline_polls_only_what_could_wait() {
         assert_eq!(run(&|| full_socket(true), &|| empty_pipe(true), copies), 0, "{copies}");
         assert_eq!(run(&|| full_pipe(false), &new_file, copies), 0, "{copies}");
         let polled = run(&|| full_pipe(false), &|| empty_pipe(false), copies);
-        // Before Linux 6.4 pipes lack the flag.
+        // Before Linux 6.4, pipes do not support the flag.
         assert!(polled == 0 || polled == 3 && copies, "{copies}: {polled}");
-        // Before Linux 6.4, no flag keeps a call on a blocking socket from waiting.
+        // Before Linux 6.4, no flag prevents a call on a blocking socket from waiting.
         let polled = run(&|| full_socket(false), &new_file, copies);
         assert!([0, 3].contains(&polled), "{copies}: {polled}");
     }
 }
 
-/// `/dev/null` is optional: `discard` works if the device is missing or no descriptor is free for it.
+/// `/dev/null` is optional. `discard` works even if the device is missing or no free descriptor exists for
+/// it.
 fn discard_without_a_descriptor_for_a_sink_reads() {
     if common::descriptors_without_limit("discard_without_a_descriptor_for_a_sink_reads") {
         return;
@@ -465,7 +468,7 @@ fn discard_without_a_descriptor_for_a_sink_reads() {
     common::end_without_a_look_at_leaks();
 }
 
-/// If no descriptor is available, `poll` cannot distinguish an empty record from end of file.
+/// If no free descriptor exists, `poll` cannot distinguish an empty record from end of file.
 fn transfer_of_records_where_poll_fails_ends() {
     const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
     let test = "transfer_of_records_where_poll_fails_ends";
@@ -508,7 +511,8 @@ fn transfer_without_descriptors_for_a_broker_copies() {
     common::end_without_a_look_at_leaks();
 }
 
-/// A fan-out to 30 sinks works with a limit of 64 descriptors, even if most sinks fail with unread bytes.
+/// A fan-out to 30 sinks works with a limit of 64 descriptors, even if most sinks fail while bytes for them
+/// are unread.
 fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
     if common::descriptors_without_limit("fanout_thirty_sinks_under_a_limit_of_64_descriptors") {
         return;
@@ -543,10 +547,10 @@ fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
     common::end_without_a_look_at_leaks();
 }
 
-// ---- file systems of their own ----
+// ---- file systems that only this process uses ----
 
-/// Mounts a file system of this type for this process only. Returns the directory, or the reason for a
-/// failure.
+/// Mounts a file system of this type for this process only. Returns the directory, or the reason why mounting
+/// failed.
 fn mounted(kind: &CStr, options: &CStr) -> Result<PathBuf, &'static str> {
     const CLONE_NEWNS: usize = 0x0002_0000;
     const PRIVATE_RECURSIVE: usize = 1 << 18 | 1 << 14;
@@ -589,7 +593,7 @@ fn unmount(folder: &Path) {
     std::fs::remove_dir(folder).unwrap();
 }
 
-/// The trace pipe looks like a regular file, but `splice` loses lines of it, and reading it blocks.
+/// The trace pipe looks like a regular file, but `splice` loses some of its lines, and a read can block.
 fn transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline() {
     let test = "transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline";
     let folder = match mounted(c"tracefs", c"") {
@@ -631,7 +635,7 @@ fn transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline() {
             drop(near);
             reading.join().unwrap().unwrap()
         });
-        // Without a deadline, a transfer reads the next line, and `progress` then stops it.
+        // A transfer without a deadline reads the next line, and `progress` then stops the transfer.
         let (reader, writer) = rawpipe::pipe().unwrap();
         marker.write_all(b"last").unwrap();
         let mut once = |_| ControlFlow::Break(());
@@ -650,7 +654,7 @@ fn transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline() {
 
 // ---- pipes that may not grow ----
 
-/// If growing a pipe fails for any reason, the pipes keep their capacity and all bytes arrive.
+/// If growing a pipe fails with any error, the pipes keep their capacity and all bytes arrive.
 fn transfer_grow_pipes_refused_is_ignored() {
     let test = "transfer_grow_pipes_refused_is_ignored";
     if common::emulated() {
@@ -678,7 +682,8 @@ fn transfer_grow_pipes_refused_is_ignored() {
     }
 }
 
-/// The error holds the bytes that were read from a pipe and did not fit. This needs no privilege.
+/// The error holds the bytes that were read from the pipe but did not fit in the file. This test needs no
+/// privilege.
 fn transfer_pipe_to_a_file_at_its_limit_efbig_holds_the_rest() {
     const RLIMIT_FSIZE: usize = 1;
     const SIGXFSZ: i32 = 25; // 31 on MIPS and PA-RISC
@@ -743,7 +748,8 @@ fn transfer_full_disk_enospc_loses_nothing() {
         let mut all = vec![0; usize::try_from(error.bytes()).unwrap()];
         assert_eq!(sink.metadata().unwrap().len(), error.bytes(), "{what}");
         sink.read_exact_at(&mut all, 0).unwrap();
-        // The internal pipe holds these bytes, because they were already read from the source.
+        // If the source is not a file, the error holds bytes that were read from the source and stored in the
+        // internal pipe.
         assert!(error.undelivered() > 0 || source == "file", "{what}");
         let mut rescued = vec![0; error.undelivered()];
         let mut count = 0;
@@ -766,9 +772,9 @@ fn transfer_full_disk_enospc_loses_nothing() {
 
 // ---- few pages ----
 
-/// The internal pipe for the file has many pages, and the sinks' pipes have few. The fan-out must read no
-/// more from the file than the sinks' pipes can hold. Otherwise the remaining bytes are lost with the
-/// internal pipe when the fan-out ends.
+/// The internal pipe for the file has many pages, and the sinks' pipes have few. The fan-out must read only
+/// as many bytes from the file as fit in the sinks' pipes. Otherwise the other bytes would be lost when the
+/// fan-out ends and drops the internal pipe.
 fn fanout_few_pages_for_the_sinks_loses_nothing() {
     const MAX: usize = 1 << 20;
     unsafe extern "C" {
@@ -780,8 +786,8 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
         return skip(test, "needs root, to become a user without pipes");
     }
     let bytes = data(3 * MAX);
-    // Creates a pipe and grows it if the user's limit permits. Freeing one pipe later makes room for
-    // exactly one.
+    // Creates a pipe and enlarges it if the user's limit permits. If one such pipe is dropped later, exactly
+    // one other pipe can be enlarged.
     let grown = || {
         let pipe = rawpipe::pipe().unwrap();
         (pipe.0.set_capacity(Capacity::Bytes(MAX)), pipe)
@@ -795,7 +801,7 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
         }
     }
 
-    // If the pipes cannot grow, a transfer with `grow_pipes` does not change them.
+    // If the pipes cannot be enlarged, a transfer with `grow_pipes` does not change their capacities.
     let ((reader, writer), (arrived, sink)) = (rawpipe::pipe().unwrap(), rawpipe::pipe().unwrap());
     let before = [reader.capacity(), sink.capacity()];
     writer.write_all(&bytes[..1000]).unwrap();
@@ -803,7 +809,7 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
     assert_eq!(Transfer::new().grow_pipes().run(&reader, &sink).unwrap().bytes(), 1000);
     assert_eq!(([reader.capacity(), sink.capacity()], arrived.available()), (before, Ok(1000)));
     drop((reader, sink, arrived));
-    // The transfer also avoids an internal pipe, which would be tiny, unless no alternative exists.
+    // The transfer also avoids an internal pipe, which would be too small, unless no other mechanism exists.
     let fed = || {
         let (reader, writer) = UnixStream::pair().unwrap();
         io::write_all(&writer, &bytes[..1000]).unwrap();

@@ -16,7 +16,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
-/// A child that copies its input, and the bytes in transit through the child.
+/// A child that copies its input to its output, and the bytes that have not yet arrived from the child.
 pub(crate) struct Cat {
     child: Child,
     held: Held,
@@ -26,7 +26,8 @@ pub(crate) struct Cat {
 }
 
 impl Worker {
-    /// Returns the hard limit of the scarce resource. Programs receive this limit so that they can start.
+    /// Returns the hard limit of the scarce resource. Programs start with this limit, because they could not
+    /// start at the lower limit of this process.
     fn enough(&self) -> Option<(Resource, Rlimit)> {
         let resource = match self.shared.role {
             Role::Memory => Resource::AS,
@@ -69,7 +70,7 @@ impl Worker {
         self.require(refused, || format!("{what}: {error:?}"));
     }
 
-    /// Waits for a child, and compares its exit status.
+    /// Waits for a child and compares its exit status.
     fn ended(&mut self, what: &str, child: &mut Child, expected: Result<u8, Signal>) {
         let status = child.wait();
         let found = status.map(|status| (status.code(), status.signal()));
@@ -90,7 +91,7 @@ impl Worker {
         };
         let code = u8::try_from(run.stream % 200).expect("below 200");
         let (data, copy) = (&self.buf[..run.len], &reader);
-        // SAFETY: until it exits, the child only makes system calls, on its own memory.
+        // SAFETY: until it exits, the child only makes system calls that access its own memory.
         let forked = unsafe {
             fork_with(|| {
                 close_copy(copy);
@@ -182,7 +183,7 @@ impl Worker {
         self.cats.push(cat);
     }
 
-    /// Stops a running child, or continues a stopped one.
+    /// Stops a running child or continues a stopped child.
     pub(crate) fn cat_signal(&mut self) {
         let Some(mut cat) = self.some_cat() else { return };
         let signal = if cat.stopped { Signal::CONT } else { Signal::STOP };
@@ -212,7 +213,7 @@ impl Worker {
         let Some(mut cat) = self.some_cat() else { return };
         match self.random.below(5) {
             0 => {
-                // End of file on its input ends the child: all bytes arrive.
+                // The child ends because it reaches end of file on its input, so all bytes arrive.
                 self.go_on(&mut cat);
                 drop(cat.child.take_stdin());
                 if let Some(stdout) = cat.child.take_stdout() {
@@ -221,7 +222,7 @@ impl Worker {
                 self.ended("cat", &mut cat.child, Ok(0));
             }
             1 => {
-                // A kill ends the child: any bytes that still arrive equal the input.
+                // A signal kills the child. Any bytes that still arrive equal the input.
                 self.counts.kills += 1;
                 let answer = cat.child.kill();
                 self.require(answer == Ok(()), || format!("kill: {answer:?}"));
@@ -236,13 +237,13 @@ impl Worker {
                 self.counts.reported += cat.held.len() as u64;
             }
             2 => {
-                // Dropping the handle kills the child and waits.
+                // Dropping the handle kills the child and waits for it.
                 self.counts.kills += 1;
                 self.counts.reported += cat.held.len() as u64;
                 self.dropped(cat);
             }
             3 => {
-                // Dropping the handle closes the pipes and waits.
+                // Dropping the handle closes the pipes and waits for the child.
                 self.go_on(&mut cat);
                 self.counts.reported += cat.held.len() as u64;
                 let answer = cat.child.on_drop(OnDrop::Reap);
@@ -264,7 +265,7 @@ impl Worker {
         }
     }
 
-    /// Drops the handle and checks that no such child remains.
+    /// Drops the handle and checks that the child no longer exists.
     fn dropped(&mut self, cat: Cat) {
         let id = i32::try_from(cat.child.id()).expect("a process id");
         drop(cat);
@@ -438,7 +439,8 @@ impl Worker {
         }
     }
 
-    /// Checks several failures to start a program: the error names the cause, and no child remains.
+    /// Starts programs in several ways that must fail. The error must name the cause, and no child may
+    /// remain.
     pub(crate) fn failures(&mut self) {
         let mut command = Command::new("/no/such/program");
         let expected = match self.random.below(4) {
@@ -480,7 +482,7 @@ fn reap(id: i32, options: i32) -> Result<i32, Errno> {
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::EIO))
 }
 
-/// Reads the next bytes and retries on `EINTR`. Returns 0 at end of file, or the error.
+/// Reads the next bytes, and retries on `EINTR`. Returns 0 at end of file.
 fn next(reader: &rawpipe::PipeReader, buf: &mut [u8]) -> Result<usize, Errno> {
     loop {
         match reader.read(buf) {

@@ -18,7 +18,7 @@ unsafe extern "C" {
     safe fn prctl(operation: i32, argument: usize, ...) -> i32;
 }
 
-// These values are generic; MIPS and SPARC use other values.
+// The values on most architectures. MIPS and SPARC use other values.
 const RLIMIT_NPROC: usize = 6;
 pub(crate) const RLIMIT_NOFILE: usize = 7;
 pub(crate) const RLIMIT_AS: usize = 9;
@@ -76,7 +76,7 @@ fn limit(resource: usize) -> [u64; 2] {
     limit
 }
 
-/// Sets the soft limit, but no higher than the hard limit.
+/// Sets the soft limit, to at most the hard limit.
 pub(crate) fn set_limit(resource: usize, soft: u64) {
     let hard = limit(resource)[1];
     let wanted = [soft.min(hard), hard];
@@ -85,19 +85,20 @@ pub(crate) fn set_limit(resource: usize, soft: u64) {
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
 }
 
-/// Returns the hard limit of this process.
+/// Returns the hard limit of a resource.
 pub(crate) fn hard(resource: Resource) -> Rlimit {
     Rlimit::both(limit(resource.as_raw() as usize)[1])
 }
 
-/// Returns how many pipes this process may hold, leaving descriptors for its children and for temporary use.
+/// Returns the number of pipes that this process may hold. Other descriptors stay free for its children and
+/// for temporary use.
 pub(crate) fn most_pipes() -> usize {
     set_limit(RLIMIT_NOFILE, u64::MAX);
     usize::try_from(limit(RLIMIT_NOFILE)[0] / 2).unwrap_or(usize::MAX).saturating_sub(300).max(50)
 }
 
-/// Brings the process close to the limit, or returns the reason why that is impossible. The process will
-/// have `threads` threads and additional children.
+/// Brings the process close to the limit, or returns the reason why that is impossible. The process will then
+/// start `children` children and run `threads` threads.
 pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &'static str> {
     match role {
         Role::Plain | Role::Descriptors => Ok(()),
@@ -122,18 +123,18 @@ pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &
                 .filter(|entry| entry.metadata().is_ok_and(|data| data.uid() == uid))
                 .map(|entry| fs::read_dir(entry.path().join("task")).map_or(0, Iterator::count))
                 .sum();
-            // The count of tasks already includes this thread.
+            // The number of tasks already includes this thread.
             set_limit(RLIMIT_NPROC, (tasks + threads - 1 + children / 3) as u64);
             Ok(())
         }
     }
 }
 
-/// The file of this program, for a user without access to its directory.
+/// The executable of this program, for a user that may not access its directory.
 static PROGRAM: OnceLock<File> = OnceLock::new();
 
-/// Switches from root to a user who owns no processes and no pipes. Any other user is already subject to
-/// these limits.
+/// Switches from root to a user that owns no processes and no pipes. If the current user is not root, the
+/// limits already apply.
 fn become_ordinary_user() -> Result<(), &'static str> {
     const PR_SET_DUMPABLE: i32 = 4;
     if getuid() != 0 {
@@ -153,7 +154,7 @@ fn become_ordinary_user() -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Returns the program and arguments that start a program of `common::programs`.
+/// Returns the program and the arguments that start a program of `common::programs`.
 pub(crate) fn program(name: &str, args: &[&str]) -> Vec<OsString> {
     let std = programs::std_program(name, args);
     let program = match PROGRAM.get() {
@@ -163,17 +164,18 @@ pub(crate) fn program(name: &str, args: &[&str]) -> Vec<OsString> {
     [program].into_iter().chain(std.get_args().map(ToOwned::to_owned)).collect()
 }
 
-/// Reserves memory for the test itself and for parts of the crate that cannot report a failure. The
-/// reserve is free memory in the heap, below a block that stays allocated.
+/// Reserves memory for the test itself and for parts of the crate that cannot report a failure. The reserve
+/// is free memory in the heap below a block that stays allocated, so the allocator does not return it to the
+/// kernel.
 fn memory_ahead() -> Result<(), &'static str> {
-    /// Touches more stack than any call in this test needs.
+    /// Touches more stack pages than any call in this test needs.
     #[inline(never)]
     fn touch_the_stack() -> u8 {
         std::hint::black_box([1_u8; 1 << 20])[12_345]
     }
 
     touch_the_stack();
-    // Without `black_box` the compiler removes the allocation.
+    // Without `black_box` the compiler would remove the allocation.
     let block = || std::hint::black_box(Vec::<u8>::with_capacity(100 << 10));
     let blocks: Vec<_> = (0..1500).map(|_| block()).collect();
     std::mem::forget(block());
@@ -206,12 +208,12 @@ fn number(path: &str, nth: usize) -> u64 {
     words.skip(nth).find_map(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// Returns the size of this process's address space.
+/// Returns the size of the address space of this process.
 pub(crate) fn address_space() -> u64 {
     number("/proc/self/statm", 0) * page()
 }
 
-/// Returns the size of this process's resident memory.
+/// Returns the size of the resident memory of this process.
 pub(crate) fn resident() -> u64 {
     number("/proc/self/statm", 1) * page()
 }
@@ -234,7 +236,7 @@ pub(crate) fn kill_children() {
     let own = std::process::id().to_string();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // The fields are the process id, the name in parentheses, the state and the parent.
+        // The fields are the process id, the name in parentheses, the state and the parent's process id.
         let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
         let pid = entry.file_name().to_str().and_then(|name| name.parse::<usize>().ok());
         if let (true, Some(pid)) = (parent == Some(&own), pid) {

@@ -1,10 +1,10 @@
-//! Runs hundreds of pipes and children with transfers, deadlines, messages and signals at the same time.
-//! At the end no byte is lost, and no resource remains in use. Further runs do the same at the limits of
-//! the system, where calls fail at random.
+//! Runs transfers, deadlines, messages and signals with hundreds of pipes and children at the same time. At
+//! the end, no byte was lost, and no resource remains in use. Further runs perform the same operations at the
+//! limits of the system, where calls fail at random.
 //!
-//! In the ordinary suite each test runs briefly. With `RAWPIPE_SOAK_SECONDS` each test runs for that
-//! time, with 1,000 pipes and 50 children, and prints its counts. `RAWPIPE_SOAK_SEED` sets the seed of
-//! all random choices; the test prints the seed. The results also depend on the scheduler.
+//! By default each test runs briefly. With `RAWPIPE_SOAK_SECONDS` set, each test runs for that many seconds,
+//! with 1,000 pipes and 50 children, and prints its counts. `RAWPIPE_SOAK_SEED` sets the seed of all random
+//! choices. Each test prints its seed. The results also depend on the scheduler.
 #![allow(unsafe_code, reason = "limits, users and signals, by the C library")]
 
 #[path = "../common/mod.rs"]
@@ -24,8 +24,8 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{env, fs, thread};
 use worker::{Counts, Shared, Worker};
 
-/// The time limit for one operation of a worker. The longest requested wait is 3 ms, but the machine may
-/// be busy.
+/// The time limit for one operation of a worker. The longest wait that an operation requests is 3 ms, but the
+/// machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(200);
 
 unsafe extern "C" {
@@ -92,7 +92,7 @@ fn soak(role: Role) {
     handle_signals();
     let shared = Arc::new(Shared::new(role, size.workers, seed));
     let no_threads = alone && emulated();
-    // The first run creates everything that is created only once, such as the stacks of threads.
+    // The first run creates everything that a process creates only once, such as the stacks of threads.
     let warm_up = Size { time: Duration::from_millis(200), ..size };
     let _ = run(&shared, &warm_up, no_threads);
     shared.check_totals("after warming up");
@@ -105,15 +105,16 @@ fn soak(role: Role) {
 
     shared.require(before.0 == after.0, || format!("descriptors: {:?}, {:?}", before.0, after.0));
     let maps = (before.1.len(), after.1.len());
-    // Heap pages with huge-page advice stay a separate mapping. The number of these mappings grows slowly
-    // until the whole heap has the advice. The test does not count the mappings of a tool.
+    // Heap pages with advice for huge pages form separate mappings. The number of these mappings grows slowly
+    // until all pages of the heap have the advice. If a tool is in use, the test ignores the mappings,
+    // because the tool also creates mappings.
     let own = tool().is_none();
     let maps_left = maps.1 <= maps.0 + if long.is_some() { 64 } else { 16 };
     shared.require(!own || maps_left, || {
         let new: Vec<_> = after.1.iter().filter(|line| !before.1.contains(line)).collect();
         format!("mappings: {maps:?}, now {new:#?}")
     });
-    // Each thread uses a separate heap, with 64 MiB of addresses.
+    // Each thread uses a separate heap with 64 MiB of addresses.
     let (space, room) = (limits::address_space(), 1 << 30);
     shared.require(!own || space <= space_before + room, || {
         format!("addresses: {space_before}, {space}")
@@ -163,7 +164,7 @@ fn soak(role: Role) {
     }
 }
 
-/// Installs a handler, so that signals only interrupt calls.
+/// Installs a handler so that signals only interrupt calls.
 fn handle_signals() {
     extern "C" fn handler(_signal: i32) {
         HANDLED.fetch_add(1, Ordering::Relaxed);
@@ -173,7 +174,7 @@ fn handle_signals() {
     assert_eq!(siginterrupt(usr1, 1), 0);
 }
 
-/// Starts the workers, waits until they finish, and adds up their counts.
+/// Starts the workers, waits until they finish, and sums their counts.
 fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
     shared.begin(size.time);
     let worker = |index: usize| {
@@ -184,8 +185,8 @@ fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
         return worker(0).work();
     }
     let over = Arc::new(AtomicBool::new(false));
-    // A worker makes the system deny mappings, and the allocator maps a thread's heap at the first
-    // allocation. Therefore the workers wait until the other threads have their heaps.
+    // A worker makes mappings fail, but the allocator maps the heap of a thread at the first allocation. The
+    // workers therefore wait until the other threads have allocated memory.
     let ready = Arc::new(Barrier::new(3));
     let with_a_heap = |ready: &Barrier| {
         drop(std::hint::black_box(vec![0_u8; 100]));
@@ -209,7 +210,7 @@ fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
     ];
     ready.wait();
     let mut counts = Counts::default();
-    // One worker runs in this thread, which uses the heap that `limits` has prepared.
+    // One worker runs in this thread and uses the heap that `limits` has prepared.
     let others: Vec<_> = (1..size.workers)
         .map(|index| {
             let worker = worker(index);
@@ -228,7 +229,7 @@ fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
     counts
 }
 
-/// Ends the process if a worker is stuck, and prints its operation.
+/// Ends the process if a worker hangs, and prints the operation of this worker.
 fn watch(shared: &Shared, over: &AtomicBool) {
     let mut seen = vec![(usize::MAX, Instant::now()); shared.beats().len()];
     while !over.load(Ordering::SeqCst) {
@@ -271,14 +272,14 @@ fn storm(shared: &Shared, over: &AtomicBool) {
             continue;
         }
         let thread = workers[random.below(workers.len())];
-        // SAFETY: the thread is alive, because each thread removes itself from the list before it ends,
-        // and the list is locked here.
+        // SAFETY: the thread is alive. Each thread removes itself from the list before it ends, and the list
+        // is locked here.
         let answer = unsafe { pthread_kill(thread, rawpipe::process::Signal::USR1.as_raw()) };
         assert_eq!(answer, 0);
     }
 }
 
-/// The current operation of a worker, for the watchdog.
+/// The current operation of a worker, which the watchdog reads.
 #[derive(Default)]
 pub(crate) struct Beat {
     pub(crate) count: AtomicUsize,
@@ -294,8 +295,8 @@ fn main() {
         soak_at_the_limit_of_processes_eagain,
         soak_everything_at_once,
     ];
-    // A long run has a separate watchdog and prints its counts. A script runs the test by name in the
-    // process that it starts.
+    // A long run has a separate watchdog and prints its counts. A script starts a process for each test and
+    // passes the name of the test.
     if seconds().is_some() {
         let name = env::args().nth(1).unwrap_or_default();
         let chosen = all.iter().find(|(known, _)| *known == name);

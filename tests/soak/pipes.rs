@@ -1,4 +1,4 @@
-//! The operations of a worker on pipes, and on descriptors connected to them.
+//! The operations of a worker on pipes, and on other descriptors that are connected to pipes.
 
 use crate::common;
 use crate::limits::Role;
@@ -27,7 +27,7 @@ pub(crate) struct Slot {
     reader: PipeReader,
     writer: PipeWriter,
     pub(crate) held: Held,
-    /// The stream that is written to the pipe.
+    /// The stream whose bytes are written to the pipe.
     stream: u64,
     at: u64,
 }
@@ -40,7 +40,8 @@ impl Worker {
         self.slots[index].is_some().then_some(index)
     }
 
-    /// Returns two slots, and removes the second one. The caller must put that slot back.
+    /// Returns the indices of two slots. Also removes and returns the contents of the second slot. The caller
+    /// must put these contents back.
     fn pair(&mut self) -> Option<(usize, usize, Slot)> {
         let (from, to) = (self.some()?, self.some()?);
         if from == to {
@@ -50,7 +51,7 @@ impl Worker {
         Some((from, to, slot))
     }
 
-    /// Creates a pipe, and counts the pipe or the failure.
+    /// Creates a pipe and counts either the pipe or the failure.
     pub(crate) fn made(&mut self, builder: Builder) -> Option<(PipeReader, PipeWriter)> {
         match builder.build() {
             Ok(ends) => {
@@ -72,7 +73,7 @@ impl Worker {
         if self.slots[index].is_some() {
             return;
         }
-        // The pipe has many pages if pages are the scarce resource.
+        // If pages are the scarce resource, the pipe has the maximum capacity.
         let large = self.random.one_in(3) || self.shared.role == Role::Pages;
         let builder = if large { Builder::new().capacity(Capacity::Max) } else { Builder::new() };
         let Some((reader, writer)) = self.made(builder) else { return };
@@ -80,7 +81,7 @@ impl Worker {
         self.slots[index] = Some(Slot { reader, writer, held: Held::default(), stream, at: 0 });
     }
 
-    /// Compares the pipe's own count with the expected one.
+    /// Compares the number of bytes in the pipe with the expected number.
     fn check(&self, what: &str, slot: &Slot) {
         let available = slot.reader.available();
         self.require(available == Ok(slot.held.len()), || {
@@ -217,7 +218,7 @@ impl Worker {
             Err(errno) => {
                 let known = match errno {
                     Errno::EBUSY => slot.held.len() > 0,
-                    // An ordinary user who has too many pages in pipes receives this error.
+                    // A user who already has too many pages in pipes receives this error.
                     Errno::EPERM => before.is_ok_and(|before| bytes > before),
                     _ => false,
                 };
@@ -230,8 +231,7 @@ impl Worker {
         }
     }
 
-    /// Transfers bytes from one pipe to another with random options, and reads the bytes that an error
-    /// holds.
+    /// Transfers bytes from one pipe to another with random options, and reads the bytes that an error holds.
     pub(crate) fn transfer(&mut self) {
         let Some((from, to, mut sink)) = self.pair() else { return };
         let Some(mut source) = self.slots[from].take() else { return };
@@ -282,8 +282,8 @@ impl Worker {
         (self.slots[from], self.slots[to]) = (Some(source), Some(sink));
     }
 
-    /// Checks the reason why a transfer has stopped, and reads the bytes that the error holds. Those
-    /// bytes must be the next bytes of the source.
+    /// Checks why a transfer stopped, and reads the bytes that the error holds. These bytes must be the next
+    /// bytes of the source.
     fn rescue(&mut self, source: &mut Held, mut error: TransferError) {
         match error.errno() {
             Some(Errno::ETIMEDOUT) => self.counts.timeouts += 1,
@@ -346,7 +346,7 @@ impl Worker {
         (self.slots[from], self.slots[to]) = (Some(source), Some(sink));
     }
 
-    /// Runs one round of a fan-out to two pipes, one of which is not read.
+    /// Runs a fan-out to two pipes, one of which has no reader.
     pub(crate) fn fanout(&mut self) {
         let Some((from, to, mut sink)) = self.pair() else { return };
         let Some(mut source) = self.slots[from].take() else { return };
@@ -379,7 +379,7 @@ impl Worker {
                 let [mut one, two] = sinks;
                 self.require(two.bytes() == bytes && two.error().is_none(), || format!("{two:?}"));
                 moved(&mut source.held, &mut sink.held, bytes);
-                // A child that is being created may hold a copy of the reader, so some bytes may arrive.
+                // A new child may still hold a copy of the reader, so some bytes may arrive.
                 self.counts.taken += bytes;
                 self.counts.reported += one.bytes();
                 let _ = broken.take(usize::try_from(one.bytes()).expect("a pipe's fill"));
@@ -399,8 +399,8 @@ impl Worker {
         }
     }
 
-    /// Accounts for a failed fan-out. The error holds the bytes that were read from the source and did
-    /// not reach all sinks. Each sink counts its own bytes.
+    /// Accounts for the bytes of a failed fan-out. The error holds the bytes that were read from the source
+    /// but did not reach all sinks. Each sink counts its own bytes.
     fn fan_failed(
         &mut self,
         source: &mut Slot,
@@ -482,7 +482,7 @@ impl Worker {
         }
     }
 
-    /// Uses a duplicate of each end.
+    /// Uses duplicates of both ends.
     pub(crate) fn duplicate(&mut self) {
         let Some(index) = self.some() else { return };
         let Some(mut slot) = self.slots[index].take() else { return };
@@ -514,7 +514,7 @@ impl Worker {
         self.slots[index] = Some(slot);
     }
 
-    /// Closes the ends of a pipe in either order, and opens another pipe in the same slot.
+    /// Closes the ends of a pipe in either order and creates another pipe in the same slot.
     pub(crate) fn close(&mut self) {
         let Some(index) = self.some() else { return };
         let Some(mut slot) = self.slots[index].take() else { return };
@@ -529,7 +529,7 @@ impl Worker {
                 self.counts.reported += held.len() as u64;
                 drop(reader);
                 let answer = nonblocking(&writer, |writer| writer.write_nosignal(b"anybody?"));
-                // A child that is being created may hold a copy of the reader.
+                // A new child may still hold a copy of the reader.
                 let known = matches!(answer, Ok(8) | Err(Errno::EPIPE | Errno::EAGAIN));
                 self.require(known, || format!("write without a reader: {answer:?}"));
             }
@@ -541,7 +541,7 @@ impl Worker {
         self.open(index);
     }
 
-    /// Reads until end of file, and checks that exactly the expected bytes arrive.
+    /// Reads until end of file and checks that exactly the expected bytes arrive.
     pub(crate) fn read_to_the_end(&mut self, what: &str, reader: &PipeReader, held: &mut Held) {
         loop {
             match reader.read(&mut self.buf) {
@@ -595,7 +595,7 @@ impl Worker {
             Err(MessageError::Io(errno)) => self.only_refused("recv_deadline", errno),
             answer => self.require(false, || format!("recv_deadline: {answer:?}")),
         }
-        // This message does not fit into the pipe, so the receiver finds only a part of it.
+        // This message does not fit in the pipe, so the receiver receives only a part of it.
         let _ = self.new_bytes(2 * room);
         let late = Deadline::after(self.moment());
         match one.send_deadline(&[&self.buf[..2 * room]], late) {
@@ -649,7 +649,7 @@ impl Worker {
         self.require(held.len() == 0, || "a packet is lost".into());
     }
 
-    /// Sends chunks through a nonblocking pipe until the pipe is full, and reads until it is empty.
+    /// Sends chunks through a nonblocking pipe until the pipe is full, and reads until the pipe is empty.
     pub(crate) fn chunks(&mut self) {
         let Some((reader, writer)) = self.made(Builder::new().nonblocking()) else { return };
         // Short chunks are copied.
@@ -673,7 +673,7 @@ impl Worker {
             Err(Errno::EOPNOTSUPP) => return,
             Err(errno) => return self.only_refused("a chunk writer", errno),
         };
-        // Reading single bytes would take minutes per megabyte on an emulated processor.
+        // With an emulated processor, reading one byte at a time would take minutes per megabyte.
         let piece = self.random.length(LONGEST).max(LONGEST / 500);
         let mut reader = match ChunkReader::builder().chunk(piece).build(reader) {
             Ok(reader) => reader,
@@ -714,7 +714,7 @@ impl Worker {
                     self.read_chunks(&mut reader, &mut held);
                 }
             }
-            // The writer resends a part of the chunk, as far as the pipe has room.
+            // The writer resends as much of the chunk as fits in the pipe.
             let len = self.random.below(run.len + 1);
             let again = writer.resend(len).map_or_else(|stopped| stopped.bytes(), |()| len);
             held.push(Run { at: 0, len: again, ..run });
@@ -739,7 +739,7 @@ impl Worker {
         }
     }
 
-    /// Transfers bytes between two sockets while no reader drains the second one.
+    /// Transfers bytes between two sockets while no process reads from the second socket.
     pub(crate) fn sockets(&mut self) {
         let made = UnixStream::pair().and_then(|one| Ok((one, UnixStream::pair()?)));
         let ((feed, from), (to, end)) = match made {
@@ -777,7 +777,7 @@ impl Worker {
             match rawpipe::read(&end, &mut self.buf) {
                 Ok(0) => break,
                 Ok(count) => self.arrived("socket", &mut sink, count),
-                // A child that is being created may hold a copy of the peer.
+                // A new child may still hold a copy of the peer.
                 Err(Errno::EINTR | Errno::EAGAIN) => std::thread::yield_now(),
                 Err(errno) => return self.only_refused("read of a socket", errno),
             }
@@ -785,7 +785,7 @@ impl Worker {
         self.require(sink.len() == 0, || format!("sockets: {} bytes are lost", sink.len()));
     }
 
-    /// Moves the contents of a pipe to a file, to another file, and back into memory.
+    /// Moves the contents of a pipe to a file, then to another file, and then to memory.
     pub(crate) fn files(&mut self) {
         let Some(index) = self.some() else { return };
         let Some(mut slot) = self.slots[index].take() else { return };
@@ -818,7 +818,7 @@ impl Worker {
                 self.rescue(&mut file, error);
             }
         }
-        // An error may have left bytes in the file.
+        // If an error occurred, bytes may remain in the file.
         self.counts.reported += file.len() as u64;
         let rewound = two.rewind();
         self.require(rewound.is_ok(), || format!("{rewound:?}"));
@@ -866,7 +866,7 @@ fn by_epoll(slots: &[&Slot]) -> Result<Vec<bool>, Errno> {
     Ok(found)
 }
 
-/// Moves the account of `bytes` bytes from one queue to another.
+/// Moves the records of `bytes` bytes from one queue to another.
 fn moved(from: &mut Held, to: &mut Held, bytes: u64) {
     let count = usize::try_from(bytes).expect("a number of bytes that were there");
     to.append(from.take(count));

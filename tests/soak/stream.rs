@@ -1,9 +1,9 @@
-//! Accounts for the bytes in transit: each byte belongs to a stream and has a position. A lost,
-//! duplicated, exchanged or changed byte is detected on every path.
+//! Tracks all bytes in transit. Each byte belongs to a stream and has a position. The test therefore detects
+//! lost, duplicated, exchanged and changed bytes on every path.
 
 use std::collections::VecDeque;
 
-/// A generator of random numbers: splitmix64.
+/// A generator of random numbers that uses splitmix64.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -39,7 +39,7 @@ const fn mixed(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// Fills `buf` with the bytes of a stream, starting at `at`.
+/// Fills `buf` with the bytes of a stream, starting at position `at`.
 pub(crate) fn fill(stream: u64, at: u64, buf: &mut [u8]) {
     let (mut at, mut rest) = (at, buf);
     while !rest.is_empty() {
@@ -83,7 +83,7 @@ impl Held {
         other.runs.into_iter().for_each(|run| self.push(run));
     }
 
-    /// Removes and returns the first `count` bytes, or all bytes if fewer exist.
+    /// Removes and returns the first `count` bytes, or all bytes if there are fewer.
     pub(crate) fn take(&mut self, count: usize) -> Self {
         let mut taken = Self::default();
         while taken.len < count {
@@ -104,7 +104,7 @@ impl Held {
         self.clone().take(count)
     }
 
-    /// Removes as many bytes as `found` contains, and returns whether they are equal.
+    /// Removes as many bytes as `found` contains, and returns whether they equal `found`.
     pub(crate) fn matches(&mut self, found: &[u8]) -> bool {
         if found.len() > self.len {
             return false;

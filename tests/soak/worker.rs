@@ -1,4 +1,4 @@
-//! A worker, with its state and its sequence of operations.
+//! A worker with its state and its sequence of operations.
 
 use crate::children::Cat;
 use crate::limits::{self, Role};
@@ -18,13 +18,13 @@ pub(crate) struct Shared {
     beats: Vec<Beat>,
     threads: Mutex<Vec<usize>>,
     violations: Mutex<Vec<String>>,
-    /// The number of bytes that all workers read; `accounted` counts the bytes that arrived or were
+    /// The number of bytes that all workers have read. `accounted` counts the bytes that arrived or were
     /// reported.
     taken: AtomicU64,
     accounted: AtomicU64,
-    /// Whether a worker has reached a limit in this run.
+    /// Set if a worker has reached a limit in this run.
     refused: AtomicBool,
-    /// The current number of children.
+    /// The number of children that currently exist.
     children: AtomicU64,
     most_children: AtomicU64,
 }
@@ -53,7 +53,7 @@ impl Shared {
     }
 
     /// Returns whether the time has passed. A run that must reach a limit continues until a worker has
-    /// reached it, but for at most a minute.
+    /// reached the limit, but for at most a minute.
     fn is_over(&self) -> bool {
         const AT_MOST: Duration = Duration::from_secs(60);
         let (begin, time) = *self.started.lock().expect("the time");
@@ -69,7 +69,7 @@ impl Shared {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a violation, unless the list is already too long to read.
+    /// Records a violation, unless the list is already too long.
     pub(crate) fn require(&self, holds: bool, otherwise: impl FnOnce() -> String) {
         if !holds {
             let mut violations = self.violations();
@@ -119,8 +119,8 @@ pub(crate) struct Counts {
     pub(crate) taken: u64,
     /// The number of bytes that arrived at the right destination and were compared.
     pub(crate) delivered: u64,
-    /// The number of bytes with a known location: undelivered bytes of an error, and unread bytes of a
-    /// closed pipe by its own count.
+    /// The number of bytes that did not arrive but whose location is known: bytes that an error holds, or
+    /// unread bytes of a closed pipe.
     pub(crate) reported: u64,
     pub(crate) refusals: u64,
     pub(crate) timeouts: u64,
@@ -144,7 +144,7 @@ impl Counts {
     }
 }
 
-/// The length of the longest piece of data.
+/// The maximum length of the data of one operation.
 pub(crate) const LONGEST: usize = 200_000;
 
 /// The maximum number of bytes that a worker leaves in its pipes.
@@ -160,7 +160,7 @@ pub(crate) struct Worker {
     pub(crate) most_cats: usize,
     pub(crate) buf: Vec<u8>,
     streams: u64,
-    /// Whether an ordinary user can start programs.
+    /// Set if an ordinary user can start programs.
     pub(crate) programs: bool,
 }
 
@@ -197,7 +197,7 @@ const OPERATIONS: &[(usize, &str, Operation)] = &[
     (2, "failures", Worker::failures),
 ];
 
-/// The names of the operations, used by the watchdog.
+/// The names of the operations, which the watchdog prints.
 pub(crate) const NAMES: [&str; OPERATIONS.len()] = {
     let mut names = [""; OPERATIONS.len()];
     let mut i = 0;
@@ -225,7 +225,7 @@ impl Worker {
         }
     }
 
-    /// Runs operations until the time has passed, and then closes every pipe and ends every child.
+    /// Runs operations until the time has passed. Then closes every pipe and ends every child.
     pub(crate) fn work(mut self) -> Counts {
         self.shared.threads().push(pthread_self());
         self.programs = self.can_start_programs();
@@ -276,14 +276,15 @@ impl Worker {
         self.counts
     }
 
-    /// Sets the limit close to the current use, or far above it.
+    /// Sets the limit close to the current use or far above it.
     fn move_the_limit(&mut self) {
         match self.shared.role {
             Role::Descriptors => {
-                // The limit applies to descriptor numbers: `room` numbers below it are free.
+                // The limit applies to descriptor numbers, so exactly `room` numbers below the limit are
+                // free.
                 let room = self.random.below(12);
                 limits::set_limit(limits::RLIMIT_NOFILE, u64::MAX);
-                // The other workers also move the limit. If the list cannot be read, another worker has
+                // The other workers also change the limit. If the list cannot be read, another worker has
                 // just lowered the limit.
                 let Some(open) = limits::descriptors() else { return };
                 let soft = (0..).filter(|number| !open.contains(number)).nth(room).unwrap_or(0);
@@ -306,8 +307,8 @@ impl Worker {
         }
     }
 
-    /// Returns whether a call that creates a resource may fail with this error here. Counts the failure
-    /// if so.
+    /// Returns whether a call that creates a resource may fail with this error in this test. If so, counts
+    /// the failure.
     pub(crate) fn refused(&mut self, errno: Errno) -> bool {
         let refused = match self.shared.role {
             Role::Descriptors => errno == Errno::EMFILE,
@@ -332,7 +333,7 @@ impl Worker {
         self.require(refused, || format!("{what}: {errno:?}"));
     }
 
-    /// Does the same as `only_refused`, for an error of std.
+    /// Does the same as `only_refused` for an error of std.
     pub(crate) fn only_refused_io(&mut self, what: &str, error: &std::io::Error) {
         match Errno::from_io_error(error) {
             Some(errno) => self.only_refused(what, errno),

@@ -1,5 +1,5 @@
-//! Checks the guarantees that the listings of the public interface, `tests/api/*.txt`, give to a user.
-//! Each type implements `Send`, `Sync` and other traits, and later versions can extend each type.
+//! Checks the guarantees that the listings of the public interface, `tests/api/*.txt`, give to users. Each
+//! type implements `Send`, `Sync` and other traits, and later versions of the crate can extend each type.
 //! `.ci/api.sh` writes the listings and compares them with the sources.
 
 use std::collections::BTreeSet;
@@ -10,8 +10,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 const FULL: &str = include_str!("../api/full.txt");
 const BARE: &str = include_str!("../api/no-default-features.txt");
 
-/// Makes the compiler check that each type implements the traits. Keeps the names without their generic
-/// parameters.
+/// Makes the compiler check that each type implements the traits, and lists the names of the types. The names
+/// have no generic parameters.
 macro_rules! types {
     ($list:ident: $($of:path)|+ => $($($word:ident)::+ $(<$($generic:tt),+>)?,)*) => {
         const $list: &[&str] = {
@@ -134,12 +134,12 @@ mod default {
         rawpipe::transfer::Transfer<'static>,
     }
 
-    /// The types whose parts are all public and complete, so no part can be added.
+    /// The types whose parts are public and complete. Later versions cannot add a part.
     const CLOSED: [&str; 6] = [
-        "rawpipe::Fork",               // a fork has a parent and a child
+        "rawpipe::Fork",               // a fork returns in a parent and in a child
         "rawpipe::io::StdStream",      // the three standard streams
-        "rawpipe::process::Fork",      // a fork has a parent and a child
-        "rawpipe::process::Rlimit",    // the kernel's two numbers
+        "rawpipe::process::Fork",      // a fork returns in a parent and in a child
+        "rawpipe::process::Rlimit",    // the two numbers that the kernel stores
         "rawpipe::process::StdStream", // the three standard streams
         "rawpipe::transfer::Side",     // the source and the sink
     ];
@@ -162,9 +162,9 @@ mod default {
     }
 }
 
-/// Returns the asserted names, spelled as in the listing.
+/// Returns the names of the checked types, spelled as in the listing.
 fn names<const N: usize>(lists: [&[&str]; N]) -> BTreeSet<String> {
-    // Compiler versions print these names with different spaces.
+    // Some compiler versions print these names with different spaces.
     lists.into_iter().flatten().map(|name| name.replace(' ', "")).collect()
 }
 
@@ -184,7 +184,7 @@ fn types_of(listing: &str) -> BTreeSet<String> {
     listing.lines().filter_map(|line| type_of(parts(line).1)).map(str::to_owned).collect()
 }
 
-/// Returns the enums and the structs with public fields that are not `#[non_exhaustive]`.
+/// Returns the enums, and the structs with public fields, that are not `#[non_exhaustive]`.
 fn closed(listing: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut open = None;
@@ -192,7 +192,7 @@ fn closed(listing: &str) -> BTreeSet<String> {
         if let Some(name) = type_of(line) {
             open = (!attributes.contains("non_exhaustive")).then_some(name);
         }
-        // A line for a field or a variant has no keyword before the name.
+        // If a line declares a field or a variant, no keyword precedes the name.
         if let (Some(name), Some(part)) = (open, line.strip_prefix("pub rawpipe::")) {
             assert!(format!("rawpipe::{part}").starts_with(name), "{part} stands under {name}");
             found.insert(name.to_owned());
@@ -212,7 +212,7 @@ fn api_every_type_without_features_can_grow() {
     assert_eq!(closed(BARE), closed_ones.map(str::to_owned).into());
 }
 
-/// Checks that the tests above can fail: their functions find a violation.
+/// Checks that the tests above can fail, because their functions find violations.
 #[test]
 fn api_listing_that_must_not_be_is_noticed() {
     let listing = "#[repr(c)] pub struct rawpipe::A<'a>(_)\n\

@@ -1,7 +1,7 @@
-//! Tests `ChunkWriter`, `ChunkReader` and `vmsplice` within one process. Tests that fork are in
-//! `chunk_fork`, tests with signals are in `signals`, and tests with missing calls are in `chunk_faults`.
+//! Tests `ChunkWriter`, `ChunkReader` and `vmsplice` within one process. Tests that fork are in `chunk_fork`,
+//! tests with signals are in `signals`, and tests with missing calls are in `chunk_faults`.
 //!
-//! No test here creates a process; `pipe` gives the reason.
+//! No test in this file creates a process, for the reason that `pipe.rs` gives.
 #![cfg(all(feature = "std", feature = "transfer"))]
 #![allow(unsafe_code, reason = "vmsplice")]
 
@@ -27,7 +27,7 @@ use std::time::Duration;
 
 const MECHANISMS: [ChunkMechanism; 3] =
     [ChunkMechanism::Vmsplice, ChunkMechanism::Memfd, ChunkMechanism::Write];
-/// Chunks shorter than this are copied.
+/// The length below which a writer copies chunks.
 const SMALL: usize = 16 << 10;
 const REUSES: [Reuse; 2] = [Reuse::Never, Reuse::AfterRead];
 
@@ -55,7 +55,7 @@ fn pipe_of(capacity: usize) -> (PipeReader, PipeWriter) {
     Builder::new().capacity(Capacity::Bytes(capacity)).build().unwrap()
 }
 
-/// The period of the streams in these tests. No two pages within one period are equal.
+/// The period of the streams in these tests. Any two pages within one period differ.
 const PERIOD: usize = 999_983;
 static PATTERN: LazyLock<Vec<u8>> =
     LazyLock::new(|| (0..PERIOD).map(|at| (at * 31 + at / 253).to_le_bytes()[0]).collect());
@@ -64,7 +64,7 @@ fn byte(at: usize) -> u8 {
     PATTERN[at % PERIOD]
 }
 
-/// Returns the pieces of the stream from this position on.
+/// Returns the pieces of the stream, starting at this position.
 fn stream(from: usize) -> impl Iterator<Item = &'static [u8]> {
     iter::once(&PATTERN[from % PERIOD..]).chain(iter::repeat(&PATTERN[..]))
 }
@@ -97,7 +97,7 @@ fn assert_stream(mut bytes: &[u8], mut from: usize) {
     }
 }
 
-/// Reads to end of file in pieces of `piece` bytes, compares all bytes, and returns the count.
+/// Reads until end of file in pieces of `piece` bytes, compares all bytes, and returns their number.
 fn read_stream(reader: &PipeReader, piece: usize) -> usize {
     let mut buf = vec![0; piece];
     let mut total = 0;
@@ -161,7 +161,7 @@ fn send_by_default_is_right_for_every_consumer() {
     assert_eq!(reading.join().unwrap(), total);
 }
 
-/// Reproduces a soundness report about a safe `vmsplice`: the memory is written and freed while the pipe
+/// Reproduces a reported unsoundness of a safe `vmsplice`. The memory is written and freed while the pipe
 /// still references it.
 #[test]
 fn never_modified_after_send_and_dropped_reads_as_sent() {
@@ -170,12 +170,12 @@ fn never_modified_after_send_and_dropped_reads_as_sent() {
         let mut writer = builder(way).chunk(100_000).build(writer).unwrap();
         fill(writer.chunk().unwrap(), 0);
         writer.send(100_000).unwrap();
-        // No byte has been read yet, so neither policy may write to the sent memory.
+        // No byte has been read yet, so the writer must not write to the sent memory under either policy.
         writer.chunk().unwrap().fill(0xee);
         writer.send(50_000).unwrap();
         writer.chunk().unwrap().fill(0xdd);
         drop(writer);
-        // New mappings may reuse these addresses, but not these pages.
+        // A new mapping may reuse these addresses, but it must not share these pages.
         let other = vec![0xcc_u8; 8 << 20];
         let mut all = Vec::new();
         assert_eq!(reader.read_to_end(&mut all), Ok(150_000));
@@ -185,8 +185,8 @@ fn never_modified_after_send_and_dropped_reads_as_sent() {
     }
 }
 
-/// Reproduces a second soundness report. A consumer splices the pages onward, so the pipe is empty
-/// although the pages are still unread.
+/// Reproduces a second reported unsoundness. A consumer splices the pages to another pipe, so the pipe is
+/// empty although the pages are still unread.
 #[test]
 fn never_reader_splices_onward_and_reads_later() {
     for mechanism in ways().into_iter().map(|(mechanism, _)| mechanism) {
@@ -196,7 +196,7 @@ fn never_reader_splices_onward_and_reads_later() {
             let way = (mechanism, Reuse::Never);
             let mut writer = builder(way).chunk(chunk).build(writer).unwrap();
             let mut total = 0;
-            // Each page occupies a slot of the pipe.
+            // Each page occupies one slot of the pipe.
             let slots = chunk.div_ceil(page());
             for _ in 0..(1 << 20) / page() / slots {
                 fill(writer.chunk().unwrap(), total);
@@ -209,7 +209,7 @@ fn never_reader_splices_onward_and_reads_later() {
                 }
                 assert_eq!(reader.available(), Ok(0), "the pipe is empty, and proves nothing");
             }
-            // This loop sends more bytes than the writer's memory holds, and discards them unread.
+            // This loop sends more bytes than the writer's memory holds and discards them unread.
             let null = File::options().write(true).open("/dev/null").unwrap();
             for _ in 0..(5 << 20) / chunk {
                 writer.chunk().unwrap().fill(0xee);
@@ -330,7 +330,7 @@ fn send_nonblocking_eagain_with_the_exact_count_and_goes_on() {
             while let Err(stopped) = writer.send(left) {
                 assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
                 left -= stopped.bytes();
-                // The pipe holds exactly the bytes that were sent and not read.
+                // The pipe holds exactly the bytes that were sent but not read.
                 assert_eq!(round * CHUNK + CHUNK - left - read, reader.available().unwrap());
                 let mut buf = vec![0; 50_001];
                 let count = reader.read(&mut buf).unwrap();
@@ -346,8 +346,8 @@ fn send_nonblocking_eagain_with_the_exact_count_and_goes_on() {
     }
 }
 
-/// A send without a reader fails with `EPIPE` and an exact count. `SIGPIPE` is ignored, as Rust's `main`
-/// and the test harness do by default.
+/// A send without a reader fails with `EPIPE` and an exact count. `SIGPIPE` is ignored, as it is by default
+/// in every Rust program.
 #[test]
 fn send_reader_gone_epipe_with_the_exact_count() {
     for way in ways() {
@@ -360,7 +360,7 @@ fn send_reader_gone_epipe_with_the_exact_count() {
             let stopped = writer.send(len).unwrap_err();
             assert_eq!((stopped.bytes(), stopped.errno()), (0, Some(Errno::EPIPE)), "{way:?}");
         }
-        // The reader closes during the send, while the pipe is full.
+        // The reader closes during the send while the pipe is full.
         let (reader, writer) = pipe_of(65536);
         let mut writer = builder(way).chunk(1 << 20).build(writer).unwrap();
         let sending = thread::spawn(move || {
@@ -390,7 +390,7 @@ fn drop_with_unread_data_leaves_it_in_the_pipe() {
     }
 }
 
-/// The bytes of another writer can only increase the count of unread bytes.
+/// The bytes of another writer can only increase the number of unread bytes in the pipe.
 #[test]
 fn after_read_with_another_writer_on_the_pipe() {
     const OTHER: u8 = 0xff;
@@ -430,7 +430,7 @@ fn resend_too_much_or_not_sent_einval() {
         refuses(writer.resend(1));
         writer.chunk().unwrap();
         refuses(writer.resend(1));
-        // After a partial send, the remaining bytes of the chunk are still lent.
+        // After a partial send, the chunk's remaining bytes are still lent.
         let stopped = writer.send(100_000).unwrap_err();
         assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
         refuses(writer.resend(1));
@@ -442,7 +442,7 @@ fn resend_too_much_or_not_sent_einval() {
         }
         refuses(writer.send(1));
         reader.read_exact(&mut vec![0; 20_000]).unwrap();
-        // After a partial resend, only the remaining bytes can follow.
+        // After a partial resend, only the remaining bytes can be resent.
         let stopped = writer.resend(sent).unwrap_err();
         assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
         refuses(writer.resend(sent - stopped.bytes() + 1));
@@ -467,7 +467,7 @@ fn resend_nonblocking_eagain_with_the_exact_count_and_goes_on() {
                 let next = if round == 0 { writer.send(left) } else { writer.resend(left) };
                 let Err(stopped) = next else { break };
                 assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
-                // The pipe holds exactly the bytes that were sent and not read.
+                // The pipe holds exactly the bytes that were sent but not read.
                 total += stopped.bytes();
                 left -= stopped.bytes();
                 assert_eq!(total - all.len(), reader.available().unwrap());
@@ -510,7 +510,7 @@ fn resend_reader_gone_epipe_and_to_what_is_no_pipe() {
     }
 }
 
-/// Chunks of random lengths, each resent in parts, arrive unchanged at a slower reader.
+/// Chunks of random lengths, each of which is resent in parts, arrive unchanged at a slower reader.
 #[test]
 fn resend_between_chunks_to_a_slow_reader() {
     const CHUNK: usize = 100_000;
@@ -592,7 +592,7 @@ fn never_resent_chunks_spliced_onward_and_read_later() {
     }
 }
 
-/// With `AfterRead`, a chunk is free exactly when its last copy has been read.
+/// With `AfterRead`, a chunk becomes free exactly when its last copy has been read.
 #[test]
 fn after_read_resent_chunk_is_free_after_its_last_copy() {
     const CHUNK: usize = 40_000;
@@ -622,8 +622,8 @@ fn after_read_resent_chunk_is_free_after_its_last_copy() {
     }
 }
 
-/// A pipe that was enlarged without the writer's knowledge can hold more bytes than the chunks in the
-/// writer's memory.
+/// With `AfterRead`, a chunk is either new, and therefore zeroed, or has the contents with which it was
+/// returned to the writer.
 #[test]
 fn after_read_chunk_is_new_or_as_it_was_given_back() {
     const CHUNK: usize = 5 * 4096 + 7;
@@ -654,7 +654,7 @@ fn after_read_chunk_is_new_or_as_it_was_given_back() {
             let len = [1, 4096, SMALL, CHUNK][random as usize >> 30];
             writer.send(len).unwrap();
             unread += len;
-            // At most 80,000 bytes stay unread, which is less than the pipe holds.
+            // At most 80,000 bytes stay unread, and the pipe holds more than that.
             let leave = [0, 5_000, 40_000, 80_000][random as usize >> 28 & 3];
             if unread > leave {
                 reader.read_exact(&mut vec![0; unread - leave]).unwrap();
@@ -665,6 +665,8 @@ fn after_read_chunk_is_new_or_as_it_was_given_back() {
     }
 }
 
+/// A pipe that was enlarged without the writer's knowledge can hold more bytes than the chunks in the
+/// writer's memory.
 #[test]
 fn after_read_nobody_reads_and_the_pipe_grows() {
     for (mechanism, reuse) in ways() {
@@ -690,7 +692,7 @@ fn after_read_two_gib_unread_keeps_what_was_sent() {
     const FULL: usize = 1 << 31;
     let test = "after_read_two_gib_unread_keeps_what_was_sent";
     let none = SpliceFlags::empty();
-    // `tee` shares the pages, so the large pipe costs only its slots.
+    // `tee` shares the pages, so the large pipe needs memory only for its slots.
     let (filled, filler) = pipe_of(1 << 20);
     filler.write_all(&vec![0; filled.capacity().unwrap()]).unwrap();
     for (mechanism, reuse) in ways() {
@@ -716,7 +718,7 @@ fn after_read_two_gib_unread_keeps_what_was_sent() {
             while reader.available().unwrap() < FULL {
                 tee(&filled, &other, FULL - reader.available().unwrap(), none).unwrap();
             }
-            // The next chunk is requested while the pipe is full, and sent when the pipe has room again.
+            // The next chunk is requested while the pipe is full, and is sent when the pipe has space again.
             thread::scope(|scope| {
                 scope.spawn(&mut send_next);
                 thread::sleep(Duration::from_millis(5));
@@ -732,7 +734,7 @@ fn page() -> usize {
     pipe_of(1).1.capacity().unwrap()
 }
 
-/// Random operations on a nonblocking pipe and on a queue of bytes give the same bytes and counts.
+/// Random operations on a nonblocking pipe and on a queue of bytes produce the same bytes and counts.
 #[test]
 fn model_of_a_writer_and_a_queue_of_bytes() {
     const CAPACITY: usize = 16 * 4096;
@@ -751,7 +753,7 @@ fn model_of_a_writer_and_a_queue_of_bytes() {
         for _ in 0..if common::slow() { 2_000 } else { 20_000 } {
             match random.below(5) {
                 0 => {
-                    // Requesting a chunk drops the remainder of the previous chunk, even if the new chunk
+                    // Requesting a chunk drops the unsent bytes of the previous chunk, even if the new chunk
                     // is not filled.
                     let chunk = writer.chunk().unwrap();
                     fill(chunk, sent);
@@ -814,7 +816,7 @@ fn build_not_open_for_writing_ebadf() {
     assert_eq!(ChunkWriter::new(closed_fd()).unwrap_err(), Errno::EBADF);
 }
 
-/// Pages have no packet boundaries, so a reader of a packet pipe would lose bytes with any buffer size.
+/// Lent pages carry no packet boundaries, so a reader of a packet pipe would lose bytes with any buffer size.
 /// The writer therefore uses `write`.
 #[test]
 fn build_on_a_packet_pipe_writes_and_every_byte_arrives() {
@@ -846,7 +848,8 @@ fn build_on_a_packet_pipe_writes_and_every_byte_arrives() {
     }
 }
 
-/// A descriptor that is not a pipe, such as a filter's standard output, receives its chunks with `write`.
+/// If a descriptor is not a pipe, such as the standard output of a filter, the writer sends its chunks with
+/// `write`.
 #[test]
 fn build_on_what_is_no_pipe_writes() {
     const CHUNK: usize = 40_000;
@@ -894,7 +897,7 @@ fn build_on_what_is_no_pipe_writes() {
     }
 }
 
-/// If the descriptor becomes a read end after the writer was built, `write` fails with `EBADF`, and
+/// After the writer is built, its descriptor becomes a read end. `write` then fails with `EBADF`, and
 /// `vmsplice` reads into the writer's own memory. The writer stays usable.
 #[test]
 fn send_to_a_descriptor_that_has_become_a_read_end() {
@@ -1010,14 +1013,15 @@ fn vmsplice_full_gone_wrong_and_too_many() {
     let now = SpliceFlags::NONBLOCK;
     let send = |writer: &PipeWriter, count: usize| {
         let bufs = vec![IoSlice::new(&PAGE); count];
-        // SAFETY: a static that is not `mut` never changes, and no writer here is a read end.
+        // SAFETY: a static that is not `mut` never changes, and none of these descriptors is a read end.
         unsafe { vmsplice(writer, &bufs, now) }
     };
     let (reader, writer) = pipe_of(65536);
     assert!(!io::is_nonblocking(&writer).unwrap());
     assert_eq!(send(&writer, 1025), Err(Errno::EINVAL));
     assert_eq!(send(&writer, 0), Ok(0));
-    // Slots are the limit, not bytes, because the static need not start on a page boundary.
+    // The pipe is full when all its slots are in use. It may then hold fewer bytes than its capacity, because
+    // the static need not start on a page boundary.
     let sent = send(&writer, 1024).unwrap();
     assert!(sent > 0 && sent <= writer.capacity().unwrap(), "{sent}");
     assert_eq!(send(&writer, 1), Err(Errno::EAGAIN));

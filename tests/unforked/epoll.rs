@@ -1,4 +1,4 @@
-//! `Epoll` and `EventFd`.
+//! Tests of `Epoll` and `EventFd`.
 #![cfg(all(feature = "std", feature = "event"))]
 
 use crate::common;
@@ -181,7 +181,8 @@ fn epoll_exclusive_wakes_a_waiter() {
         thread::sleep(Duration::from_millis(50));
         writer.write(b"x").unwrap();
         assert_eq!(woken.recv(), Ok(1));
-        // Closing the write end wakes the other waiter, unless it started late and found the byte.
+        // Closing the write end wakes the second thread, unless that thread started late and received the
+        // event of the byte.
         drop(writer);
         assert_eq!(woken.recv(), Ok(1));
     });

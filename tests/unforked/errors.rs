@@ -1,5 +1,5 @@
-//! Checks the kind, number, errno and source of each error type, and which of them a [`std::io::Error`]
-//! keeps.
+//! Checks the kind, number, errno and source of each error type, and which of these values a
+//! [`std::io::Error`] keeps.
 #![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 
 use rawpipe::io::Incomplete;
@@ -101,8 +101,8 @@ fn transfer_error_is_kept_with_its_bytes() {
     assert_eq!(error.bytes() + held as u64 + reader.available().unwrap() as u64, 11);
 }
 
-/// The caller's errors and those of std have no errno. An error of this crate has an errno, even if
-/// another error wraps it.
+/// Errors of the caller and errors of std have no errno. An error of this crate has an errno, even if another
+/// error wraps it.
 #[test]
 fn errno_from_io_error_looks_into_what_it_holds() {
     assert_eq!(Errno::from_io_error(&io::Error::other("mine")), None);

@@ -1,7 +1,7 @@
 //! Tests the fan-out from one source to several sinks: every sink receives every byte, and a failing sink
 //! does not affect the others.
 //!
-//! No test here creates a process; `pipe` gives the reason.
+//! No test in this file creates a process, for the reason that `pipe.rs` gives.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common::bytes::{all_of, data};
@@ -17,8 +17,8 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Sends the bytes from a source to a file, a pipe and a socket. Other threads feed the source and read
-/// the sinks.
+/// Sends the bytes from a source to a file, a pipe and a socket. Other threads write to the source and read
+/// from the sinks.
 fn everywhere(bytes: &[u8], source: &str, capacity: Capacity) {
     let (reader, writer) = Builder::new().capacity(capacity).build().unwrap();
     let (near, mut far) = UnixStream::pair().unwrap();
@@ -77,7 +77,7 @@ fn fanout_every_sink_gets_every_byte() {
 
 #[test]
 fn fanout_of_odd_little_pieces() {
-    // Each write occupies a slot and has a different length.
+    // Each write occupies one slot and has a different length.
     let bytes = data(100_000);
     let (reader, writer) = Builder::new().packet().build().unwrap();
     let targets = [file(b""), file(b""), file(b"")];
@@ -131,7 +131,7 @@ fn fanout_broken_sink_is_dropped_with_its_error() {
             assert_eq!(sinks[index].bytes(), 0);
             let mut error = sinks[index].take_error().unwrap();
             assert_eq!((error.side(), error.errno()), (Side::Sink, Some(errno)));
-            // The error still holds the bytes of the failed round.
+            // The error holds the bytes that this sink failed to receive.
             let mut rescued = vec![0; error.undelivered()];
             let mut count = 0;
             while let Ok(more @ 1..) = error.read_undelivered(&mut rescued[count..]) {
@@ -143,7 +143,7 @@ fn fanout_broken_sink_is_dropped_with_its_error() {
     assert!(all_of(&target) == bytes);
 }
 
-/// The error of a sink that fails late counts the bytes of all rounds that arrived.
+/// The error of a sink that fails late counts all bytes that arrived at the sink before the failure.
 #[test]
 fn fanout_error_of_a_sink_counts_all_that_arrived() {
     let bytes = data(1_000_000);
@@ -168,7 +168,7 @@ fn fanout_ends_when_no_sink_is_left() {
     writer.write_all(b"no reader.").unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut sinks = [FanoutSink::new(&full), FanoutSink::new(&full)];
-    // The writer is still open, so a fan-out that continues without sinks would wait indefinitely.
+    // The writer is still open, so a fan-out that continued without sinks would wait indefinitely.
     let error = fanout(&reader, &mut sinks).unwrap_err();
     assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::ENOSPC)));
     assert_eq!(error.bytes(), 0);
@@ -185,7 +185,7 @@ fn fanout_bad_source_names_it() {
     }
 }
 
-// ---- bounds, deadlines, and sinks that fail ----
+// ---- limits, deadlines, and sinks that fail ----
 
 /// Returns all bytes that an error holds.
 fn undelivered(error: &mut TransferError) -> Vec<u8> {
@@ -198,8 +198,8 @@ fn undelivered(error: &mut TransferError) -> Vec<u8> {
     all
 }
 
-/// Returns a source that delivers these bytes and then end of file. Another thread feeds the source if
-/// necessary.
+/// Returns a source that delivers these bytes and then end of file. If necessary, another thread writes to
+/// the source.
 fn source<'scope>(
     kind: &str,
     bytes: &'scope [u8],
@@ -255,7 +255,7 @@ fn fanout_limit_and_exact_leave_the_rest_in_the_source() {
     }
 }
 
-/// Each of a hundred sinks receives the same bytes, even if some sinks fail.
+/// Each of a hundred sinks receives the same bytes, even if other sinks fail.
 #[test]
 fn fanout_to_a_hundred_sinks() {
     let bytes = data(200_003);
@@ -283,8 +283,8 @@ fn fanout_to_a_hundred_sinks() {
     }
 }
 
-/// Like `tee --output-error=exit`, the fan-out reports the failure immediately, with an exact count for
-/// each sink.
+/// The fan-out stops at the first failure, as `tee --output-error=exit` does, with an exact count for each
+/// sink.
 #[test]
 fn fanout_on_error_break_ends_it_with_exact_accounts() {
     let bytes = data(2_000_000);
@@ -292,7 +292,8 @@ fn fanout_on_error_break_ends_it_with_exact_accounts() {
         for place in 0..3 {
             thread::scope(|scope| {
                 let from = source(kind, &bytes, scope);
-                // The reader of this sink stops after 300,000 bytes, so the sink fails in a later round.
+                // The reader of this sink stops after 300,000 bytes, so the sink fails after several
+                // successful writes.
                 let (far, late) = rawpipe::pipe().unwrap();
                 scope.spawn(move || far.read_exact(&mut vec![0; 300_000]).unwrap());
                 let targets = [file(b""), file(b"")];
@@ -316,8 +317,8 @@ fn fanout_on_error_break_ends_it_with_exact_accounts() {
                 for (index, target) in others.zip(&targets) {
                     let arrived = all_of(target);
                     let ahead = arrived.len() - usize::try_from(all).unwrap();
-                    // Sinks before the failed sink have received the bytes of this round; sinks after it
-                    // have not.
+                    // Sinks before the failed sink in the list have received the last bytes that were read,
+                    // but sinks after it have not.
                     assert_eq!(ahead, if index < place { held.len() } else { 0 }, "{kind} {place}");
                     assert!([&arrived, &held[ahead..], &rest].concat() == bytes, "{kind} {place}");
                 }
@@ -341,7 +342,7 @@ fn fanout_on_error_continue_is_told_of_each() {
     assert_eq!(done.bytes(), 100_000);
     assert!(all_of(&target) == bytes);
     assert_eq!(told, [(0, Some(Errno::ENOSPC)), (2, Some(Errno::ENOSPC))]);
-    // A sink with an error is skipped until the caller takes the error.
+    // A sink with an error is skipped until the caller removes the error.
     let again = Fanout::new().run(file(b"more"), &mut sinks).unwrap();
     assert_eq!((again.bytes(), sinks[1].bytes(), sinks[0].bytes()), (4, 100_004, 0));
     assert!(sinks[0].take_error().is_some());
@@ -349,7 +350,7 @@ fn fanout_on_error_continue_is_told_of_each() {
     assert_eq!(sinks[0].error().unwrap().undelivered(), 4);
 }
 
-/// A silent sink delays the others until the deadline; then the fan-out drops it.
+/// A sink whose pipe is full delays the other sinks until the deadline. The fan-out then drops this sink.
 #[test]
 fn fanout_deadline_drops_the_silent_sink_and_serves_the_others() {
     let bytes = data(300_000);

@@ -1,4 +1,4 @@
-//! Tests reading, writing, duplicating and closing with unusual sizes and counts.
+//! Tests reading, writing, duplicating and closing with unusual sizes and numbers of buffers.
 #![cfg(feature = "std")]
 #![allow(unsafe_code, reason = "a null buffer, by number")]
 
@@ -33,10 +33,10 @@ fn read_and_write_of_nothing_answer_0() {
 fn write_of_nothing_from_nowhere_answers_0() {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let number = usize::try_from(rawpipe::fd::AsRawFd::as_raw_fd(&writer)).unwrap();
-    // SAFETY: the kernel reads no byte.
+    // SAFETY: the length is 0, so the kernel reads no byte.
     assert_eq!(unsafe { raw::syscall3(nr::WRITE, number, 0, 0) }, 0);
     if common::tool() == Some(common::Tool::Valgrind) {
-        return; // Valgrind reports each invalid address, whatever the kernel returns
+        return; // Valgrind reports each invalid address, even if the kernel returns an error
     }
     // SAFETY: no memory is mapped at null, so the call fails.
     let answer = unsafe { raw::syscall3(nr::WRITE, number, 0, 8) };
@@ -50,7 +50,7 @@ fn lengths_beyond_0x7ffff000_are_cut_by_the_kernel() {
         let reason = "5 GiB, touched or not, are more than this machine grants";
         return common::skip("lengths_beyond_0x7ffff000_are_cut_by_the_kernel", reason);
     }
-    // The kernel zeroes this memory on access, and no code accesses it.
+    // The kernel maps zeroed pages on access, but no code accesses this memory.
     let mut huge = vec![0_u8; 5 << 30];
     let limit = 0x7fff_ffff
         & !({
@@ -125,7 +125,7 @@ fn write_all_vectored_goes_on_in_the_middle_of_a_buffer() {
     let data: Vec<u8> = (0..200_000_u32).flat_map(|n| n.to_le_bytes()).collect();
     let expected = data.clone();
     let writing = thread::spawn(move || {
-        // The buffers have many different lengths, so that short counts end within a buffer.
+        // The buffers have many different lengths, so that short counts end in the middle of a buffer.
         let mut rest = &data[..];
         let mut bufs = Vec::new();
         let mut len = 0;

@@ -1,4 +1,4 @@
-//! Tests that run under the usual harness, in the threads of one process. No test forks or changes the
+//! Tests that run under the standard harness, in the threads of one process. No test forks or changes the
 //! state of the whole process.
 #![allow(
     clashing_extern_declarations,

@@ -163,7 +163,7 @@ fn channel_short_buffer_keeps_the_message() {
     assert_eq!(&buf[..10], b"ten bytes!");
 }
 
-/// The receiver copies each byte of a slow sender only once, regardless of the number of waits.
+/// The receiver copies each byte from a slow sender only once, regardless of the number of waits.
 #[test]
 fn channel_recv_into_deadline_of_many_pieces_is_not_quadratic() {
     const LARGE: usize = 16 << 20;
@@ -192,7 +192,7 @@ fn channel_recv_into_deadline_of_many_pieces_is_not_quadratic() {
         time
     };
     let (allocated, into) = (time(false), time(true));
-    // A receiver that copies all received bytes in each call would need more than ten times as long.
+    // A receiver that copied all received bytes in each call would need more than ten times as long.
     assert!(into < allocated * 4, "{into:?}, {allocated:?}");
 }
 
@@ -273,7 +273,7 @@ fn channel_nonblocking_ends_wait_all_the_same() {
     });
 }
 
-/// The receiver reads no byte beyond a message, so `poll` detects the next message.
+/// The receiver reads no byte that follows the message, so `poll` detects the next message.
 #[test]
 fn channel_can_be_polled_and_given_back_between_messages() {
     let (mut sender, mut receiver) = link();
@@ -387,13 +387,13 @@ fn packet_ends_nonblocking_broken_and_converted() {
     assert_eq!(reader.recv_into(&mut [0; 8]), Err(Errno::EAGAIN));
     let mut sent = 0;
     while writer.send(b"x").is_ok() {
-        sent += 1; // each packet occupies a slot
+        sent += 1; // each packet occupies one slot
     }
     assert_eq!(writer.send(b"x"), Err(Errno::EAGAIN));
     for _ in 0..sent {
         assert_eq!(reader.recv_into(&mut [0; 8]), Ok(Some(1)));
     }
-    // The ends are rebuilt from their descriptors, as in a child.
+    // The ends are rebuilt from their descriptors, as they would be in a child.
     let reader = PacketReader::from(PipeReader::from(OwnedFd::from(reader)));
     let writer = PacketWriter::new(PipeWriter::from(OwnedFd::from(writer))).unwrap();
     writer.send(b"still packets").unwrap();
@@ -423,8 +423,8 @@ fn packet_from_a_writer_that_does_not_care_is_not_cut() {
 
 // ---------------------------------------------------------------- error queues
 
-/// Returns both nonblocking ends of a connection. The error queue of the first end holds a time stamp
-/// that is never read, so `poll` always reports that end as ready.
+/// Returns the two ends of a connection, which are nonblocking. The error queue of the first end holds a time
+/// stamp that is never read, so `poll` always reports this end as ready.
 fn always_ready() -> Option<(TcpStream, TcpStream)> {
     const SOL_SOCKET: i32 = 1;
     const SO_TIMESTAMPING: i32 = 37;
@@ -471,8 +471,8 @@ fn spin(time: Duration) -> Duration {
     busy() - before
 }
 
-/// If `poll` reports readiness and the call fails with `EAGAIN`, the call is retried only after a pause,
-/// with and without a deadline.
+/// If `poll` reports readiness but the call fails with `EAGAIN`, the call is retried only after a pause, with
+/// or without a deadline.
 #[test]
 fn send_and_recv_error_queue_do_not_spin() {
     const SILENT: Duration = Duration::from_millis(500);
@@ -502,8 +502,8 @@ fn send_and_recv_error_queue_do_not_spin() {
             );
         });
 
-        // In the other direction, the sender has started a message, and the socket has room for only a
-        // part of it.
+        // In the other direction, the sender has started a message, but only a part of the message fits in
+        // the socket.
         let (ours, peer) = (receiver.into_inner().unwrap(), sender.into_inner().unwrap());
         let (mut sender, mut receiver) = (Sender::new(ours), Receiver::new(peer));
         let long = pattern(10 << 20, 0);

@@ -1,4 +1,4 @@
-//! Tests of messages that are read ahead, and of many messages that are sent with one call.
+//! Tests messages that are read ahead, and several messages that are sent with one call.
 #![cfg(all(feature = "std", feature = "message"))]
 
 use crate::common::bytes::{Random, data, waiting_in};
@@ -25,7 +25,7 @@ fn soon() -> Deadline<'static> {
     Deadline::after(Duration::from_secs(60))
 }
 
-/// Returns the smallest pipe, and its capacity in bytes.
+/// Returns the two ends of the smallest possible pipe, and its capacity in bytes.
 fn narrow() -> (PipeReader, PipeWriter, usize) {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(1)).build().unwrap();
     let capacity = writer.capacity().unwrap();
@@ -53,7 +53,7 @@ fn is_ready(receiver: &Receiver<PipeReader>) -> bool {
     poll(&mut fds, Some(Duration::ZERO)).unwrap() == 1
 }
 
-/// The ways to receive a message, which must return the same result.
+/// The ways to receive a message, all of which must return the same result.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Recv,
@@ -122,7 +122,7 @@ fn recv_read_ahead_reads_16_kib_at_a_time() {
     }
 }
 
-/// A long body is read directly up to its end, and the following bytes stay in the pipe.
+/// A long body is read directly and only up to its end, so the following bytes stay in the pipe.
 #[test]
 fn recv_read_ahead_long_bodies_are_read_directly() {
     for way in Way::ALL {
@@ -135,7 +135,7 @@ fn recv_read_ahead_long_bodies_are_read_directly() {
             }
             assert!(receiver.into_inner().is_ok());
 
-            // The buffer holds only this message's length, and as much of its body as fits.
+            // The buffer holds only the length of this message, and as many bytes of its body as fit.
             let (mut receiver, mut sender) = link();
             sender.send(&[&messages[1]]).unwrap();
             sender.send(&[b"next"]).unwrap();
@@ -177,7 +177,7 @@ fn recv_read_ahead_messages_split_at_each_byte() {
     }
 }
 
-/// With any messages in any pieces, the results equal those of a receiver without read-ahead.
+/// For any messages in any pieces, the results equal the results of a receiver without read-ahead.
 #[test]
 fn recv_read_ahead_model_is_a_plain_receiver() {
     const LIMIT: usize = 60_000;
@@ -265,7 +265,7 @@ fn recv_read_ahead_end_at_each_byte() {
     }
 }
 
-/// A receive returns a buffered message, regardless of its deadline.
+/// A receive returns a buffered message, even if its deadline has passed.
 #[test]
 fn recv_deadline_read_ahead_buffered_messages_need_no_time() {
     for way in Way::ALL {
@@ -294,7 +294,7 @@ fn into_inner_read_ahead_returns_the_receiver() {
     assert_eq!(receiver.recv(), Ok(Some(b"two".to_vec())));
     let reader = receiver.into_inner().unwrap();
 
-    // The buffer holds a part of a message, or the receiver has already taken that part from it.
+    // The buffer holds a part of a message, or the receiver has already removed this part from the buffer.
     let mut receiver = Receiver::new(reader).with_read_ahead();
     let writer = sender.into_inner().unwrap();
     for part in [&wire(&["x"])[..], &[5], &[0; 7], b"ab", b"cde"].windows(2) {
@@ -309,7 +309,7 @@ fn into_inner_read_ahead_returns_the_receiver() {
     assert!(receiver.into_inner().is_ok());
 }
 
-/// The loop from the documentation checks the buffer before it polls the descriptor.
+/// The loop, which is taken from the documentation, checks the buffer before it polls the descriptor.
 #[test]
 fn poll_read_ahead_looks_at_the_buffer_first() {
     let (mut receiver, mut sender) = link();
@@ -323,8 +323,8 @@ fn poll_read_ahead_looks_at_the_buffer_first() {
     assert_eq!(receiver.recv(), Ok(Some(Vec::new())));
     assert!(!receiver.has_message() && !is_ready(&receiver));
 
-    // `has_message` ignores a partial message in the buffer, and the descriptor becomes ready when the
-    // remainder arrives.
+    // `has_message` ignores a partial message in the buffer. The descriptor becomes ready when the remaining
+    // bytes arrive.
     let writer = sender.into_inner().unwrap();
     writer.write_all(&wire(&["first", "second"])[..16]).unwrap();
     assert_eq!(receiver.recv(), Ok(Some(b"first".to_vec())));
@@ -390,7 +390,7 @@ fn recv_into_read_ahead_short_buffer_keeps_the_message() {
     assert_eq!(receiver.recv(), Ok(Some(b"last".to_vec())));
 }
 
-/// Neither a second `with_read_ahead` nor another setting drops the buffered bytes.
+/// Neither a second call of `with_read_ahead` nor another setting drops the buffered bytes.
 #[test]
 fn with_read_ahead_again_keeps_the_buffer() {
     let (mut receiver, mut sender) = link();
@@ -459,7 +459,7 @@ fn receiver_debug_is_short() {
 
 // ---------------------------------------------------------------- bodies at the start of a page
 
-/// A long body at the start of a page is written by a call of its own, if the descriptor is a pipe.
+/// If the descriptor is a pipe, a long body at the start of a page is written with a separate call.
 #[test]
 fn send_of_a_body_at_any_offset_in_a_page_arrives_whole() {
     const PAGE: usize = 4096;
@@ -498,7 +498,7 @@ fn send_of_a_body_at_any_offset_in_a_page_arrives_whole() {
     }
 }
 
-/// If only the length fits, the message was sent in part, and no other can follow.
+/// If only the length fits in the pipe, the message was sent in part, and no other message can be sent.
 #[test]
 fn send_deadline_of_a_body_at_the_start_of_a_page_without_room_is_torn() {
     let (reader, writer, capacity) = narrow();
@@ -549,13 +549,13 @@ fn send_many_is_send_of_each() {
     }
 }
 
-/// On a datagram socket each system call sends one datagram, which shows the number of calls.
+/// On a datagram socket, each system call sends one datagram, so the test can count the calls.
 #[test]
 fn send_many_one_call_for_many() {
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     let mut buf = vec![0; 1 << 18];
-    // Before Linux 6.4, and in emulators, no flag keeps a call on a blocking socket from waiting.
+    // Before Linux 6.4, and in emulators, no flag prevents a call on a blocking socket from waiting.
     let probe = Sender::new(&ours).send_deadline(&[b"probe"], Deadline::NEVER);
     let possible = probe != Err(MessageError::Io(Errno::EOPNOTSUPP));
     assert_eq!(theirs.recv(&mut buf).is_ok(), possible);
@@ -578,8 +578,8 @@ fn send_many_one_call_for_many() {
         assert_eq!(calls(&of_lens([]), deadline), [0; 0]);
         assert_eq!(calls(&of_lens([0]), deadline), [8]);
         assert_eq!(calls(&of_lens([16; 600]), deadline), [600 * 24]);
-        // The buffer holds 682 messages and the length of the 683rd; the same call also writes the body
-        // of the 683rd.
+        // The sender's buffer holds 682 messages and the length of the next message. The same call also
+        // writes the body of that next message.
         assert_eq!(calls(&of_lens([16; 1000]), deadline), [683 * 24, 317 * 24]);
         assert_eq!(calls(&of_lens([50_000, 3, 50_000, 3]), deadline), [50_008, 11 + 50_008, 11]);
         assert_eq!(calls(&of_lens([BATCH - 8, 0, 0]), deadline), [BATCH, 16]);
@@ -600,8 +600,8 @@ fn send_many_longer_than_the_limit_nothing_is_sent() {
     assert_eq!(waiting_in(&reader), wire(&messages[..2]));
 }
 
-/// In each round the pipe becomes full at another byte of a header or a body. Completely sent messages
-/// are counted, and a partly sent message makes the sender unusable.
+/// Each repetition fills the pipe at a different byte of a header or a body. The result counts completely
+/// sent messages, and a partly sent message makes the sender unusable.
 #[test]
 fn send_many_deadline_full_at_each_byte() {
     let capacity = narrow().2;
@@ -622,7 +622,7 @@ fn send_many_deadline_full_at_each_byte() {
         assert_eq!(answer, Err(MessageError::Stopped(Errno::ETIMEDOUT, expected)), "{first}");
         if end == capacity {
             whole += 1;
-            // The remaining messages can be sent with another call.
+            // Another call can send the remaining messages.
             let rest = &messages[expected..messages.len() - 1];
             sender.send_many_deadline(rest, Deadline::now()).unwrap();
             assert_eq!(waiting_in(&reader), wire[end..wire.len() - 8 - 2 * capacity]);
@@ -639,8 +639,8 @@ fn send_many_deadline_full_at_each_byte() {
     assert!(whole >= 6 && torn >= 40, "{whole} {torn}");
 }
 
-/// Short writes to a nonblocking pipe of one page lose no byte. The reader drains the pipe in pieces of
-/// each length.
+/// Short writes to a nonblocking pipe of one page lose no byte. The reader drains the pipe in pieces of each
+/// length.
 #[test]
 fn send_many_short_writes_lose_nothing() {
     let messages = of_lens((0..200).map(|n| n * 7 % 61).chain([5000, 0, 9000]));
@@ -652,8 +652,8 @@ fn send_many_short_writes_lose_nothing() {
         thread::scope(|scope| {
             let reading = scope.spawn(move || {
                 let (mut all, mut buf) = (Vec::new(), vec![0; piece]);
-                // Short pieces are used only for the first pages, because thousands of calls would be
-                // slow.
+                // The reader uses short pieces only for the first 9,000 bytes, because thousands of calls
+                // would be slow.
                 while let Ok(count @ 1..) = reader.read(&mut buf) {
                     all.extend_from_slice(&buf[..count]);
                     if all.len() > 9000 {
@@ -669,7 +669,7 @@ fn send_many_short_writes_lose_nothing() {
     }
 }
 
-/// The reader closes while the sender waits for room, when the pipe is completely full.
+/// The pipe is full and the sender waits for space. The reader then closes its end.
 #[test]
 fn send_many_reader_goes_in_the_middle_epipe() {
     for deadline in [None, Some(Deadline::NEVER)] {

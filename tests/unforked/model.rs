@@ -1,12 +1,12 @@
-//! Runs random operations on two real pipes in series and on two queues of bytes. After each operation
-//! the counts and the readiness must agree, and every byte read must match the queue. A packet pipe and a
-//! message link are compared with queues as well.
+//! Performs random operations on two pipes in series and on two queues of bytes. After each operation the
+//! counts and the readiness must match the queues, and every byte that was read must equal the byte in the
+//! queue. A packet pipe and a message link are also compared with queues.
 //!
 //! The operations cover every way to move bytes: single calls, vectors, whole buffers, calls that do not
 //! wait, `splice`, `tee`, transfers and chunks. The ends are blocking or nonblocking.
 //!
-//! `RAWPIPE_MODEL_SEED` repeats a run. `RAWPIPE_MODEL_OPERATIONS` sets its length (100,000 by default in
-//! optimised builds). `.ci/matrix.sh model` runs ten million operations.
+//! `RAWPIPE_MODEL_SEED` sets the seed and thereby repeats a run. `RAWPIPE_MODEL_OPERATIONS` sets the number
+//! of operations (100,000 by default in optimised builds). `.ci/matrix.sh model` runs ten million operations.
 #![cfg(all(feature = "std", feature = "transfer", feature = "message"))]
 
 use crate::common;
@@ -27,9 +27,9 @@ use std::time::Duration;
 struct Pipe {
     reader: PipeReader,
     writer: PipeWriter,
-    /// A writer that sends pages into the pipe.
+    /// A writer that sends pages through the pipe.
     chunks: ChunkWriter,
-    /// A reader of the pipe's bytes, regardless of the call that wrote them.
+    /// A reader that receives all bytes of the pipe, regardless of the call that wrote them.
     chunk_reader: ChunkReader,
     queue: VecDeque<u8>,
     reader_waits: bool,
@@ -77,7 +77,7 @@ struct Packets {
     queue: VecDeque<Vec<u8>>,
 }
 
-/// A message link and the messages that are in it.
+/// A message link and the messages that it currently holds.
 struct Messages {
     near: Channel<PipeReader, PipeWriter>,
     far: Channel<PipeReader, PipeWriter>,
@@ -99,7 +99,7 @@ struct Model {
 
 type Operation = fn(&mut Model);
 
-/// Returns the count, or 0 if the operation would have to wait. Any other error is a failure.
+/// Returns the count, or 0 if the operation would have to wait. Panics on any other error.
 fn count(answer: Result<usize>) -> usize {
     match answer {
         Ok(count) => count,
@@ -121,7 +121,7 @@ fn now() -> Deadline<'static> {
 }
 
 impl Model {
-    /// Returns a random length: short, about a page, or longer than a pipe may hold.
+    /// Returns a random length, which may be short, about a page, or more than a pipe may hold.
     fn len(&mut self) -> usize {
         let bound = [2, 100, 5_000, 30_000, 300_000][self.random.below(5)];
         self.random.below(bound)
@@ -134,7 +134,8 @@ impl Model {
             random: Random(seed),
             next: 1,
             first: Pipe::new(Reuse::Never),
-            // The second pipe's bytes are read and not passed on.
+            // The bytes of the second pipe are only read and never passed on, so its writer may reuse pages
+            // after they are read.
             second: Pipe::new(Reuse::AfterRead),
             packets: Packets {
                 reader: reader.into(),
@@ -187,7 +188,7 @@ impl Model {
         let pipe = if self.random.below(4) > 0 { &mut self.first } else { &mut self.second };
         let writer = &pipe.writer;
         let written = count(match kind {
-            // The first three kinds might wait.
+            // The first three kinds of write might wait.
             0 if !pipe.writer_waits => writer.write(&bytes),
             1 if !pipe.writer_waits => {
                 let (head, tail) = bytes.split_at(len / 3);
@@ -322,12 +323,12 @@ impl Model {
         }
     }
 
-    /// Writes pages to one of the pipes, or moves the contents of the first pipe to the second.
+    /// Writes pages to one of the pipes, or moves bytes from the first pipe to the second.
     fn chunk(&mut self) {
         let kind = self.random.below(4);
         if kind == 3 {
             let len = self.len();
-            // The call may wait for room in the sink or for bytes from the source.
+            // The call may wait for space in the sink or for bytes from the source.
             if self.first.reader_waits || self.second.writer_waits {
                 return;
             }
@@ -344,7 +345,7 @@ impl Model {
         assert_eq!(chunk.len(), CHUNK);
         chunk[..len].copy_from_slice(&bytes);
         if pipe.writer_waits {
-            return; // the chunk is dropped
+            return; // the chunk is dropped unsent
         }
         let sent = match pipe.chunks.send(len) {
             Ok(()) => len,
@@ -406,8 +407,8 @@ impl Model {
     }
 
     fn message(&mut self) {
-        /// The number of bytes that always fit into the smallest pipe of a link, however they are
-        /// divided.
+        /// The number of bytes that always fit in the smallest pipe of a link, regardless of the message
+        /// lengths.
         const ROOM: usize = 4000;
 
         let len = self.len() % ROOM;
@@ -455,7 +456,7 @@ impl Model {
     }
 }
 
-/// A deadline that no operation here reaches.
+/// A deadline that does not pass during any operation of this test.
 const LONG: Duration = Duration::from_secs(300);
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -465,8 +466,8 @@ fn setting(name: &str, default: u64) -> u64 {
     }
 }
 
-/// Returns the default number of operations. Without optimisation the model itself needs most of the
-/// time.
+/// Returns the default number of operations. Without optimisation, most of the time would be spent in the
+/// model itself.
 fn usual_operations() -> u64 {
     match (common::slow(), cfg!(debug_assertions)) {
         (true, _) => 3_000,
@@ -477,7 +478,7 @@ fn usual_operations() -> u64 {
 
 #[test]
 fn model_of_pipes_and_queues() {
-    // With a seed of 0 this generator would return only 0.
+    // With a seed of 0, this generator would return only 0.
     let seed = setting("RAWPIPE_MODEL_SEED", 0x5eed).max(1);
     let wanted = setting("RAWPIPE_MODEL_OPERATIONS", usual_operations());
     println!("RAWPIPE_MODEL_SEED={seed} RAWPIPE_MODEL_OPERATIONS={wanted}");

@@ -1,5 +1,5 @@
-//! Runs the same operations with std and with this crate. The bytes, counts, ends of file and kinds of
-//! error must be equal.
+//! Runs the same operations with std and with this crate. The bytes, counts, ends of file and kinds of error
+//! must be equal.
 #![cfg(feature = "std")]
 
 use rawpipe::fd::OwnedFd;
@@ -8,7 +8,7 @@ use rawpipe::{PipeReader, PipeWriter};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 
-/// Returns the ends of a pipe as files of std, which use the C library.
+/// Returns the ends of a pipe as files of std, whose operations use the C library.
 pub(crate) fn std_ends(nonblocking: bool) -> (File, File) {
     let builder = if nonblocking { Builder::new().nonblocking() } else { Builder::new() };
     let (reader, writer) = builder.build().unwrap();
@@ -20,7 +20,8 @@ pub(crate) fn raw_ends(nonblocking: bool) -> (PipeReader, PipeWriter) {
     (OwnedFd::from(reader).into(), OwnedFd::from(writer).into())
 }
 
-/// Runs one sequence of operations on any pair of ends. The records of all runs are compared.
+/// Runs one sequence of operations on any pair of ends, and records the results. The records of all runs are
+/// compared.
 fn story(mut reader: impl Read, mut writer: impl Write, capacity: usize) -> Vec<String> {
     let mut told = Vec::new();
     let mut tell = |what: &str, result: std::io::Result<usize>| {

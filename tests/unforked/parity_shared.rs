@@ -1,4 +1,4 @@
-//! Compares shared chunks with pipes through std's traits. The bytes, counts, ends of file and kinds of
+//! Compares shared chunks with pipes through the traits of std. The bytes, counts, ends of file and kinds of
 //! error must be equal.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
@@ -7,8 +7,9 @@ use crate::parity::{raw_ends, std_ends};
 use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
 use std::io::{BufRead, BufReader, Read, Write};
 
-/// Runs one sequence of operations on blocking ends. No operation waits, because each finds the bytes or
-/// the room that it needs. Records, and the results of one `read`, have at most 1000 bytes.
+/// Runs one sequence of operations on blocking ends, and records the results. No operation waits, because
+/// each operation finds the bytes or the space that it needs. Each record, and each result of a `read`, has
+/// at most 1000 bytes.
 fn story_that_waits(reader: impl Read, mut writer: impl Write) -> Vec<String> {
     let mut told = Vec::new();
     let mut tell = |what: &str, result: std::io::Result<usize>| {
@@ -69,8 +70,8 @@ fn parity_shared_tells_the_same_story_as_a_pipe() {
 #[test]
 fn parity_shared_broken_pipe_is_the_same() {
     let Some((mut reader, mut writer)) = shared_ends() else { return };
-    // The reader has been used. If it had never been used, the writer would fail only when it has to wake
-    // the reader.
+    // The reader must be used once before it is dropped. If the reader had never been used, the writer would
+    // fail only when it has to wake the reader.
     writer.write_all(b"x").unwrap();
     reader.read_exact(&mut [0]).unwrap();
     drop(reader);

@@ -1,7 +1,7 @@
-//! Tests of pipes within one process: flags, capacity, packets, blocking, end of file.
+//! Tests of pipes within one process: flags, capacity, packets, blocking, and end of file.
 //!
-//! No test here creates a process. Between fork and exec a child holds copies of all ends, so readers in
-//! other tests would reach end of file late. Tests that create processes are in `tests/forked`.
+//! No test in this file creates a process. Between fork and exec, a child holds copies of all ends. Readers
+//! in other tests would therefore reach end of file late. Tests that create processes are in `tests/forked`.
 #![cfg(feature = "std")]
 #![allow(unsafe_code, reason = "fcntl by number, as a witness beside the crate's own wrappers")]
 
@@ -47,8 +47,8 @@ fn pipe2_every_flag_combination_is_exact() {
         assert_eq!(fcntl(&reader, F_GETFD), close_on_exec, "{flags:?}");
         assert_eq!(fcntl(&writer, F_GETFD), close_on_exec, "{flags:?}");
 
-        // The status must consist of the flags, the access mode (0 or 1), and the bits that the kernel
-        // adds for large files. Only the write end has packet mode.
+        // The status must consist of the flags, the access mode (0 or 1), and the bits that the kernel adds
+        // for large files. Only the write end has packet mode.
         let large_file = fcntl(&reader, F_GETFL) & !PipeFlags::NONBLOCK.bits();
         assert_eq!(large_file & PipeFlags::DIRECT.bits(), 0, "{flags:?}");
         let status = flags.difference(PipeFlags::CLOEXEC);
@@ -135,7 +135,7 @@ fn write_into_part_full_nonblocking_is_short() {
     let capacity = writer.capacity().unwrap();
     assert_eq!(writer.write(b"x"), Ok(1));
     let data = vec![2; capacity + 1];
-    // Some kernels fill up the page of the first byte, others do not.
+    // Some kernels append more bytes to the page of the first byte, but other kernels do not.
     let count = writer.write(&data).unwrap();
     assert!(count < data.len() && count >= capacity - page(), "{count} of {capacity}");
     assert_eq!(reader.available(), Ok(count + 1));
@@ -361,7 +361,7 @@ fn capacity_max_grows_and_never_shrinks() {
     let (reader, writer) = Builder::new().capacity(Capacity::Max).build().unwrap();
     let granted = reader.capacity().unwrap();
     assert!(granted >= rawpipe::pipe().unwrap().0.capacity().unwrap());
-    // A second request changes nothing, with or without bytes in the pipe.
+    // A second request for the same mode changes nothing, whether the pipe is empty or not.
     assert_eq!(writer.set_capacity(Capacity::Max), Ok(granted));
     writer.write_all(b"x").unwrap();
     assert_eq!(writer.set_capacity(Capacity::Max), Ok(granted));
@@ -373,7 +373,7 @@ fn capacity_max_grows_and_never_shrinks() {
     assert_eq!(small.is_degraded(), Ok(false));
 }
 
-/// A count that the kernel returns as a negative number must not become 0.
+/// The kernel returns this count as a negative number. The function must fail instead of returning 0.
 #[test]
 fn available_negative_count_of_a_file_eoverflow() {
     let mut file = common::file(b"");
@@ -415,7 +415,7 @@ fn packet_mode_splits_what_is_longer_than_pipe_buf() {
     let (reader, writer) = Builder::new().packet().build().unwrap();
     assert_eq!(writer.write(&[1; PIPE_BUF + 10]), Ok(PIPE_BUF + 10));
     let mut buf = [0; 2 * PIPE_BUF];
-    // A packet has at most one page, which is `PIPE_BUF` bytes or more.
+    // A packet holds at most one page, and a page has at least `PIPE_BUF` bytes.
     let first = reader.read(&mut buf).unwrap();
     assert_eq!(first, (PIPE_BUF + 10).min(page()));
     if first < PIPE_BUF + 10 {

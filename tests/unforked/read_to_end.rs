@@ -1,5 +1,5 @@
-//! Tests reading into a `Vec` until end of file, for every length and capacity near the lengths at which
-//! the buffer grows.
+//! Tests reading into a `Vec` until end of file. The tests use every length and capacity near the lengths at
+//! which the buffer grows.
 #![cfg(feature = "std")]
 
 use crate::common::bytes::data;
@@ -37,10 +37,10 @@ fn read_to_end_of_every_length_in_pieces_of_several() {
             assert_eq!(reader.read_to_end(&mut all), Ok(len));
             thread.join().unwrap();
             assert!(all == bytes, "{len} in pieces of {piece}");
-            // The buffer has doubled at most once more than necessary.
+            // The buffer has doubled at most once more often than necessary.
             assert!(all.capacity() <= 2 * len.max(4096) + 70_000, "{len}: {}", all.capacity());
         }
-        // One call reads as much of a file as the buffer has room for.
+        // One call reads as many bytes of a file as fit in the buffer.
         let mut all = Vec::new();
         assert_eq!(io::read_to_end(common::file(&bytes), &mut all), Ok(len));
         assert!(all == bytes, "{len} of a file");
@@ -68,8 +68,8 @@ fn read_to_end_appends_and_uses_the_room_there_is() {
     }
 }
 
-/// At each length, the buffer keeps the bytes read before `EAGAIN`, and the next call continues after
-/// them.
+/// At each length, the buffer keeps the bytes that were read before `EAGAIN`, and the next call appends to
+/// these bytes.
 #[test]
 fn read_to_end_nonblocking_keeps_what_came_eagain() {
     for len in lengths().into_iter().filter(|len| *len <= 1 << 20) {
@@ -92,7 +92,7 @@ fn read_to_end_nonblocking_keeps_what_came_eagain() {
     }
 }
 
-/// A terminal whose peer is closed returns the unread bytes and then an error.
+/// If the peer of a terminal is closed, reads return the unread bytes and then an error.
 #[test]
 fn read_to_end_keeps_what_came_before_an_error_eio() {
     if !terminals() {
@@ -110,7 +110,7 @@ fn read_to_end_keeps_what_came_before_an_error_eio() {
     assert!(all[..6] == *b"before" && all[6..] == bytes[500..], "{} bytes", all.len());
 }
 
-/// A read into a buffer shorter than a packet would lose the end of the packet.
+/// A read into a buffer shorter than a packet would discard the end of the packet.
 #[test]
 fn read_to_end_of_packets_loses_none() {
     let bytes = data(1_000_000);

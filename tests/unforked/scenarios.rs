@@ -1,6 +1,6 @@
-//! Checks that each line of `SCENARIOS.md`, `HAZARDS.md` and `docs/UNSAFE.md` is still true. The named
-//! tests and files must exist, and every file with unsafe code must be listed. With `RAWPIPE_WRITE=1` the
-//! test writes the number of unsafe blocks of each file to `docs/UNSAFE.md`.
+//! Checks that each line of `SCENARIOS.md`, `HAZARDS.md` and `docs/UNSAFE.md` is still correct. The named
+//! tests and files must exist, and every file with unsafe code must be listed. With `RAWPIPE_WRITE=1` set,
+//! the test writes the number of unsafe blocks of each file to `docs/UNSAFE.md`.
 
 use crate::common::{self, listing::functions};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +17,8 @@ fn sources(test: &str) -> Option<PathBuf> {
     there.then_some(top)
 }
 
-/// Returns the names of the tests in a source file: functions with the test attribute, and names in a
-/// list of tests.
+/// Returns the names of the tests in a source file, which are functions with the test attribute and names in
+/// a list of tests.
 fn tests_of(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut marked = false;
@@ -36,10 +36,10 @@ fn tests_of(text: &str) -> BTreeSet<String> {
     for name in
         lists.flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty())
     {
-        // The list compiles, so a function with this name exists.
+        // The code of the list compiles, so a function with this name exists.
         found.insert(name.to_owned());
     }
-    // Some lists are written as pairs of a name and a function.
+    // Some lists contain pairs of a name and a function.
     if text.contains("fn tests() -> Vec<") {
         let pairs = text.split("(\"").skip(1).filter_map(|rest| rest.split_once("\", "));
         found.extend(pairs.map(|(name, _)| name.to_owned()).filter(|name| !name.contains(' ')));
@@ -59,7 +59,7 @@ fn below(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns all tests, grouped by topic; tests in the sources are under `lib`.
+/// Returns all tests, grouped by topic. The group `lib` contains the tests in `src`.
 fn all_tests(top: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut files = Vec::new();
@@ -256,7 +256,7 @@ fn unsafe_code_is_all_listed_with_tests_that_exist() {
     common::say(&format!("result: unsafe code | {count} files, attacked by {tests} tests"));
 }
 
-/// Checks that the tests above can fail: their functions do not find absent names.
+/// Checks that the tests above can fail, because their functions do not find names that do not exist.
 #[test]
 fn tests_of_a_source_are_those_that_run() {
     let source = "#[test]\n/// Words.\n#[cfg(unix)]\nfn marked() {}\n\nfn helper() {}\n\

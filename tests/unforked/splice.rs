@@ -1,4 +1,4 @@
-//! Tests of `splice` and `tee`, one call at a time.
+//! Tests of `splice` and `tee`, with one call at a time.
 #![cfg(feature = "std")]
 
 use crate::common::bytes::waiting_in;
@@ -112,8 +112,8 @@ fn splice_from_proc_and_dev() {
     let wanted = std::fs::read("/proc/version").unwrap();
     let source = File::open("/proc/version").unwrap();
     match splice(&source, None, &writer, None, usize::MAX, NONE) {
-        // If a file cannot be spliced, the call fails with `EINVAL`; otherwise the bytes equal those of a
-        // read.
+        // If the kernel cannot splice from a file, the call fails with `EINVAL`. Otherwise the bytes equal
+        // the bytes of a read.
         Err(errno) => assert_eq!(errno, Errno::EINVAL),
         Ok(count) => {
             assert_eq!(count, wanted.len());
@@ -122,7 +122,7 @@ fn splice_from_proc_and_dev() {
     }
     let zero = File::open("/dev/zero").unwrap();
     match splice(&zero, None, &writer, None, 100, NONE) {
-        Err(errno) => assert_eq!(errno, Errno::EINVAL), // Linux 6.5 and 6.6
+        Err(errno) => assert_eq!(errno, Errno::EINVAL), // in Linux 6.5 and 6.6
         Ok(count) => assert_eq!(waiting_in(&reader), vec![0; count]),
     }
     let null = File::open("/dev/null").unwrap();
@@ -241,7 +241,7 @@ fn tee_duplicates_and_does_not_consume() {
     writer.write_all(b"abcdef").unwrap();
     assert_eq!(tee(&reader, &copy_writer, 4, NONE), Ok(4));
     assert_eq!(waiting_in(&copy_reader), b"abcd");
-    // A second `tee` copies the same bytes from the start.
+    // A second `tee` copies the same bytes again from the start.
     assert_eq!(tee(&reader, &copy_writer, 100, NONE), Ok(6));
     assert_eq!(waiting_in(&copy_reader), b"abcdef");
     assert_eq!(waiting_in(&reader), b"abcdef");
@@ -294,7 +294,7 @@ fn sendfile_by_offset_or_by_position() {
     let mut arrived = [0; 14];
     near.read_exact(&mut arrived).unwrap();
     assert_eq!(&arrived, b"34560123456789");
-    // The bytes are written at the target file's position, regardless of the source's position.
+    // The bytes are written at the position of the target file, regardless of the position of the source.
     let mut target = file(b"..........");
     target.seek(SeekFrom::Start(5)).unwrap();
     assert_eq!(sendfile(&source, Some(&mut 0), &target, 3), Ok(3));

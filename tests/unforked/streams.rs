@@ -1,7 +1,7 @@
-//! Tests of long streams between each pair of descriptor kinds. No byte may be lost, duplicated or
+//! Tests of long streams between each pair of kinds of descriptors. No byte may be lost, duplicated or
 //! reordered.
 //!
-//! `RAWPIPE_TRANSFER_BYTES` sets the length: 16 MiB by default, and less under tools and emulators.
+//! `RAWPIPE_TRANSFER_BYTES` sets the length, which is 16 MiB by default, and less under tools and emulators.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common;
@@ -49,7 +49,7 @@ fn send(mut to: impl Write, len: usize) {
     blocks(len).for_each(|block| to.write_all(&block).unwrap());
 }
 
-/// Checks the bytes of the stream and its end.
+/// Checks the bytes of the stream and its end of file.
 fn check(mut from: impl Read, len: usize) {
     let mut arrived = Vec::new();
     for (index, block) in blocks(len).enumerate() {
@@ -60,7 +60,7 @@ fn check(mut from: impl Read, len: usize) {
     assert_eq!(from.read(&mut [0]).unwrap(), 0);
 }
 
-/// Creates a file without a name, on a disk if one exists.
+/// Creates a file without a name, on a disk if possible.
 fn scratch(append: bool) -> File {
     let path = env::temp_dir().join(common::tmp_path().file_name().unwrap());
     drop(File::create_new(&path).unwrap());
@@ -90,7 +90,7 @@ fn source<'scope>(kind: Kind, len: usize, scope: &'scope Scope<'scope, '_>) -> O
     }
 }
 
-/// Checks the bytes as they arrive, or in the file after the transfer.
+/// Checks the bytes when they arrive, or in the file after the transfer.
 fn sink<'scope>(
     kind: Kind,
     len: usize,
@@ -139,9 +139,7 @@ fn transfer_of_a_long_stream_loses_nothing() {
     }
 }
 
-/// Three transfers in series, like `pump FILE
-/// pump
-/// pump > out`, lose no byte.
+/// Three transfers in series, like `pump FILE | pump | pump > out`, lose no byte.
 #[test]
 fn transfer_three_in_a_row_lose_nothing() {
     let len = length();

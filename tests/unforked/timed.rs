@@ -1,4 +1,4 @@
-//! Tests of reading and writing on blocking ends without waiting, and with a deadline.
+//! Tests of reading and writing on blocking ends, without waiting or with a deadline.
 #![cfg(all(feature = "std", feature = "event"))]
 #![allow(unsafe_code, reason = "mkfifo of the C library, and a flag that is not public")]
 
@@ -27,8 +27,8 @@ fn past() -> Deadline<'static> {
     Deadline::now()
 }
 
-/// Returns a pipe of each kind that the calls treat differently: a new pipe, a pipe with both ends used
-/// in a splice, and a FIFO. The kernel rejects `RWF_NOWAIT` for the last two kinds.
+/// Returns one pipe of each kind that the calls treat differently. The kinds are a new pipe, a pipe whose
+/// ends were both used in a splice, and a FIFO. The kernel rejects `RWF_NOWAIT` for the last two kinds.
 fn pipes() -> Vec<(&'static str, PipeReader, PipeWriter)> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (fifo_reader, fifo_writer) = fifo();
@@ -49,15 +49,15 @@ fn spliced((reader, writer): (PipeReader, PipeWriter)) -> (&'static str, PipeRea
     ("spliced", reader, writer)
 }
 
-/// Returns whether the kernel supports `RWF_NOWAIT` for a new pipe. Linux 6.2 added this support, and
-/// some emulators lack it.
+/// Returns whether the kernel supports `RWF_NOWAIT` for a new pipe. Linux 6.2 added this support, but some
+/// emulators lack it.
 fn pipes_have_nowait() -> bool {
     const RWF_NOWAIT: usize = 8;
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let bufs = [IoSlice::new(b"x")];
     let fd = usize::try_from(writer.as_raw_fd()).unwrap();
     let (list, here) = (bufs.as_ptr().expose_provenance(), usize::MAX);
-    // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads its one byte.
+    // SAFETY: `IoSlice` has the layout of `struct iovec`, and the kernel reads its one byte.
     let answer = unsafe { raw::syscall6(nr::PWRITEV2, fd, list, 1, here, here, RWF_NOWAIT) };
     assert!(answer == 1 || answer < 0);
     answer == 1
@@ -118,8 +118,8 @@ fn try_write_in_each_situation() {
         assert_eq!(reader.read(&mut buf), Ok(5));
         assert_eq!(&buf[..5], b"small");
 
-        // The buffer exceeds the room in the pipe: only a part is written, and the reader receives
-        // exactly that part.
+        // If the bytes do not all fit in the pipe, only a part is written. The reader receives exactly that
+        // part.
         let data: Vec<u8> = (0..3 << 20).map(|n: usize| (n % 251).to_le_bytes()[0]).collect();
         let mut sent = 0;
         loop {
@@ -138,7 +138,7 @@ fn try_write_in_each_situation() {
     }
 }
 
-/// At most `PIPE_BUF` bytes are written whole or not at all, even if they pass through another pipe.
+/// A write of at most `PIPE_BUF` bytes writes all bytes or none, even if the bytes pass through another pipe.
 #[test]
 fn try_write_of_pipe_buf_is_whole() {
     for (kind, reader, writer) in pipes() {
@@ -193,7 +193,7 @@ fn try_leaves_o_nonblock_alone() {
     }
 }
 
-/// Neither reader waits, regardless of which one receives the byte.
+/// Neither reader waits, regardless of which reader receives the byte.
 #[test]
 fn try_read_two_readers_race_for_one_byte() {
     let rounds = if common::slow() { 500 } else { 10_000 };
@@ -237,7 +237,7 @@ fn try_descriptors_of_other_kinds() {
     }
     let folder = File::open("/").unwrap();
     let answer = try_read(&folder, &mut buf);
-    // Some kernels check the flag before the kind of file, others after it.
+    // Some kernels check the flag before the kind of file, but other kernels check the kind first.
     assert!(matches!(answer, Err(Errno::EISDIR | Errno::EOPNOTSUPP | Errno::EINVAL)), "{answer:?}");
 
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -371,8 +371,8 @@ fn deadline_wakes_for_data_room_and_hang_up() {
     }
 }
 
-/// Two waiting threads wake up, but only one receives the byte. The other thread continues to wait until
-/// its deadline, and does not block in a call without a deadline.
+/// Two waiting threads wake up, but only one thread receives the byte. The other thread continues to wait
+/// until its deadline, and does not block in a call without a deadline.
 #[test]
 fn deadline_survives_spurious_wake_ups() {
     for (kind, reader, writer) in pipes() {
@@ -407,8 +407,8 @@ fn deadline_survives_spurious_wake_ups() {
     }
 }
 
-/// If a pipe of one page holds a byte, `poll` reports no room although a write succeeds. A write to a
-/// full page waits.
+/// If a pipe of one page holds a byte, `poll` reports no space although a write succeeds. A write to a full
+/// page waits.
 #[test]
 fn deadline_one_page_pipe() {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(1)).build().unwrap();
@@ -426,7 +426,8 @@ fn deadline_one_page_pipe() {
         match page - inside {
             _ if !nowait => Err(Errno::ETIMEDOUT),
             room if page > PIPE_BUF => Ok(room),
-            // A write of `PIPE_BUF` bytes is all or nothing, and these bytes do not fit.
+            // A write of `PIPE_BUF` bytes must write all bytes or none, and these bytes do not fit in the
+            // pipe.
             _ => Err(Errno::ETIMEDOUT),
         }
     );

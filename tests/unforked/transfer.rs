@@ -1,7 +1,7 @@
-//! Tests of transfers between each pair of descriptor kinds: bytes, counts, mechanisms, ends of file and
-//! errors.
+//! Tests of transfers between each pair of kinds of descriptors, which check bytes, counts, mechanisms, ends
+//! of file and errors.
 //!
-//! No test here creates a process; `pipe` gives the reason.
+//! No test in this file creates a process, for the reason that `pipe.rs` gives.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common::bytes::{all_of, data};
@@ -20,7 +20,8 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The kinds of sources. Each delivers `bytes` and then end of file, fed by another thread if necessary.
+/// The kinds of sources. Each source delivers `bytes` and then end of file. If necessary, another thread
+/// writes to the source.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Source {
     File,
@@ -184,7 +185,7 @@ fn transfer_to_the_end_of_a_file_einval_copies() {
         let why = done.fallback().map(|first| (first.mechanism(), first.errno()));
         let old = source == Source::File && why == Some((first, Some(Errno::ENOSYS)));
         assert!(old || why == Some((first, Some(errno))), "{source:?}: {why:?}");
-        // If the last available mechanism fails, a source file still has all of its bytes.
+        // If the last available mechanism fails, the source file still holds all of its bytes.
         if source == Source::File {
             let from = file(&bytes);
             let error = Transfer::new().without(Copy).run(&from, append_file()).unwrap_err();
@@ -194,7 +195,7 @@ fn transfer_to_the_end_of_a_file_einval_copies() {
     }
 }
 
-/// `copy_file_range` between file systems fails with `EXDEV` since Linux 5.19, and before 5.3.
+/// Between file systems, `copy_file_range` fails with `EXDEV` in Linux 5.19 and later, and before Linux 5.3.
 #[test]
 fn transfer_between_file_systems_exdev_goes_through_a_pipe() {
     use TransferMechanism::{Broker, CopyFileRange};
@@ -243,7 +244,7 @@ fn transfer_chunk_without_progress_changes_no_mechanism() {
 #[test]
 fn transfer_grows_pipes_if_asked_and_none_that_is_larger() {
     const GROWN: usize = 256 << 10;
-    // This user may not be allowed to grow pipes.
+    // The user that runs this test may not be allowed to enlarge pipes.
     let granted = Builder::new().capacity(Capacity::Bytes(GROWN)).build().is_ok();
     let larger = Builder::new().capacity(Capacity::Bytes(2 * GROWN)).build();
     let bytes = data(50_000);
@@ -271,11 +272,11 @@ fn transfer_grows_pipes_if_asked_and_none_that_is_larger() {
         assert_eq!(reader.capacity(), before);
         assert!(all_of(&sink) == bytes);
     }
-    // A transfer without pipes has nothing to grow.
+    // A transfer without pipes has no pipe to enlarge.
     let (sink, (near, _far)) = (file(b""), UnixStream::pair().unwrap());
     assert_eq!(Transfer::new().grow_pipes().run(file(&bytes), &sink).unwrap().bytes(), 50_000);
     assert_eq!(Transfer::new().grow_pipes().run(file(&bytes), &near).unwrap().bytes(), 50_000);
-    // A transfer with swapped ends fails, and no pipe grows.
+    // A transfer whose source and sink are swapped fails, and no pipe is enlarged.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let usual = reader.capacity();
     let error = Transfer::new().grow_pipes().run(&writer, &reader).unwrap_err();
@@ -344,8 +345,8 @@ fn transfer_copy_semantics_from_a_file_to_itself() {
     assert_eq!(all_of(&both), b"1234567899");
 }
 
-/// Copying towards the end of a file would read the transfer's own output, with any piece size. Without
-/// an overlap, or towards the start, a file may be its own sink.
+/// A copy to a later range of the same file would read the transfer's own output, with any chunk size. If the
+/// ranges do not overlap, or the copy is to an earlier range, a file may be its own sink.
 #[test]
 fn transfer_within_a_file_towards_its_end_einval() {
     let mut both = file(&data(100_000));
@@ -375,7 +376,7 @@ fn transfer_within_a_file_towards_its_end_einval() {
     assert!(all_of(&both) == expected.concat());
 
     both.rewind().unwrap();
-    // At the end of the file, the transfer copies its own output, regardless of the piece size.
+    // If the sink appends to the source file, the transfer also copies its own output, in pieces of any size.
     assert_eq!(Transfer::new().limit(150_000).run(&both, &appends).unwrap().bytes(), 150_000);
     assert!(all_of(&both) == expected.concat().repeat(3)[..250_000]);
 }
@@ -444,8 +445,8 @@ fn transfer_of_proc_files_is_what_a_read_gives() {
     assert_eq!(transfer(&source, &null).unwrap().bytes(), wanted.len() as u64);
 }
 
-/// The kernel's `splice` of `trace_pipe` loses lines. A transfer cannot recognise that file, so it reads
-/// every file without a size. See also `transfer_faults`.
+/// The kernel's `splice` of `trace_pipe` loses lines. A transfer cannot recognise this file, so it reads
+/// every file that reports no size. See also `transfer_faults`.
 #[test]
 fn transfer_of_a_file_without_a_size_reads_it() {
     let null = File::options().write(true).open("/dev/null").unwrap();
@@ -516,8 +517,8 @@ fn transfer_progress_counts_up_and_breaks() {
         assert!(seen.len() > 100, "{} times", seen.len());
         assert!(seen.windows(2).all(|two| two[1] - two[0] <= 10_000), "{source:?} → {sink:?}");
     }
-    // After an interruption, the bytes that were read have arrived, and the remaining bytes are still in
-    // the source.
+    // After an early stop, the bytes that were read have arrived, and the other bytes are still in the
+    // source.
     let (left, far_left) = UnixStream::pair().unwrap();
     let (right, far_right) = UnixStream::pair().unwrap();
     io::write_all(&far_left, &bytes[..50_000]).unwrap();
@@ -539,7 +540,8 @@ fn transfer_reader_gone_epipe_and_every_byte_accounted_for() {
     for source in [Source::File, Source::Pipe, Source::Socket] {
         for into_socket in [false, true] {
             thread::scope(|scope| {
-                // The feeding threads fail when the source is dropped, which this test expects.
+                // The threads that write to the source fail when the source is dropped. The test ignores
+                // these failures.
                 let (from, _feeder): (OwnedFd, _) = match source {
                     Source::File => (file(&bytes).into(), None),
                     Source::Pipe => {
@@ -575,8 +577,8 @@ fn transfer_reader_gone_epipe_and_every_byte_accounted_for() {
                 assert!(reset || error.errno() == Some(Errno::EPIPE), "{what}");
                 assert!(reading.join().unwrap() == bytes[..100_000], "{what}");
 
-                // The arrived bytes (some in a closed pipe or socket), the bytes in the error, and the
-                // bytes in the source must add up.
+                // The arrived bytes (some in a closed pipe or socket), the bytes in the error, and the bytes
+                // in the source must together contain every byte.
                 let mut place = usize::try_from(error.bytes()).unwrap();
                 assert!(place >= 100_000, "{what}");
                 let in_hand = error.undelivered();
@@ -611,7 +613,7 @@ fn transfer_full_device_enospc_keeps_what_it_took() {
             while let Ok(more @ 1..) = error.read_undelivered(&mut rescued[count..]) {
                 count += more;
             }
-            // The bytes that the transfer had not read are still in the source.
+            // The source still holds the bytes that the transfer did not read.
             count += io::read_exact(&from, &mut rescued[count..]).unwrap_err().bytes();
             assert_eq!(&rescued[..count], b"0123456789", "{source:?}");
         });
@@ -733,7 +735,7 @@ fn transfer_deadline_etimedout_names_the_side_and_counts() {
     assert_eq!((error.side(), error.errno()), (Side::Source, Some(Errno::ETIMEDOUT)));
     assert_eq!((error.bytes(), next_reader.available()), (4, Ok(4)));
 
-    // If the sink is full, no byte is lost: the bytes are in the sink, the error, or the source.
+    // If the sink is full, no byte is lost. Every byte is in the sink, in the error, or in the source.
     for source in [Source::File, Source::Socket] {
         for copy in [false, true] {
             let (near, far) = UnixStream::pair().unwrap();
@@ -827,8 +829,8 @@ fn discard_drops_what_was_asked_and_no_more() {
     assert_eq!((error.side(), error.errno()), (Side::Source, Some(Errno::EBADF)));
 }
 
-/// Like `head -c`, a limit accepts an early end of file. Of `exact` and `limit`, the later setting
-/// applies.
+/// With `limit`, as with `head -c`, an early end of file is not an error. If both `exact` and `limit` are
+/// set, the later setting applies.
 #[test]
 fn transfer_limit_is_a_bound_and_exact_a_promise() {
     let bytes = data(300_000);
@@ -846,7 +848,7 @@ fn transfer_limit_is_a_bound_and_exact_a_promise() {
     }
     let early = Transfer::new().limit(5).exact(10).run(file(b"seven b"), file(b"")).unwrap_err();
     assert_eq!((early.side(), early.errno(), early.bytes()), (Side::Source, None, 7));
-    // A limit ends the transfer, so a file may be appended to itself.
+    // With a limit, the transfer ends, so a file may be appended to itself.
     let path = common::tmp_path();
     std::fs::write(&path, b"twice ").unwrap();
     let itself = File::options().append(true).open(&path).unwrap();
@@ -875,7 +877,7 @@ fn transfer_without_a_mechanism_takes_another() {
             assert_eq!((done.mechanism(), done.fell_back()), (Copy, false));
         }
     }
-    // The other mechanisms also move every byte without `Copy`.
+    // Without `Copy`, the other mechanisms also move every byte.
     for (source, sink) in [
         (Source::Pipe, Sink::Pipe),
         (Source::Pipe, Sink::File),
@@ -908,7 +910,7 @@ fn transfer_without_any_mechanism_eopnotsupp() {
         assert_eq!(refused(options, &reader, &to).undelivered(), 0);
         assert_eq!(reader.available(), Ok(5));
     }
-    // The kernel rejects the last available mechanism when bytes are already in the broker's pipe.
+    // The kernel rejects the last available mechanism while the broker's pipe already holds bytes.
     let mut error = refused(Transfer::new().without(Copy), &reader, &append_file());
     let mut held = [0; 9];
     assert_eq!(error.read_undelivered(&mut held), Ok(5));
@@ -917,7 +919,7 @@ fn transfer_without_any_mechanism_eopnotsupp() {
     refused(none, &UnixStream::pair().unwrap().0, &to);
 }
 
-/// With a deadline that has passed, a transfer still moves the bytes that are ready and counts them
+/// With a deadline that has passed, a transfer still moves the bytes that are ready and counts these bytes
 /// exactly.
 #[test]
 fn transfer_deadline_now_moves_what_is_there() {
@@ -936,7 +938,7 @@ fn transfer_deadline_now_moves_what_is_there() {
     }
 }
 
-/// The contents of a buffered reader are written before the transfer starts.
+/// The buffered bytes of a buffered reader are written before the transfer starts.
 #[test]
 fn transfer_after_what_a_buffered_reader_holds() {
     use std::io::{BufRead, BufReader};

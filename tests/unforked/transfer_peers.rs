@@ -1,9 +1,9 @@
-//! Tests of transfers whose peer is silent, is slow, competes, or has closed one direction. Available
-//! bytes are passed on, a deadline holds, the transfer detects end of file, and the error names the
-//! failed side.
+//! Tests of transfers whose peer is silent, is slow, competes for data, or has closed one direction. The
+//! transfer passes available bytes on, meets its deadline, detects end of file, and names the failed side in
+//! its error.
 //!
-//! No test here creates a process; `pipe` gives the reason. A transfer that may hang runs in a separate
-//! thread, and the test fails if it does not return in time.
+//! No test in this file creates a process, for the reason that `pipe.rs` gives. A transfer that may hang runs
+//! in a separate thread, and the test fails if the transfer does not return in time.
 #![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 #![allow(unsafe_code, reason = "the C library's calls for terminals and sockets")]
 
@@ -26,7 +26,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The time after which a transfer counts as hung, also in an emulator.
+/// The time after which a transfer is assumed to hang, which is also sufficient in an emulator.
 const HUNG: Duration = Duration::from_secs(20);
 
 /// Runs `body` in a separate thread, and panics if `body` does not return in time.
@@ -68,7 +68,7 @@ fn sources() -> Vec<(&'static str, OwnedFd, Peer)> {
     all
 }
 
-/// Waits for one line of a dialogue, and panics if other bytes arrive or no bytes arrive in time.
+/// Waits for one line of a dialogue. Panics if other bytes arrive or if no bytes arrive in time.
 fn expect_line(what: &str, from: &mpsc::Receiver<Vec<u8>>, line: &[u8]) {
     let mut heard = Vec::new();
     while heard.len() < line.len() {
@@ -78,7 +78,7 @@ fn expect_line(what: &str, from: &mpsc::Receiver<Vec<u8>>, line: &[u8]) {
     assert_eq!(heard, line, "{what}");
 }
 
-/// Checks that each request is passed on while the peer waits and sends nothing more.
+/// Checks that each request is passed on while the peer waits and sends no more bytes.
 fn dialogue(options: fn() -> Transfer<'static>) {
     for (name, source, mut peer) in sources() {
         let (reader, writer) = rawpipe::pipe().unwrap();
@@ -117,7 +117,7 @@ fn transfer_dialogue_with_deadline() {
 
 #[test]
 fn transfer_dialogue_in_chunks() {
-    // A closure that captures nothing occupies no memory, so leaking it is harmless.
+    // A closure without captures occupies no memory, so leaking it wastes nothing.
     fn watched(chunk: usize) -> Transfer<'static> {
         Transfer::new().chunk(chunk).progress(Box::leak(Box::new(|_| ControlFlow::Continue(()))))
     }
@@ -130,13 +130,13 @@ fn transfer_dialogue_of_an_exact_length() {
     dialogue(|| Transfer::new().exact(14));
 }
 
-/// A full sink does not delay a process that writes to the source.
+/// A transfer to a full sink does not delay a process that writes to the source.
 #[test]
 fn transfer_to_a_silent_reader_leaves_the_source_pipe_unlocked() {
     let (near, far) = UnixStream::pair().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
     let moving = thread::spawn(move || transfer(&reader, &near).map(|done| done.bytes()));
-    // The loop ends when the socket is full and the transfer waits for room.
+    // The loop ends when the socket is full and the transfer waits for space.
     let mut sent = 0_u64;
     let full = Instant::now() + HUNG;
     let mut idle = 0;
@@ -151,7 +151,7 @@ fn transfer_to_a_silent_reader_leaves_the_source_pipe_unlocked() {
         }
         thread::sleep(Duration::from_millis(1));
     }
-    // The pipe has room. If the transfer held the pipe's lock, this write would hang.
+    // The pipe is not full. If the transfer held the kernel's lock of the pipe, this write would hang.
     let writer = in_time("a write beside a transfer that waits", move || {
         writer.write_all(b"!").unwrap();
         writer
@@ -257,12 +257,12 @@ fn until_deadline(
     (answer, begun.elapsed())
 }
 
-/// Returns a transfer between files and pipes that copies through a buffer.
+/// Returns a transfer that copies through a buffer between files and pipes.
 fn by_copy<'p>() -> Transfer<'p> {
     Transfer::new().without(TransferMechanism::Splice)
 }
 
-/// `poll` reports one byte to several readers, and only one reader receives it.
+/// `poll` reports the same byte to several readers, but only one reader receives it.
 #[test]
 fn transfer_deadline_copy_beside_other_readers() {
     for turn in 0..20 {
@@ -272,7 +272,7 @@ fn transfer_deadline_copy_beside_other_readers() {
                 let reader = reader.try_clone().unwrap();
                 let (tell, told) = mpsc::channel();
                 thread::spawn(move || {
-                    // Without `RWF_NOWAIT` each byte occupies a slot, and one reader may receive all
+                    // Without `RWF_NOWAIT` each byte occupies one slot, and a single reader may receive all
                     // bytes.
                     let room = Capacity::Bytes(1 << 20);
                     let (_kept, sink) = Builder::new().capacity(room).build().unwrap();
@@ -306,7 +306,7 @@ fn transfer_deadline_copy_beside_other_readers() {
     }
 }
 
-/// `poll` reports one free page, and another writer fills it first.
+/// `poll` reports one free page, but another writer fills the page first.
 #[test]
 fn transfer_deadline_copy_beside_other_writers() {
     for turn in 0..10 {
@@ -352,7 +352,7 @@ fn assert_idle(what: &str, spent: Duration) {
     assert!(!measured || spent < Duration::from_millis(150), "{what}: {spent:?} of work");
 }
 
-/// While no byte can move, a transfer sleeps instead of retrying, even if its ends are nonblocking.
+/// While no byte can move, a transfer sleeps and does not retry, even if its ends are nonblocking.
 #[test]
 fn transfer_between_nonblocking_ends_sleeps_while_nothing_moves() {
     type Pair = (&'static str, OwnedFd, OwnedFd);
@@ -402,7 +402,8 @@ fn transfer_between_nonblocking_ends_sleeps_while_nothing_moves() {
     }
 }
 
-/// Returns a socket on which `poll` always reports an error: its error queue holds the time of a packet.
+/// Returns a socket on which `poll` always reports an error, because the socket's error queue holds the time
+/// stamp of a packet.
 fn with_error_queue(nonblocking: bool) -> Option<(TcpStream, TcpStream)> {
     const SOL_SOCKET: i32 = 1;
     const SO_TIMESTAMPING: i32 = 37;
@@ -450,7 +451,7 @@ fn transfer_deadline_with_an_error_queue() {
     }
 }
 
-/// Reads all bytes with std, as the reference for a transfer.
+/// Reads all bytes with std, for comparisons with a transfer.
 fn read_all(mut from: impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes).unwrap();
@@ -507,7 +508,7 @@ fn transfer_urgent_data_is_not_the_end() {
     }
 }
 
-/// Returns both ends of a link that preserves record boundaries and has an end of file.
+/// Returns both ends of a link that preserves record boundaries and supports end of file.
 fn seqpacket() -> (OwnedFd, OwnedFd) {
     const AF_UNIX: i32 = 1;
     const SOCK_SEQPACKET: i32 = 5;
@@ -534,12 +535,12 @@ fn transfer_empty_datagram_is_not_the_end() {
         near
     });
     assert_eq!(read_all(&reader), b"onetwothree");
-    // Shutting down the socket is the only way to end a stream of datagrams.
+    // A stream of datagrams reaches end of file only if the socket is shut down.
     near.shutdown(std::net::Shutdown::Read).unwrap();
     assert_eq!(in_time("no datagrams", move || transfer(&near, file(b"")).unwrap().bytes()), 0);
 }
 
-/// A relay of datagrams also passes on empty datagrams.
+/// A transfer between datagram sockets also passes on empty datagrams.
 #[test]
 fn transfer_empty_datagram_arrives_as_one() {
     let (near, far) = UnixDatagram::pair().unwrap();
@@ -614,7 +615,7 @@ fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     if !terminals() {
         return;
     }
-    // Bytes written before the transfer leave different amounts of room.
+    // Different numbers of bytes are written before the transfer, so the free space differs.
     for (before, expands) in [(0, false), (0, true), (333, true), (777, false), (1000, true)] {
         for master in [false, true] {
             let (screen, keyboard) = terminal();
@@ -646,7 +647,7 @@ fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     }
 }
 
-/// In a fan-out to a terminal and a file, as with `tee`, the deadline holds for the terminal.
+/// In a fan-out to a terminal and a file, as `tee` performs it, the terminal's writes also meet the deadline.
 #[test]
 fn fanout_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     if !terminals() {
@@ -745,7 +746,7 @@ fn transfer_of_a_file_to_itself_without_end_einval() {
         assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EINVAL)), "{position}");
         assert_eq!(source.metadata().unwrap().len(), 10_000);
     }
-    // A limited length ends the transfer.
+    // A transfer with a limited length ends.
     let (source, sink) = fed_by_itself(10_000, false);
     assert_eq!(Transfer::new().exact(25_000).run(&source, &sink).unwrap().bytes(), 25_000);
     assert_eq!(source.metadata().unwrap().len(), 35_000);
@@ -772,7 +773,7 @@ fn fanout_into_its_own_source_einval() {
     assert_eq!(reader.available().unwrap(), 15);
 }
 
-/// Reading an error's bytes with a buffer shorter than a packet loses no byte.
+/// An error's bytes can be read with a buffer shorter than a packet, and no byte is lost.
 #[test]
 fn transfer_error_holds_packets_whole() {
     let (reader, writer) = Builder::new().packet().build().unwrap();
@@ -801,7 +802,7 @@ fn transfer_error_holds_packets_whole() {
     drop(reader);
 }
 
-/// A deadline also holds for a datagram socket with an entry in its error queue.
+/// A transfer from a datagram socket also meets its deadline if the socket's error queue has an entry.
 #[test]
 fn transfer_deadline_of_a_datagram_socket_with_an_error_queue() {
     const SOL_IP: i32 = 0;

@@ -1,4 +1,4 @@
-//! Sets linker flags that omit start files and libraries, avoid relocations with a fixed address, and order
+//! Sets linker flags that omit start files and libraries, set a fixed address to avoid relocations, and order
 //! the sections as in `layout.ld`.
 fn main() {
     let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where");

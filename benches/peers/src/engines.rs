@@ -1,10 +1,10 @@
-//! Adapters for the pipes, forks and child processes of each crate. Each kind has a trait, and each crate
-//! that supports it has an `impl` written as the crate's documentation shows.
+//! Adapters for the pipes, forks and child processes of each crate. Each kind has a trait. Each crate that
+//! supports the kind implements the trait as the crate's documentation shows.
 //!
 //! # Safety
 //!
-//! This file must uphold the contracts of the calls that the crates declare `unsafe`: plain C functions,
-//! `fork`, and lending memory to a pipe. No code may write to the memory while the pipe holds it.
+//! This file must uphold the contracts of the crates' `unsafe` functions: plain C functions, `fork`, and
+//! lending memory to a pipe. While a pipe holds lent memory, no code may write to that memory.
 #![allow(unsafe_code, reason = "the C library's calls, fork, and vmsplice")]
 
 use std::ffi::{CString, c_int};
@@ -17,7 +17,7 @@ use std::{ptr, thread};
 
 pub(crate) struct Std;
 pub(crate) struct Rawpipe;
-/// The engine that starts a program without allocating.
+/// The name of the engine that starts a program without allocating.
 pub(crate) struct RawpipeSpawn;
 pub(crate) struct Rustix;
 pub(crate) struct Nix;
@@ -100,7 +100,7 @@ impl Pipes for Libc {
     type Writer = OwnedFd;
     fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
         let mut fds = [-1; 2];
-        // SAFETY: the call writes two numbers, and the array has room for two.
+        // SAFETY: the call writes two numbers, and the array holds two.
         if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -173,8 +173,8 @@ impl Splices for Nix {
         Ok(nix::fcntl::splice(from, None, to, None, most, flags)?)
     }
     unsafe fn vmsplice(to: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
-        // nix should mark this function `unsafe`, since only the caller can ensure that no code writes to the
-        // memory.
+        // nix should declare this function `unsafe`, because only the caller can ensure that no code writes
+        // to the memory.
         let flags = nix::fcntl::SpliceFFlags::empty();
         Ok(nix::fcntl::vmsplice(to, &[IoSlice::new(bytes)], flags)?)
     }
@@ -194,7 +194,8 @@ impl Splices for Libc {
     unsafe fn vmsplice(to: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
         let base = bytes.as_ptr().cast_mut().cast();
         let slice = libc::iovec { iov_base: base, iov_len: bytes.len() };
-        // SAFETY: the call receives exactly one slice, and the caller upholds the rest of the contract.
+        // SAFETY: the call receives exactly one slice, and the caller upholds the other conditions of the
+        // contract.
         count(unsafe { libc::vmsplice(to.as_raw_fd(), &raw const slice, 1, 0) })
     }
 }
@@ -381,7 +382,7 @@ impl Runs for Subprocess {
         written(capture.success(), capture.stdout)
     }
     fn output(program: &Path, arg: &str) -> io::Result<Vec<u8>> {
-        // Pass no input and collect standard error, as the other crates' `output` does.
+        // Pass no input and collect standard error, as `output` of the other crates does.
         let exec = subprocess::Exec::cmd(program).arg(arg).stdin(File::open("/dev/null")?);
         let capture = exec.stderr(subprocess::Redirection::Pipe).capture()?;
         written(capture.success(), capture.stdout)

@@ -1,10 +1,10 @@
 //! The questions that `criterion.rs` and `rounds.rs` measure with std, rawpipe and other crates.
 //!
-//! [`QUESTIONS`] lists them. An [`Engine`] has the name of its crate. `rawpipe` is this crate with default
-//! settings, and the suffix of `rawpipe-…` or `…-vmsplice` names the mode. The crates' calls are in
-//! [`engines`], with one `impl` for each crate, and in [`summed`]. The code around the calls, in [`work`], is
-//! the same for every crate. The processes, the files and the byte comparison are shared with the crate's own
-//! benchmarks.
+//! [`QUESTIONS`] lists the questions. An [`Engine`] is named after its crate. `rawpipe` is this crate with
+//! default settings. A suffix, as in `rawpipe-…` or `…-vmsplice`, names the mode. The calls to the crates are
+//! in [`engines`], with one `impl` for each crate, and in [`summed`]. The code around the calls, in [`work`],
+//! is the same for every crate. The processes, the files and the byte comparison are shared with the crate's
+//! own benchmarks.
 
 #[path = "../../common/mod.rs"]
 mod common;
@@ -26,14 +26,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use work::{Program, Repeated};
 
-/// A task that several crates can do.
+/// A task that several crates can perform.
 pub struct Question {
     pub name: &'static str,
     /// The description.
     pub text: &'static str,
     /// The number of bytes that one turn moves, if the question measures throughput.
     pub bytes: Option<u64>,
-    /// The engines, which include `rawpipe`.
+    /// The engines that perform the task, including `rawpipe`.
     pub engines: &'static [Engine],
 }
 
@@ -54,14 +54,15 @@ pub struct Engine {
 enum Work {
     /// A move between processes.
     Move(Move),
-    /// A move between processes in chunks of the given length, where both processes work.
+    /// A move between processes in chunks of the given length. One process generates the bytes, and the other
+    /// sums them.
     Sum(Way, usize),
     Repeat(Repeated),
-    /// A program, and the number of its input bytes.
+    /// A program that runs, and the number of its input bytes.
     Run(Program, usize),
 }
 
-/// The files, the memory and the programs of the measurements.
+/// The files, the memory and the programs that the measurements use.
 pub struct Here {
     input: Input,
     tiny: Tiny,
@@ -78,8 +79,8 @@ const fn engine(name: &'static str, work: Work) -> Engine {
     Engine { name, work }
 }
 
-/// Creates an engine for a limit: no process examines the bytes. The source and the other process are pinned
-/// to separate CPUs, because unpinned runs of one crate vary by a factor of three.
+/// Creates an engine that measures a limit, because no process examines the bytes. The source and the other
+/// process are pinned to separate CPUs. Without pinning, the results of one crate vary by a factor of three.
 const fn moves(name: &'static str, work: Move) -> Engine {
     engine(name, Work::Move(Move { place: Place::Apart, ..common::unread(work) }))
 }
@@ -276,12 +277,12 @@ pub const QUESTIONS: &[Question] = &[
 ];
 
 impl Here {
-    /// Creates the inputs. Must be called before this process starts a thread.
+    /// Creates the files, the memory and the programs. Must be called before this process starts a thread.
     pub fn new() -> io::Result<Self> {
         Ok(Self { input: Input::new()?, tiny: Tiny::new()?, program: std::env::current_exe()? })
     }
 
-    /// Returns the capacities of a default pipe and of the largest useful pipe, in bytes.
+    /// Returns the capacity of a default pipe and the capacity of the largest useful pipe, in bytes.
     pub fn capacities(&self) -> io::Result<[usize; 2]> {
         let capacity = |(end, _other)| rawpipe::pipe::capacity(&end);
         Ok([capacity(common::raw_pipe()?)?, capacity(common::large_pipe()?)?])
@@ -317,8 +318,8 @@ impl Engine {
         }
     }
 
-    /// Returns the number of turns that take about `target`, or two or four times as long if each run begins
-    /// with a new ring.
+    /// Returns the number of turns that together last for about `target`. If each run begins with a new ring,
+    /// the turns last two or four times as long.
     pub fn often(&self, here: &Here, target: Duration) -> io::Result<u64> {
         let longer = match self.work {
             Work::Sum(_, chunk) if chunk > 256 * KIB => 4,
@@ -328,7 +329,7 @@ impl Engine {
         common::often(target * longer, 1, u64::MAX, |turns| self.run(here, turns))
     }
 
-    /// Runs `turns` turns, checks the number of bytes, and returns the time.
+    /// Runs `turns` turns, checks the number of bytes, and returns the elapsed time.
     pub fn run(&self, here: &Here, turns: u64) -> io::Result<Duration> {
         match &self.work {
             Work::Move(work) => Ok(work.run(&here.input, turns * MOVED)?.taken.clock),
@@ -349,7 +350,7 @@ impl Engine {
     }
 }
 
-/// If an engine has started this process to write, writes the output and returns `true`.
+/// Writes the output and returns `true` if an engine has started this process to write.
 pub fn is_writer() -> io::Result<bool> {
     let asked = std::env::args().nth(1).as_deref() == Some(work::WRITER);
     if asked {

@@ -1,5 +1,6 @@
-//! Other crates in the questions where one process generates the bytes and another sums them. These crates
-//! use shared memory, or pages that are lent to a pipe. Their rings are as large as this crate's.
+//! The engines of other crates for the questions where one process generates the bytes and another sums them.
+//! These engines use shared memory, or pages that are lent to a pipe. Their rings are as large as the ring of
+//! this crate.
 
 use crate::common::summed::{Ends, Numbers};
 use crate::common::touched;
@@ -14,7 +15,8 @@ fn ring_size(chunk: usize) -> usize {
     (8 * chunk).max(1 << 20)
 }
 
-/// Creates ends that use a ring of chunks. The sender refills a chunk once the pipe can no longer hold it.
+/// Creates ends that use a ring of chunks. The sender refills a chunk only when the pipe can no longer hold
+/// the chunk's pages.
 pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
     const PAGE: usize = 4096;
     let (reader, writer) = large_link::<P>()?;
@@ -22,7 +24,8 @@ pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
     Ok(Ends {
         make: Box::new(move |count, _| {
             // A pipe has one slot for each page of its capacity, and a chunk uses one slot for each full or
-            // partial page. This many chunks, minus the oldest, therefore fill the pipe.
+            // partial page. Therefore `chunks - 1` chunks fill the pipe, and the pipe no longer holds the
+            // oldest chunk.
             let chunks = LARGE as usize / PAGE / chunk.div_ceil(PAGE) + 1;
             let mut numbers = Numbers::default();
             let mut ring = touched(chunks * chunk).chunks_exact_mut(chunk).collect::<Vec<_>>();
@@ -31,9 +34,9 @@ pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
                 numbers.fill(ring[index]);
                 let mut left = &*ring[index];
                 while !left.is_empty() {
-                    // SAFETY: the memory is never freed. Before it is written again, all other chunks have
-                    // been lent, and they fill the pipe. The reader's `read` has copied everything that has
-                    // left the pipe.
+                    // SAFETY: the memory is never freed. Before the memory is written again, all other chunks
+                    // have been lent, and these chunks fill the pipe. The reader's `read` has copied all
+                    // bytes that have left the pipe.
                     left = &left[unsafe { P::vmsplice(&writer, left) }?..];
                 }
             }
@@ -50,8 +53,8 @@ pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
     })
 }
 
-/// Creates ends that both work in the ring, with the functions for trusted peers. The ring has no end of
-/// file.
+/// Creates ends that generate and sum the bytes in the ring, with the functions for trusted peers. The ring
+/// has no end of file.
 pub(crate) fn by_shmem_ipc(chunk: usize) -> io::Result<Ends> {
     let capacity = ring_size(chunk);
     let mut sender = Sender::<u8>::new(capacity).map_err(io::Error::other)?;
@@ -82,8 +85,8 @@ pub(crate) fn by_shmem_ipc(chunk: usize) -> io::Result<Ends> {
             while sum.left() > 0 {
                 receiver.block_until_readable().map_err(io::Error::other)?;
                 let add = |bytes: &[u8]| {
-                    // Consume as many bytes at a time as the other readers, so that the sender can fill the
-                    // ring during the next step.
+                    // Consume at most as many bytes at a time as the other readers, so that the sender can
+                    // fill the ring during the next step.
                     let len = bytes.len().min(buffer.len());
                     sum.add(&bytes[..len]);
                     len
@@ -96,7 +99,7 @@ pub(crate) fn by_shmem_ipc(chunk: usize) -> io::Result<Ends> {
     })
 }
 
-/// Creates ends that copy into a ring and out of it. The ring has no end of file.
+/// Creates ends that copy bytes into and out of a ring. The ring has no end of file.
 pub(crate) fn by_ipc_ring(chunk: usize) -> io::Result<Ends> {
     static MADE: AtomicUsize = AtomicUsize::new(0);
     let number = MADE.fetch_add(1, Ordering::Relaxed);

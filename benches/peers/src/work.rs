@@ -1,7 +1,7 @@
-//! The measured code around the crates' calls, which is the same for every crate.
+//! The measured code around the calls to the crates. This code is the same for every crate.
 //!
-//! All measured code is generic over the crate. The crate's calls are inlined into this code, which is itself
-//! never inlined.
+//! All measured code is generic over the crate. Calls to the crate are inlined into this code, but this code
+//! is never inlined into its caller.
 
 use crate::Here;
 use crate::common::{Cpus, FILE, Input, Move, Moved, Place, Sink, Stream, finish, require, start};
@@ -12,7 +12,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// A function that runs the given number of turns and returns the time.
+/// A function that runs the given number of turns and returns the elapsed time.
 pub(crate) type Repeated = fn(&Here, u64) -> io::Result<Duration>;
 
 /// A function that runs a program with input and returns its output.
@@ -21,12 +21,13 @@ pub(crate) type Program = fn(&Here, &'static [u8]) -> io::Result<Vec<u8>>;
 const SMALL: usize = 64 << 10;
 /// The pipe capacity that unprivileged users may set by default.
 pub(crate) const LARGE: u32 = 1 << 20;
-/// A quarter of a large pipe, so that one process can fill the pipe while the other drains it.
+/// A quarter of the capacity of a large pipe, so that one process can fill the pipe while the other drains
+/// it.
 const QUARTER: usize = LARGE as usize / 4;
 
 // ---------------------------------------------------------------- moving
 
-/// Returns a move through a default pipe, with a `write` and a `read` of its whole capacity.
+/// Returns a move through a default pipe. Each `write` and each `read` has the size of the pipe's capacity.
 pub(crate) const fn plain<P: Pipes>() -> Move {
     Move {
         link: link::<P>,
@@ -40,7 +41,7 @@ pub(crate) const fn plain<P: Pipes>() -> Move {
     }
 }
 
-/// Returns a move through a large pipe, with calls of a quarter of its capacity.
+/// Returns a move through a large pipe. Each call has a quarter of the pipe's capacity.
 pub(crate) const fn large<P: Splices>() -> Move {
     Move { link: large_link::<P>, period: QUARTER, chunk: QUARTER, ..plain::<P>() }
 }
@@ -191,7 +192,7 @@ fn copy_to_file<P: Pipes<Reader: Read>>(
 
 // ---------------------------------------------------------------- calls and exchanges
 
-/// Sends a byte and receives its successor. The child replies until it reaches end of file.
+/// Sends a byte and receives the next higher one. The child replies until it reaches end of file.
 #[inline(never)]
 pub(crate) fn pingpong<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration> {
     on_one_cpu(|| exchange_bytes::<P>(turns))
@@ -202,7 +203,7 @@ fn exchange_bytes<P: Pipes>(turns: u64) -> io::Result<Duration> {
     let (mut from, mut back) = P::pipe()?;
     let mut to = Some(to);
     let child = start(|| {
-        to = None; // otherwise the child would never reach end of file
+        to = None; // an open copy would prevent end of file in the child
         let mut byte = [0];
         while P::read(&mut there, &mut byte)? == 1 {
             byte[0] = byte[0].wrapping_add(1);
@@ -229,7 +230,7 @@ fn exchange_bytes<P: Pipes>(turns: u64) -> io::Result<Duration> {
     Ok(elapsed)
 }
 
-/// Creates and drops a pipe, `turns` times.
+/// Creates and drops `turns` pipes.
 #[inline(never)]
 pub(crate) fn pipe_close<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration> {
     let works = || {
@@ -246,8 +247,8 @@ pub(crate) fn pipe_close<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration>
     Ok(elapsed)
 }
 
-/// Pins this process and its children to one CPU during the measurement. Whether a child runs on its parent's
-/// CPU affects the time more than the choice of crate.
+/// Pins this process and its children to one CPU during the measurement. The time depends more on whether a
+/// child runs on its parent's CPU than on the crate.
 fn on_one_cpu<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let all = Cpus::allowed()?;
     all.each().next().expect("this process runs on one").stay()?;
@@ -256,7 +257,7 @@ fn on_one_cpu<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     result
 }
 
-/// Creates and drops a value, `turns` times.
+/// Creates and drops `turns` values.
 pub(crate) fn repeat<T>(turns: u64, make: impl Fn() -> io::Result<T>) -> io::Result<Duration> {
     let clock = Instant::now();
     for _ in 0..turns {
@@ -293,7 +294,7 @@ pub(crate) fn communicate<R: Runs>(_: &Here, fed: &'static [u8]) -> io::Result<V
     R::communicate("cat", fed)
 }
 
-/// The number of bytes that a program writes when started with [`WRITER`].
+/// The number of bytes that a program writes if started with [`WRITER`].
 pub(crate) const WRITTEN: usize = 16 << 20;
 
 /// The argument that makes this program write its output.

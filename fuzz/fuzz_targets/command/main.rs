@@ -1,9 +1,9 @@
-//! Applies random settings to a [`Command`], and compares the child's state with a model. The state includes
-//! arguments, environment, directory, files of the descriptors, ids, limits and signals. The child is a
+//! Applies random settings to a [`Command`] and compares the child's state with a model. The state includes
+//! the arguments, environment, directory, files of the descriptors, ids, limits and signals. The child is a
 //! program of this package that reports its state. If the model predicts a failure, the start must fail at
-//! that stage, with that error, and without a child.
+//! the predicted stage, with the predicted error, and without leaving a child.
 //!
-//! Afterwards this process must have the same descriptors, signals and umask as before the start.
+//! After the start, this process must have the same descriptors, signals and umask as before.
 #![no_main]
 
 mod model;
@@ -121,7 +121,8 @@ enum Id {
     Stay,
 }
 
-/// The directories for `PATH` and for the current directory. Relative ones are below the world's directory.
+/// The possible directories for `PATH` and for the current directory. Relative paths are resolved in the
+/// directory of the [`World`].
 const FOLDERS: [&str; 8] = ["bin", "other", "", "closed", "file", "missing", "empty", "./bin/."];
 
 const RESOURCES: [Resource; 6] = [
@@ -320,7 +321,7 @@ fn apply_ids_and_signals(
 }
 
 impl Id {
-    /// Returns the id. `Stay` is the value that means no change to the kernel, and the command rejects it.
+    /// Returns the id. `Stay` is the id that the kernel treats as "no change". The command rejects this id.
     fn number(self, world: &World) -> Option<u32> {
         match self {
             Self::Stay => Some(u32::MAX),

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const O_ACCMODE: u32 = 3;
 const O_CLOEXEC: u32 = 0o2_000_000;
 
-/// A descriptor as other processes see it: the open file and its flags.
+/// The open file and the flags of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) identity: String,
@@ -56,7 +56,7 @@ pub(crate) struct Model {
     pub(crate) variables: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) folder: Option<PathBuf>,
     pub(crate) streams: [Stream; 3],
-    /// The number in this process, the file, and the number in the child.
+    /// The number in this process, the file, and the number in the child, for each mapping.
     pub(crate) maps: Vec<(i32, Seen, i32)>,
     pub(crate) close_others: bool,
     pub(crate) session: bool,
@@ -147,7 +147,7 @@ impl Model {
         self.inherited = all.filter(|(_, seen)| seen.flags & O_CLOEXEC == 0).collect();
     }
 
-    /// Returns the mapped numbers in the child, each with its number in this process if that is known.
+    /// Returns the mapped numbers in the child, each with its number in this process if that number is known.
     fn targets(&self) -> Vec<(Option<i32>, i32)> {
         let streams = (0..).zip(&self.streams);
         let set = streams.filter(|(_, stream)| !matches!(stream, Stream::Inherit));
@@ -157,7 +157,8 @@ impl Model {
         all
     }
 
-    /// Returns the stages and errors with which the start may fail. Any of these is correct.
+    /// Returns every stage and error with which the start may fail. If there are several, the start may fail
+    /// with any of them.
     pub(crate) fn failure(&self, world: &World) -> Option<Vec<(SpawnStage, Errno)>> {
         let leads = self.session || self.group == Some(0);
         let targets = self.targets();
@@ -193,8 +194,8 @@ impl Model {
         self.executable(&here).err().map(|errno| vec![(SpawnStage::Exec, errno)])
     }
 
-    /// Returns the failure that a too high number causes, or `None`. A descriptor whose number is the target
-    /// of another mapping is first moved above the highest number.
+    /// Returns the failure that a number above the limit causes, or `None`. If another mapping targets the
+    /// number of a descriptor, that descriptor is first moved above the highest number.
     fn failure_of_descriptors(
         &self,
         world: &World,
@@ -220,7 +221,7 @@ impl Model {
         Some(failures)
     }
 
-    /// Returns the program that a search from this directory must find.
+    /// Returns the path of the program that a search from this directory must find.
     fn executable(&self, here: &Path) -> Result<PathBuf, Errno> {
         if self.program.is_empty() {
             return Err(Errno::ENOENT);
@@ -282,7 +283,7 @@ impl Model {
         self.check_ids(report);
         self.check_limits(report);
 
-        // SIGKILL and SIGSTOP cannot be blocked.
+        // The kernel does not block SIGKILL and SIGSTOP.
         assert_eq!(report.signals("SigBlk"), self.mask & !(1 << (9 - 1)) & !(1 << (19 - 1)));
         assert_eq!(report.signals("SigIgn"), self.ours.ignored & !self.defaults);
         assert_eq!(report.signals("SigCgt"), 0);
@@ -320,7 +321,7 @@ impl Model {
             }
             let flags = there.unwrap().flags;
             assert_eq!((flags & O_ACCMODE, flags & O_CLOEXEC), (access, 0));
-            // The comparison above covers this number.
+            // The assertions above have compared this number.
             found.remove(&number);
             expected.remove(&number);
         }

@@ -1,4 +1,4 @@
-//! The report that a child writes about itself.
+//! The report that a child writes about its own state.
 
 use super::model::Seen;
 use super::world::World;
@@ -13,7 +13,7 @@ impl Report {
         Self { text: world.read_report() }
     }
 
-    /// Returns the rest of each line that begins with this word.
+    /// Returns the remaining text of each line that begins with this word.
     fn lines<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a str> {
         self.text.lines().filter_map(move |line| line.strip_prefix(word)?.strip_prefix(' '))
     }
@@ -22,7 +22,7 @@ impl Report {
         self.lines(word).next().unwrap_or_else(|| panic!("no {word} in {}", self.text))
     }
 
-    /// Returns a line like [`line`](Self::line), from a file that may be empty.
+    /// Returns the same as [`line`](Self::line), but for a file that may be empty.
     pub(crate) fn line_or_empty(&self, word: &str) -> &str {
         self.text.lines().find_map(|line| line.strip_prefix(word)).unwrap().trim()
     }
@@ -37,7 +37,7 @@ impl Report {
         u64::from_str_radix(self.status(name)[0], 16).unwrap()
     }
 
-    /// Returns the soft and the hard limit, as the kernel prints them.
+    /// Returns the soft and the hard limit as text, as the kernel prints them.
     pub(crate) fn limit(&self, name: &str) -> Vec<&str> {
         let line = self.lines("limits").find_map(|line| line.strip_prefix(name));
         line.unwrap_or_else(|| panic!("no {name} in {}", self.text)).split_whitespace().collect()

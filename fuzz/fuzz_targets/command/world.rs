@@ -1,9 +1,9 @@
-//! The world that all cases share: directories with programs, and the state of this process.
+//! The environment that all cases share: directories with programs, and the state of this process.
 //!
 //! # Safety
 //!
-//! This file must uphold three invariants. Its system calls receive only integers or fill a struct, it owns
-//! the descriptor that one of them creates, and it changes the environment before any other code reads it.
+//! This file must uphold three invariants. Its system calls receive only integers or fill a struct. It owns
+//! the descriptor that one of these calls creates. It changes the environment before any other code reads it.
 #![allow(unsafe_code, reason = "calls for which std has no function")]
 
 use super::{FOLDERS, Program, Source};
@@ -22,7 +22,7 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// The unique name of the child's file.
+/// The file name of the child program, which no other program uses.
 const CHILD: &str = "rawpipe-fuzz-child";
 
 pub(crate) struct World {
@@ -50,13 +50,13 @@ impl World {
 
     fn new(above: &Path) -> Self {
         const SIG_IGN: usize = 1;
-        // These test whether the child inherits ignored signals. SIGPIPE is ignored as in programs with a
-        // Rust `main`.
+        // These signals test whether the child inherits ignored signals. SIGPIPE is ignored because programs
+        // with a Rust `main` also ignore it.
         for ignored in [10, 13, 34, 64] {
             signal(ignored, SIG_IGN);
         }
-        // Other users may be unable to read some of the machine's directories.
-        // SAFETY: the only other thread belongs to the fuzzer and only checks memory use.
+        // Some directories in the original `PATH` may be unreadable to other users. SAFETY: the only other
+        // thread belongs to the fuzzer and only checks memory use.
         unsafe { std::env::set_var("PATH", "/usr/bin:/bin") };
         let folder = above.join(format!("rawpipe-fuzz-{}", std::process::id()));
         for name in ["bin", "other", "closed", "empty"] {
@@ -102,7 +102,7 @@ impl World {
         folders.collect::<Vec<_>>().join(&b':')
     }
 
-    /// Returns a program as it is passed to the command, and whether the command must reject it.
+    /// Returns a program name to pass to the command, and whether the command must reject it.
     pub(crate) fn program(&self, program: Program) -> (Vec<u8>, bool) {
         let path = |place: &str| self.folder.join(place).as_os_str().as_bytes().to_vec();
         let name = match program {
@@ -172,12 +172,12 @@ pub(crate) fn descriptors() -> BTreeMap<i32, PathBuf> {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
         .collect();
-    // The listing used a descriptor of its own, which is closed by now.
+    // The descriptor that this directory listing used is now closed, so skip it.
     let named = |fd| Some((fd, fs::read_link(format!("/proc/self/fd/{fd}")).ok()?));
     numbers.into_iter().filter_map(named).collect()
 }
 
-/// Lowers the soft limit, so that cases can use numbers above it and descriptor tables stay small.
+/// Lowers the soft limit so that cases can use numbers above the limit and descriptor tables stay small.
 fn lower_limit_of_descriptors() -> i32 {
     const PRLIMIT64: usize = if cfg!(target_arch = "x86_64") { 302 } else { 261 };
     const RLIMIT_NOFILE: usize = 7;

@@ -1,9 +1,9 @@
-//! Sends random bytes in random pieces to a [`Receiver`] through a pipe, mixed with messages of a [`Sender`].
-//! The model is a short decoder that was written from the documentation.
+//! Sends random bytes in random pieces to a [`Receiver`] through a pipe, mixed with messages from a
+//! [`Sender`]. The model is a short decoder that was written from the documentation alone.
 //!
-//! After each operation the pipe must hold as many bytes as in the model, so the receiver reads exactly the
-//! bytes that it needs. Every result must equal the model's. Memory may be allocated only for a message whose
-//! announced length is within the limit.
+//! After each operation the pipe must hold as many bytes as the model's pipe. This check proves that the
+//! receiver reads exactly the bytes that it needs. Every result must equal the model's result. The receiver
+//! may allocate memory only for a message whose announced length is within the limit.
 #![no_main]
 
 mod memory;
@@ -54,7 +54,7 @@ enum Operation {
     HeaderNearLimit(i8),
     /// Writes this many bytes of the wire to the pipe.
     Feed(u16),
-    /// Writes all bytes of the wire to the pipe for which the pipe has room.
+    /// Writes as many bytes of the wire to the pipe as fit.
     FeedAll,
     Send(Vec<u16>),
     Recv,
@@ -70,7 +70,7 @@ struct Link {
     sender_limit: usize,
     torn: bool,
     decoder: Decoder,
-    /// The next bytes on the wire, which are not in the pipe yet.
+    /// The next bytes on the wire, which have not yet been written to the pipe.
     coming: VecDeque<u8>,
     next: u8,
 }
@@ -92,7 +92,7 @@ fn capacity(doubled: u8) -> Capacity {
     Capacity::Bytes(4096 << (doubled % 6))
 }
 
-/// Returns a deadline that has passed, so that calls do not wait.
+/// Returns a deadline that has already passed, so that calls do not wait.
 fn now() -> Deadline<'static> {
     Deadline::after(Duration::ZERO)
 }
@@ -166,7 +166,7 @@ impl Link {
         }
     }
 
-    /// Writes at most `most` bytes to the pipe, as many as fit without waiting.
+    /// Writes to the pipe as many bytes as fit without waiting, up to `most`.
     fn feed(&mut self, most: usize) {
         let (Some(sender), Some(_)) = (&self.sender, &self.receiver) else { return };
         let wanted = most.min(self.coming.len());
@@ -200,7 +200,7 @@ impl Link {
         };
         let before = self.decoder.unread();
         let fits = before == 0 && wire.len() <= rawpipe::pipe::capacity(&*sender).unwrap();
-        // Call the waiting function only if it will not wait.
+        // Call the function without a deadline only if it will not wait.
         let result = if fits || expected.is_some() && wire.len() % 2 == 0 {
             sender.send(&parts)
         } else {
@@ -261,7 +261,7 @@ impl Link {
             (expected, Err(error)) => assert_eq!(expected.error(), Some(*error)),
             _ => panic!("{expected:?}, not {result:?}"),
         }
-        // The receiver keeps a partial message in a vector, which doubles when it grows.
+        // The receiver keeps a partial message in a vector, whose capacity doubles when it grows.
         let most = if self.decoder.has_part() { (2 * len).max(8) } else { 0 };
         assert!(requested <= most, "{requested} bytes of memory");
         self.next = self.next.wrapping_add(1);
@@ -270,7 +270,7 @@ impl Link {
     fn close_reader(&mut self) {
         let Some(receiver) = self.receiver.take() else { return };
         match receiver.into_inner() {
-            // Between two messages, dropping the receiver loses no byte of the stream.
+            // Dropping the receiver between two messages loses no byte of the stream.
             Ok(reader) => {
                 assert!(!self.decoder.is_within_message());
                 let mut rest = vec![0; self.decoder.unread()];

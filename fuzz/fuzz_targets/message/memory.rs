@@ -8,7 +8,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// The limit in bytes. While a call is watched, a larger request fails.
+/// The limit in bytes. A larger request fails while a call is watched.
 pub(crate) const MOST: usize = 4 << 20;
 
 static WATCHED: AtomicBool = AtomicBool::new(false);

@@ -1,15 +1,15 @@
-//! The decoder of the model: a queue of bytes with a length before each message.
+//! The decoder of the model: a queue of bytes in which a length precedes each message.
 
 use rawpipe::Errno;
 use rawpipe::message::MessageError;
 use std::collections::VecDeque;
 
-/// The expected result of a receiving call.
+/// The expected result of a call that receives a message.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Message(Vec<u8>),
     End,
-    /// The message is incomplete, so the deadline passes.
+    /// The deadline passes because the message is incomplete.
     NotYet,
     TooLong(u64),
     BufferTooShort(usize),
@@ -70,7 +70,7 @@ impl Decoder {
         !self.taken.is_empty()
     }
 
-    /// Returns whether a part of a message's body was read.
+    /// Returns whether any byte of a message's body was read.
     pub(crate) fn has_part(&self) -> bool {
         self.taken.len() > 8
     }
@@ -79,19 +79,20 @@ impl Decoder {
         self.last_len
     }
 
-    /// Returns whether the current message is too long.
+    /// Returns whether the length of the current message exceeds the limit.
     pub(crate) fn refuses(&self) -> bool {
         matches!(self.announced(), Some(Err(_)))
     }
 
-    /// Returns the length in the header if it was read, or an error if the length exceeds the limit.
+    /// Returns the length in the header if the header was read, or an error if the length exceeds the limit.
     fn announced(&self) -> Option<Result<usize, u64>> {
         let header = self.taken.get(..8)?;
         let len = header.iter().rev().fold(0, |len, byte| len << 8 | u64::from(*byte));
         Some(if len > self.limit as u64 { Err(len) } else { Ok(usize::try_from(len).unwrap()) })
     }
 
-    /// Reads bytes from the pipe until `taken` holds `len` bytes, and returns whether it does.
+    /// Reads bytes from the pipe until `taken` holds `len` bytes. Returns `false` if the pipe has too few
+    /// bytes.
     fn take_up_to(&mut self, len: usize) -> bool {
         while self.taken.len() < len {
             match self.pipe.pop_front() {
@@ -130,7 +131,7 @@ impl Decoder {
         Answer::Message(std::mem::take(&mut self.taken).split_off(8))
     }
 
-    /// Receives a message, with at most `memory` bytes of memory.
+    /// Receives a message, using at most `memory` bytes of memory.
     pub(crate) fn recv(&mut self, memory: usize) -> Answer {
         self.message(|len| (len > memory).then_some(Answer::NoMemory))
     }

@@ -1,10 +1,10 @@
-//! Tests a half of a shared pair with a peer that misbehaves. Between the calls of the half, the peer stores
-//! any words in the control words and in the ring, and rings the bell at any time. The pair was created by
-//! `build`, was created for two programs, or was adopted from another program. In the first case both halves
-//! are disturbed.
+//! Tests a half of a shared pair whose peer misbehaves. Between the calls of the half, the peer stores
+//! arbitrary words in the control words and in the ring, and rings the bell. A pair is created by `build`,
+//! created for two programs, or adopted from another program. If `build` created the pair, the peer disturbs
+//! both halves.
 //!
-//! Each call must return bytes within the ring or an error that its documentation names, and must never
-//! panic. A half that has failed with `EPROTO` must fail with `EPROTO` from then on. When the peer has
+//! Each call must return bytes within the ring or an error that its documentation names. No call may panic. A
+//! half that has failed with `EPROTO` must also fail with `EPROTO` in all later calls. When the peer has
 //! closed, calls that wait without a deadline must return.
 #![no_main]
 
@@ -25,7 +25,7 @@ struct Case {
     chunk: u16,
     /// If set, the ring has two pages instead of one.
     large: bool,
-    /// The stores before another program's half is adopted.
+    /// The words that are stored before a half from another program is adopted.
     before: Vec<Store>,
     operations: Vec<Operation>,
 }
@@ -85,7 +85,7 @@ fn store(world: &World, ring: usize, what: Store) {
     }
 }
 
-/// The half's state, which determines the errors that its calls may return.
+/// The state of a half, which determines the errors that its calls may return.
 struct Half {
     broken: bool,
 }

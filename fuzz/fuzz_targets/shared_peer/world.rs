@@ -1,8 +1,8 @@
-//! The pair, the peer that disturbs it, and the ranges that must contain lent bytes.
+//! The pair, the peer that disturbs it, and the address ranges that must contain lent bytes.
 //!
 //! # Safety
 //!
-//! This file establishes only one invariant: it adopts a writer whose ring no other process writes to.
+//! This file must uphold only one invariant: no other process writes to the ring of an adopted writer.
 #![allow(unsafe_code, reason = "a writer of another program")]
 
 use crate::outside::Outside;
@@ -21,10 +21,10 @@ use std::os::unix::fs::FileExt;
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Built,
-    /// A pair of which the reader is passed on. The peer plays the other program.
+    /// A pair whose reader is passed to another program. The peer acts as the other program.
     PassedReader,
     PassedWriter,
-    /// A reader that is adopted from another program, which the peer plays.
+    /// A reader that is adopted from another program. The peer acts as the other program.
     AdoptedReader,
     AdoptedWriter,
 }
@@ -34,7 +34,7 @@ enum Reader {
     Copies(SharedCopier),
 }
 
-/// The means by which the peer stores words and rings bells.
+/// The files or mappings through which the peer stores words and rings bells.
 enum Peer {
     Mapped(Outside),
     /// The control words, the ring if it is writable, and the two pipes of the bell.
@@ -45,7 +45,7 @@ pub(crate) struct World {
     reader: Option<Reader>,
     writer: Option<SharedWriter>,
     peer: Option<Peer>,
-    /// The half that was passed on, if the disturbed half is the adopted one.
+    /// The half that was passed to the other program, if the tested half is the adopted one.
     _other: Option<SharedCopier>,
     rings: Vec<Range<usize>>,
     chunk: usize,
@@ -176,7 +176,7 @@ impl World {
         }
     }
 
-    /// Requests a chunk. Without a deadline, the call does not wait.
+    /// Requests a chunk. Without a deadline, the call returns immediately.
     pub(crate) fn chunk(&mut self, until: Option<Deadline<'_>>) -> Option<Result<()>> {
         let mut writer = self.writer.take()?;
         let lent = match until {
@@ -196,7 +196,8 @@ impl World {
         Some(self.writer.as_mut()?.send(len))
     }
 
-    /// Receives a record, and returns whether one was available. Without a deadline, the call does not wait.
+    /// Receives a record, and returns whether one was available. Without a deadline, the call returns
+    /// immediately.
     pub(crate) fn receive(&mut self, until: Option<Deadline<'_>>, short: bool) -> Option<Result<bool>> {
         let mut reader = self.reader.take()?;
         let result = match &mut reader {
@@ -233,7 +234,7 @@ impl World {
         }
     }
 
-    /// Consumes bytes of a record if one is available without waiting.
+    /// Consumes bytes of a record if a record is available without waiting.
     pub(crate) fn consume(&mut self, amount: usize) {
         let Some(Reader::Lends(mut reader)) = self.reader.take() else { return };
         if matches!(reader.try_recv().map(mem::forget), Ok(())) {
@@ -242,8 +243,9 @@ impl World {
         self.reader = Some(Reader::Lends(reader));
     }
 
-    /// Drops the peer and checks that waits end. A half checks a position that the peer has stored only when
-    /// the half reaches the previous position, so this position may be one ring ahead.
+    /// Drops the peer and checks that calls without a deadline return. A half checks a position stored by the
+    /// peer only when the half reaches the previous position. The stored position may therefore be one ring
+    /// ahead.
     pub(crate) fn end(mut self, ring: usize) {
         let most = 2 * ring / 16 + 2;
         if let Some(Peer::Files(..)) = self.peer {

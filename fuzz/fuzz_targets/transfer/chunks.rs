@@ -31,7 +31,7 @@ enum Means {
 
 #[derive(Arbitrary, Debug)]
 enum Operation {
-    /// Requests a new chunk and fills this part of it.
+    /// Requests a new chunk and fills the given part of it.
     Chunk {
         from: u32,
         len: u32,
@@ -39,7 +39,7 @@ enum Operation {
     Send(u32),
     SendAll,
     Resend(u32),
-    /// Writes this many bytes between the chunks.
+    /// Writes this many bytes, which are not part of a chunk.
     Write(u16),
     ReadChunk,
     Read(u16),
@@ -63,9 +63,9 @@ struct State {
     second_queue: VecDeque<u8>,
     /// The contents of the lent chunk, and the number of its bytes that were sent.
     lent: Option<(Vec<u8>, usize)>,
-    /// The bytes of the last chunk that were sent, and the number of bytes that were sent again.
+    /// The bytes of the last chunk that were sent, and the number of these bytes that were sent again.
     sent: (Vec<u8>, usize),
-    /// The contents of the chunks when they were returned.
+    /// The contents of each chunk when it was returned to the writer.
     before: Vec<Vec<u8>>,
     pattern: Pattern,
 }
@@ -91,7 +91,7 @@ pub(crate) fn run(chunks: &Chunks) {
     };
     let writer = match builder.build(writer) {
         Ok(writer) => writer,
-        // This kernel lacks the requested mechanism.
+        // An error is correct only if a mechanism was requested, which this kernel lacks.
         Err(errno) => return assert!(chunks.mechanism.is_some(), "{errno}"),
     };
     let reader = ChunkReader::builder().chunk(read_chunk).wait(wait).build(reader).unwrap();
@@ -117,7 +117,7 @@ pub(crate) fn run(chunks: &Chunks) {
     state.finish();
 }
 
-/// Returns the count, or 0 for `EAGAIN`, which is the only possible error.
+/// Returns the count, or 0 if the call failed with `EAGAIN`, which is the only possible error.
 fn count(result: rawpipe::Result<usize>) -> usize {
     result.unwrap_or_else(|errno| {
         assert_eq!(errno, Errno::EAGAIN);
@@ -127,7 +127,7 @@ fn count(result: rawpipe::Result<usize>) -> usize {
 
 impl State {
     fn apply(&mut self, operation: &Operation) {
-        // With `Reuse::AfterRead`, pages may be moved only to a sink that does not process them.
+        // With `Reuse::AfterRead`, pages may be moved only to a sink that discards them.
         let passes_on = self.writer.reuse() == Reuse::Never;
         match operation {
             Operation::Chunk { from, len } => self.lend(*from as usize, *len as usize),
@@ -279,7 +279,7 @@ impl State {
     }
 
     fn finish(mut self) {
-        // Bytes that were sent must stay unchanged when the writer is dropped.
+        // Bytes that were sent must stay unchanged after the writer is dropped.
         drop(self.writer);
         loop {
             let bytes = self.reader.read_chunk().unwrap();

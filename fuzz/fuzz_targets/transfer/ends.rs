@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! This file must ensure that the number of a new file in memory has no other owner.
+//! This file must ensure that the descriptor of each new file in memory has no other owner.
 #![allow(unsafe_code, reason = "memfd_create, for which std has no function")]
 
 use arbitrary::Arbitrary;
@@ -51,15 +51,15 @@ pub(crate) enum To {
     Sealed,
 }
 
-/// The maximum length of a file, which keeps the cases fast.
+/// The maximum length of a file. A low maximum keeps the cases fast.
 const LONGEST: usize = 300_000;
 
-/// Returns a capacity of one page or more.
+/// Returns a capacity of at least one page.
 pub(crate) fn capacity(doubled: u8) -> Capacity {
     Capacity::Bytes(4096 << (doubled % 7))
 }
 
-/// A generator of bytes that differ at any two nearby positions.
+/// A generator of bytes that differ at nearby positions.
 pub(crate) struct Pattern(u32);
 
 impl Pattern {
@@ -94,7 +94,7 @@ pub(crate) fn memory() -> File {
 fn disk() -> File {
     const O_TMPFILE: i32 = 0o20_000_000;
     let folder = std::env::temp_dir();
-    // `O_TMPFILE` includes `O_DIRECTORY`, which differs between architectures.
+    // `O_TMPFILE` includes `O_DIRECTORY`, whose value differs between architectures.
     let flags = O_TMPFILE | if cfg!(target_arch = "x86_64") { 0o200_000 } else { 0o40_000 };
     match File::options().read(true).write(true).custom_flags(flags).open(folder) {
         Ok(file) => file,
@@ -116,7 +116,7 @@ fn reopened(file: &impl AsRawFd, how: &std::fs::OpenOptions) -> File {
 pub(crate) struct Source {
     pub(crate) kind: From,
     pub(crate) fd: OwnedFd,
-    /// The descriptor that supplies the source with more bytes.
+    /// The descriptor through which the source is fed with more bytes.
     feeder: Option<OwnedFd>,
     /// The bytes that can be read from the source.
     pub(crate) content: VecDeque<u8>,
@@ -186,7 +186,7 @@ impl Source {
         matches!(self.kind, From::Zero)
     }
 
-    /// Returns whether the source supplies no more bytes unless it is fed.
+    /// Returns whether the source has no more bytes and will have none unless it is fed.
     pub(crate) fn has_ended(&self) -> bool {
         let ends = match self.kind {
             From::Pipe { .. } | From::Stream => self.feeder.is_none(),
@@ -202,7 +202,7 @@ impl Source {
 
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
-            return; // an empty datagram would count as end of file
+            return; // an empty datagram would be read as end of file
         }
         if self.is_file() {
             let file = File::from(self.fd.try_clone().unwrap());
@@ -224,7 +224,7 @@ impl Source {
         self.feeder = None;
     }
 
-    /// Removes and returns the bytes that the transfer has read.
+    /// Removes from the model, and returns, the bytes that the transfer has read.
     pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         if self.is_endless() {
             return vec![0; count];
@@ -240,7 +240,7 @@ impl Source {
         file.write_all_at(&vec![b'#'; given], 0).unwrap();
     }
 
-    /// Checks that the number of remaining bytes equals the model's.
+    /// Checks that the source holds as many unread bytes as the model.
     pub(crate) fn check(&self) {
         match self.kind {
             From::Pipe { .. } | From::Stream => {
@@ -256,7 +256,7 @@ impl Source {
         }
     }
 
-    /// Checks that the bytes that can be read without waiting equal the model's.
+    /// Checks that the bytes that can be read without waiting equal the bytes in the model.
     pub(crate) fn finish(mut self) {
         if !matches!(self.kind, From::Pipe { .. } | From::Stream | From::Datagram) {
             return;
@@ -276,18 +276,18 @@ impl Source {
 pub(crate) struct Sink {
     pub(crate) kind: To,
     pub(crate) fd: OwnedFd,
-    /// The descriptor from which arrived bytes are read.
+    /// The descriptor from which the sink's bytes are read.
     drain: Option<OwnedFd>,
-    /// The bytes that have arrived and were not read.
+    /// The bytes that the sink has received and that were not yet read.
     pub(crate) queue: VecDeque<u8>,
     /// The expected contents of the file, if the sink is a file.
     image: Vec<u8>,
     position: usize,
-    /// The sum of the numbers written to an event descriptor.
+    /// The sum of the numbers that were written to an event descriptor.
     sum: u64,
     /// If set, the reader is closed.
     pub(crate) gone: bool,
-    /// If set, a read loses the bytes of a packet that do not fit into the buffer.
+    /// If set, a read discards the bytes of a packet that do not fit in the buffer.
     pub(crate) packets: bool,
 }
 
@@ -402,7 +402,7 @@ impl Sink {
         if self.is_file() || most == 0 {
             return;
         }
-        // A datagram or a packet must be read whole, because the remaining bytes would be lost.
+        // Read a datagram or a packet with one call, because the remaining bytes would be lost.
         let mut buf = vec![0; if datagrams || self.packets { 300_000 } else { most }];
         match io::read(drain, &mut buf) {
             Ok(count) => {
@@ -422,7 +422,7 @@ impl Sink {
         }
     }
 
-    /// Reads everything that has arrived and closes the reader.
+    /// Reads all bytes that the sink has received and closes the reader.
     pub(crate) fn close_drain(&mut self) {
         if matches!(self.kind, To::Pipe { .. } | To::Stream | To::Datagram) {
             self.drain_all();

@@ -40,7 +40,7 @@ impl Branch {
         !matches!(self, Self::Full | Self::Gone)
     }
 
-    /// Returns a descriptor to write to, and another from which arrived bytes can be read.
+    /// Returns a descriptor to write to, and a descriptor from which the written bytes can be read.
     fn open(&self) -> (OwnedFd, Option<OwnedFd>) {
         let device = |path| File::options().write(true).open(path).unwrap().into();
         match self {
@@ -104,7 +104,7 @@ pub(crate) fn run(fan: &Fan) {
             .zip(&seen)
             .map(|(branch, seen)| match (branch, seen) {
                 (Branch::Stream { end, drains }, Some(seen)) => {
-                    // Short pieces need one call each, which is slow.
+                    // Limit the number of short pieces, because each piece needs a call.
                     let least = drains.iter().all(|&len| len > 500);
                     let pieces = if least { drains.as_slice() } else { &[] };
                     Some(scope.spawn(move || drain(seen, pieces, packets || end.has_packets())))
@@ -158,8 +158,8 @@ pub(crate) fn run(fan: &Fan) {
         // Close these ends, so that the threads that feed or drain can end.
         drop(source);
         drop(fds);
-        // A scope waits only until a thread's closure returns, and not until the thread has ended and
-        // released its memory.
+        // Join the threads, because a scope waits only until their closures return. A thread may still hold
+        // memory at that time.
         if let Some(feeding) = feeding {
             feeding.join().unwrap();
         }

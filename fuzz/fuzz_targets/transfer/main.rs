@@ -1,15 +1,14 @@
-//! Makes random transfers between descriptors of all kinds, with queues of bytes as the model. There are four
-//! forms:
+//! Makes random transfers between descriptors of all kinds, with queues of bytes as the model. The target has
+//! four forms:
 //!
 //! - [`moves`] runs operations on one source and one sink in this thread, with deadlines. This form produces
-//!   every end, error and early stop.
+//!   every kind of end, error and early stop.
 //! - [`streams`] transfers whole streams with a thread at each end.
 //! - [`fan`] transfers from one source to several sinks.
 //! - [`chunks`] checks the pages of a `ChunkWriter`.
 //!
-//! In all forms, the bytes that arrived and the bytes that an error holds must together equal the bytes read
-//! from the source, in order. The source must still hold the remaining bytes, and file positions must be
-//! exact.
+//! In all forms, the bytes that arrived and the bytes held by an error must together equal the bytes read
+//! from the source, in order. The source must still hold all other bytes, and file positions must be exact.
 #![no_main]
 
 mod chunks;

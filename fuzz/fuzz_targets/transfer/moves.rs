@@ -39,7 +39,7 @@ struct Options {
     chunk: Option<Chunk>,
     copy_semantics: bool,
     adaptive: bool,
-    /// The number of reports after which the transfer is stopped.
+    /// The number of progress reports after which the transfer is stopped.
     break_after: Option<u8>,
     watched: bool,
     without_deadline: bool,
@@ -56,7 +56,7 @@ struct State {
     source: Source,
     sink: Sink,
     pattern: Pattern,
-    /// If set, the sink may hold pages of the source's file.
+    /// If set, the sink may refer to pages of the source's file.
     by_reference: bool,
 }
 
@@ -95,7 +95,7 @@ impl State {
             Operation::Transfer(options) => self.transfer(*options),
             Operation::Discard(len) => self.discard((*len).into()),
             Operation::SetNonblocking(source, on) => {
-                // Deadlines apply only to nonblocking sockets, so sockets stay nonblocking.
+                // Deadlines apply only to nonblocking sockets, so never make sockets blocking.
                 if *source && matches!(self.source.kind, From::Pipe { .. }) {
                     io::set_nonblocking(&self.source.fd, *on).unwrap();
                 }
@@ -160,12 +160,12 @@ impl State {
     /// Adjusts the options so that the transfer ends.
     fn bounded(&self, mut options: Options) -> Options {
         if matches!(self.source.kind, From::Datagram) {
-            // A read loses the bytes of a datagram that do not fit.
+            // A read discards the bytes of a datagram that do not fit in the buffer.
             options.exact = None;
             options.chunk = None;
         }
         if matches!(self.source.kind, From::Pipe { packet: true, .. }) {
-            // A partial read of a packet loses the remaining bytes, so the packet must be spliced.
+            // A read of a part of a packet discards the remaining bytes, so the packet must be spliced.
             let least = |chunk| matches!(chunk, Chunk::Long(4096..));
             options.chunk = options.chunk.filter(|chunk| least(*chunk));
             let splices = matches!(
@@ -178,7 +178,7 @@ impl State {
             options.exact = Some(70_000);
         }
         options.exact = options.exact.map(|exact| exact % 400_000);
-        // Short chunks need one call each, which is slow.
+        // Limit the number of short chunks, because each chunk needs a call.
         if let Some(Chunk::Short(bytes)) = options.chunk {
             let most = u32::from(bytes.max(1)) * 200;
             options.exact = Some(options.exact.unwrap_or(most).min(most));

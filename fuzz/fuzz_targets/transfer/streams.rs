@@ -1,5 +1,5 @@
-//! Checks whole streams. One thread writes at one end, another reads at the other end, and a transfer between
-//! them waits for both without a deadline.
+//! Checks whole streams. One thread writes at one end and another reads at the other end. A transfer between
+//! these ends waits for both threads without a deadline.
 
 use super::ends::{Pattern, capacity};
 use arbitrary::Arbitrary;
@@ -59,18 +59,18 @@ pub(crate) fn feed(fd: &OwnedFd, mut bytes: &[u8], pieces: &[u16]) {
         let len = lens.next().unwrap_or(1 << 16).min(bytes.len());
         match io::write_nosignal(fd, &bytes[..len]) {
             Ok(count) => bytes = &bytes[count..],
-            // A write fails with `ECONNRESET` if the peer closed a socket with unread data.
+            // A write fails with `ECONNRESET` if the peer closed a socket that held unread data.
             Err(errno) => return assert!(matches!(errno, Errno::EPIPE | Errno::ECONNRESET)),
         }
     }
 }
 
-/// Reads to end of file in pieces of these lengths.
+/// Reads until end of file in pieces of these lengths.
 pub(crate) fn drain(fd: &OwnedFd, pieces: &[u16], packets: bool) -> Vec<u8> {
     let mut lens = pieces.iter().map(|&len| usize::from(len).max(1)).cycle();
     let mut all = Vec::new();
     loop {
-        // A read loses the bytes of a packet that do not fit.
+        // A read discards the bytes of a packet that do not fit in the buffer.
         let len = if packets { 4096 } else { lens.next().unwrap_or(1 << 16) };
         let start = all.len();
         all.resize(start + len, 0);
@@ -89,7 +89,7 @@ pub(crate) fn drain(fd: &OwnedFd, pieces: &[u16], packets: bool) -> Vec<u8> {
 
 pub(crate) fn run(streams: &Streams) {
     let mut len = streams.len as usize % 300_000;
-    // Short pieces need one call each, which is slow, at either end.
+    // Limit the number of short pieces, because each piece needs a call on both ends.
     let pieces = streams.feeds.iter().chain(&streams.drains).chain(&streams.chunk);
     if let Some(least) = pieces.min() {
         len = len.min(usize::from(*least).max(1) * 300);
@@ -105,7 +105,7 @@ pub(crate) fn run(streams: &Streams) {
         transfer = transfer.exact((exact % 400_000).into());
     }
     if let Some(chunk) = streams.chunk {
-        // A partial read of a packet loses the remaining bytes.
+        // A read of a part of a packet discards the remaining bytes.
         let least = if streams.from.has_packets() { 4096 } else { 0 };
         transfer = transfer.chunk(usize::from(chunk).max(least)).progress(&mut watch);
     }
@@ -138,8 +138,8 @@ pub(crate) fn run(streams: &Streams) {
         // Close these ends, so that the threads that feed or drain can end.
         drop(source);
         drop(sink);
-        // A scope waits only until a thread's closure returns, and not until the thread has ended and
-        // released its memory.
+        // Join the threads, because a scope waits only until their closures return. A thread may still hold
+        // memory at that time.
         feeding.join().unwrap();
         draining.join().unwrap()
     });

@@ -28,7 +28,7 @@ const BAD: Answer = Err(Errno::EBADF);
 const AGAIN: Answer = Err(Errno::EAGAIN);
 const LATE: Answer = Err(Errno::ETIMEDOUT);
 
-/// Returns any descriptor as a read end of a pipe.
+/// Returns any descriptor as the read end of a pipe.
 fn reader_of(fd: BorrowedFd<'_>) -> PipeReader {
     fd.try_clone_to_owned().unwrap().into()
 }
@@ -94,8 +94,7 @@ pub(crate) fn reads() {
         for (call, read) in functions {
             row(call, what, wanted, read(fd, &mut [0]), c_read(fd));
         }
-        // A method borrows the owner of the descriptor, so the descriptor cannot be closed during the
-        // call.
+        // The method borrows the owner of the descriptor, so the descriptor cannot be closed during the call.
         for (call, read) in methods.iter().filter(|_| what != "closed") {
             row(call, what, wanted, read(reader_of(fd), &mut [0]), c_read(fd));
         }
@@ -157,7 +156,7 @@ pub(crate) fn writes() {
     row("io::writev_nosignal", "too many", Err(Errno::EINVAL), ours, theirs);
 }
 
-/// The C library needs `O_NONBLOCK` for a read that does not wait, so the reference uses nonblocking
+/// In the C library, only a nonblocking end can be read without waiting, so the reference uses nonblocking
 /// ends.
 pub(crate) fn reads_with_a_deadline() {
     let ends = Ends::new();
@@ -184,7 +183,7 @@ pub(crate) fn reads_with_a_deadline() {
     for &(what, fd, theirs, wanted) in situations {
         let theirs = c_read(theirs);
         assert_eq!(theirs, wanted, "{what}");
-        // In situations where the reference returns `EAGAIN`, a call with a deadline times out.
+        // If the reference returns `EAGAIN` in a situation, a call with a deadline times out.
         let late = |call: &str| wanted == AGAIN && !call.ends_with("try_read");
         for (call, read) in functions {
             let wanted = if late(call) { LATE } else { wanted };
@@ -240,9 +239,9 @@ pub(crate) fn writes_with_a_deadline() {
     drop(full_reader);
 }
 
-/// Returns the result of the C library's `fcntl` with an integer.
+/// Returns the result of the C library's `fcntl` with an integer argument.
 fn c_fcntl(fd: BorrowedFd<'_>, operation: i32, argument: i32) -> Answer {
-    // SAFETY: the operations used here take an integer.
+    // SAFETY: the operations that are used here accept an integer.
     answer(unsafe { libc::fcntl(fd.as_raw_fd(), operation, argument) } as isize)
 }
 
@@ -267,8 +266,8 @@ pub(crate) fn flags_and_numbers() {
     let ours = io::dup_cloexec(closed).map(|_: OwnedFd| 0);
     row("io::dup_cloexec", "closed", BAD, ours, c_fcntl(closed, F_DUPFD_CLOEXEC, 0));
 
-    // An `O_PATH` descriptor does not refer to an open file: its flags can be read, and only
-    // close-on-exec can be set.
+    // An `O_PATH` descriptor does not refer to an open file. Its flags can be read, but only close-on-exec
+    // can be set.
     const O_PATH: i32 = 0o10_000_000; // generic; Alpha, PA-RISC and SPARC differ
     let place = OpenOptions::new().read(true).custom_flags(O_PATH).open("/").unwrap();
     let ours = done(io::set_nonblocking(&place, true));
@@ -294,8 +293,8 @@ pub(crate) fn flags_and_numbers() {
     if !cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
         row("io::dup3", "onto an open one", OK_0, ours, theirs);
     }
-    // The kernel rejects `dup3` with equal numbers. The crate's `dup3` rules this out, because it borrows
-    // one descriptor exclusively.
+    // The kernel's `dup3` fails if both numbers are equal. Callers of the crate's `dup3` cannot pass equal
+    // numbers, because the function borrows one descriptor exclusively.
     let (reader, writer) = (reader_of(ends.null.as_fd()), writer_of(ends.null.as_fd()));
     own("PipeReader::is_nonblocking", "null device", Ok(false), reader.is_nonblocking());
     own("PipeWriter::is_nonblocking", "null device", Ok(false), writer.is_nonblocking());
@@ -350,7 +349,7 @@ pub(crate) fn capacities() {
         row("PipeWriter::available", what, wanted, writer.available(), c_available(fd));
     }
     let full = ends.full.as_fd();
-    // A pipe with a single page never fails with `EBUSY`.
+    // Setting the capacity of a pipe with a single slot never fails with `EBUSY`.
     if ends.full.is_degraded() == Ok(false) {
         let ours = pipe::set_capacity(full, one);
         let busy = Err(Errno::EBUSY);
@@ -366,7 +365,7 @@ pub(crate) fn capacities() {
     let built = Builder::new().capacity(Capacity::Bytes(0x8000_0001)).build();
     let theirs = c_fcntl(writer, F_SETPIPE_SZ, i32::MIN + 1);
     row("Builder::build", "more than 2 GiB", invalid, built.map(|_| 0), theirs);
-    // This capacity exceeds the user's limit.
+    // This capacity exceeds the limit for ordinary users.
     let most: Option<usize> = std::fs::read_to_string("/proc/sys/fs/pipe-max-size")
         .ok()
         .and_then(|text| text.trim().parse().ok())
@@ -413,7 +412,7 @@ pub(crate) fn no_descriptors_left() {
         ("Channel::pair_of", Channel::pair_of(Builder::new()).map(|_| 0), c_pipe),
         ("Duplex::pair", Duplex::pair().map(|_| 0), c_pipe),
         ("Duplex::pair_of", Duplex::pair_of(Builder::new()).map(|_| 0), c_pipe),
-        // SAFETY: no descriptor is free for the link, so no child is created.
+        // SAFETY: no free descriptor remains for the link between the processes, so no child is created.
         ("Duplex::fork", unsafe { Duplex::fork(|_| 0) }.map(|_| 0), c_pipe),
         (
             "Fanout::run",
@@ -444,7 +443,7 @@ pub(crate) fn no_descriptors_left() {
 
 pub(crate) fn waiting() {
     let invalid = Err(Errno::EINVAL);
-    // The list has more entries than the limit on descriptors.
+    // The number of entries exceeds the limit on descriptors.
     if common::emulated() {
         skip("waiting", "an emulator needs descriptors itself");
     } else if !common::descriptors_without_limit("waiting") {
@@ -463,23 +462,22 @@ pub(crate) fn waiting() {
     own("event::poll", "nothing, in no time", OK_0, poll(&mut nothing, Some(Duration::ZERO)));
     own("event::poll_deadline", "nothing, until then", OK_0, poll_deadline(&mut nothing, soon()));
 
-    // The number must be within the table of descriptors, because the kernel does not check larger
-    // numbers.
+    // The number must be within the table of descriptors, because the kernel ignores larger numbers.
     let number = File::open("/").unwrap().as_raw_fd();
-    // SAFETY: the descriptor was just closed, and this process has no other thread that could reuse the
-    // number, so the calls below fail.
+    // SAFETY: the descriptor was just closed. This process has no other thread that could reuse the number,
+    // so the calls below fail.
     let closed = unsafe { BorrowedFd::borrow_raw(number) };
     let mut words = [0_usize; 1024 / usize::BITS as usize];
     let at = usize::try_from(number).unwrap();
     words[at / usize::BITS as usize] |= 1 << (at % usize::BITS as usize);
     let (null, bits) = (std::ptr::null_mut(), words.as_mut_ptr().cast::<c_void>());
-    let mut zero = [0_usize; 4]; // a `struct timeval` of any layout
+    let mut zero = [0_usize; 4]; // room for a `struct timeval` of any layout
     let time = zero.as_mut_ptr().cast::<c_void>();
     for (what, place) in [("closed, to read", 0), ("closed, to write", 1), ("closed, others", 2)] {
         let mut lists = [null; 3];
         lists[place] = bits;
         let [r, w, e] = lists;
-        // SAFETY: each set is null or has 1024 bits, and the time is valid.
+        // SAFETY: each set is null or has 1024 bits, and the timeout is valid.
         let theirs = answer(unsafe { libc::select(number + 1, r, w, e, time) } as isize);
         let mut set = FdSet::new();
         set.insert(&closed);

@@ -46,7 +46,7 @@ pub(crate) fn channels() {
         own("Sender::send_many_deadline", what, none(errno), answer);
         let mut channel = Channel::new(spare, fd);
         own("Channel::send_many", what, none(errno), channel.send_many(word));
-        // No message was sent, so none is incomplete.
+        // No message was sent, so no message is incomplete.
         own("Sender::into_inner", what, Ok(()), {
             let mut sender = Sender::new(fd);
             let _ = sender.send(word);
@@ -72,7 +72,7 @@ pub(crate) fn channels() {
     own("Sender::send_many", "longer than the limit", long, answer);
     let long = Err(MessageError::TooLong(4));
     own("Sender::send", "longer than the limit", long, Sender::new(full).with_limit(3).send(word));
-    // After a partial send, no further message can follow.
+    // After a partial send, no other message can be sent.
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let mut sender = Sender::new(writer);
     let much = vec![0; 4 << 20];
@@ -101,7 +101,7 @@ pub(crate) fn channels() {
         own("Receiver::recv_into", what, io(errno), Receiver::new(fd).recv_into(&mut buf));
         own("Channel::recv", what, io(errno), Channel::new(fd, spare).recv());
         own("Channel::recv_into", what, io(errno), Channel::new(fd, spare).recv_into(&mut buf));
-        // A call with a deadline cannot read a directory, because such a read might wait.
+        // A call with a deadline cannot read a directory, because the read might wait beyond the deadline.
         let errno = if what == "folder" { Errno::EOPNOTSUPP } else { errno };
         let later = soon();
         own("Receiver::recv_deadline", what, io(errno), Receiver::new(fd).recv_deadline(later));

@@ -21,7 +21,7 @@ const OK_0: Answer = Ok(0);
 const BAD: Answer = Err(Errno::EBADF);
 const INVALID: Answer = Err(Errno::EINVAL);
 
-/// An offset beyond any file.
+/// An offset beyond the maximum size of a file.
 const BEYOND: u64 = 1 << 63;
 
 pub(crate) fn sendfile_and_copy_file_range() {
@@ -57,7 +57,7 @@ pub(crate) fn sendfile_and_copy_file_range() {
         row("splice::sendfile", what, wanted, ours, answer(theirs));
     }
 
-    // Old kernels attach a page to the last buffer of a full socket; newer kernels return `EAGAIN`.
+    // Old kernels append a page to the last buffer of a full socket. Newer kernels return `EAGAIN`.
     let ours = sendfile(from, Some(&mut 0), &socket, 100);
     let mut start = 0;
     let (to_socket, from_file) = (socket.as_raw_fd(), from.as_raw_fd());
@@ -105,8 +105,8 @@ fn c_copy(from: BorrowedFd<'_>, offset: Option<u64>, to: BorrowedFd<'_>) -> Answ
     answer(copied)
 }
 
-/// Converts to a signed number with the same bits. Newer versions of std provide this method under
-/// another name.
+/// Returns the signed number that has the same bits. Newer versions of std provide this method under another
+/// name.
 trait CastSigned {
     fn cast_signed_here(self) -> i64;
 }
@@ -198,7 +198,7 @@ pub(crate) fn transfers() {
             ("transfer::transfer", |from, to| errno(transfer(from, to))),
             ("Transfer::run", |from, to| errno(Transfer::new().exact(5).run(from, to))),
         ];
-        // The source no longer has bytes that were read but not delivered.
+        // Bytes that were read but not delivered are no longer in the source.
         let rewind = || contents.iter().for_each(|mut file| file.rewind().unwrap());
         for (call, run) in calls {
             rewind();
@@ -230,7 +230,7 @@ pub(crate) fn transfers() {
         let ours = errno(discard(fd, None));
         own("transfer::discard", what, (from_source, Some(wanted)), ours);
     }
-    // The error holds bytes that were read and could not be delivered.
+    // The error holds the bytes that were read but not delivered.
     let (near, far) = UnixStream::pair().unwrap();
     io::write_all(&far, b"in hand").unwrap();
     drop(far);
@@ -275,14 +275,14 @@ pub(crate) fn fanouts() {
 /// Runs `body` in a process that cannot map more memory.
 fn without_memory(body: impl FnOnce() -> Answer) -> Option<[Answer; 2]> {
     if common::in_front().is_some() {
-        return None; // the tool itself needs memory
+        return None; // the tool itself must map memory
     }
     Some(in_child(|| {
         set_limit(Resource::AS, 1 << 20);
         let null = std::ptr::null_mut();
-        // Private and anonymous. On MIPS the value differs.
+        // A private, anonymous mapping, whose flags differ on MIPS.
         let flags = if cfg!(target_arch = "mips") { 0x802 } else { 0x22 };
-        // SAFETY: the call maps new memory, if any, at an address that the kernel chooses.
+        // SAFETY: the call maps new memory, if it succeeds, at an address that the kernel chooses.
         let theirs = answer(unsafe { libc::mmap64(null, 1 << 20, 3, flags, -1, 0) });
         [body(), theirs]
     }))
@@ -363,7 +363,8 @@ pub(crate) fn chunks() {
     let to_nobody = sent(&mut writer, 100_000);
     own("ChunkWriter::send", "no reader", Err(Some(Errno::EPIPE)), to_nobody);
 
-    // The crate has already checked how pages behave. In a forked child this writer needs new memory.
+    // The process has already run the crate's self-check of pages. In a forked child this writer needs new
+    // memory.
     let (_reader, by_write) = rawpipe::pipe().unwrap();
     let mut handing = ChunkWriter::new(by_write).unwrap();
     let what = "no memory left";

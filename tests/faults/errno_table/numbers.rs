@@ -1,6 +1,6 @@
-//! Checks system calls by number, which `raw` passes on unchanged. The rows cover errors of calls that
-//! the crate builds on, offers in another form, or does not offer. The C library's `syscall` accepts the
-//! same arguments.
+//! Checks system calls by number, which `raw` passes to the kernel unchanged. The rows cover errors of calls
+//! that the crate uses internally, offers in another form, or does not offer. The C library's `syscall`
+//! accepts the same arguments.
 
 use super::{Answer, Ends, answer, in_child, libc, row};
 use crate::common::nr;
@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 /// Returns the decoded result of `raw`.
 fn ours(number: usize, a: [usize; 6]) -> Answer {
-    // SAFETY: the arguments in the table below make the call fail before it accesses memory, or limit its
-    // accesses to memory of this test.
+    // SAFETY: the arguments in the table below either make the call fail before it accesses memory, or limit
+    // its accesses to memory of this test.
     let answer = unsafe { syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]) };
     usize::try_from(answer)
         .map_err(|_| Errno::from_raw_os_error(i32::try_from(-answer).unwrap()).expect("an errno"))
@@ -26,7 +26,7 @@ fn theirs(number: usize, a: [usize; 6]) -> Answer {
     answer(unsafe { libc::syscall(signed(number), a, b, c, d, e, f) })
 }
 
-/// Returns a negative number as a register value.
+/// Returns a negative number as the value of a register.
 fn minus(number: usize) -> usize {
     number.wrapping_neg()
 }
@@ -37,7 +37,7 @@ pub(crate) fn calls_by_number() {
     }
     /// An address at which no memory is mapped.
     const BAD_ADDRESS: usize = 8;
-    /// A process id that does not exist: the largest process id is 2²².
+    /// The id of a process that does not exist, because the largest process id is 2²².
     const NO_PROCESS: usize = (1 << 22) + 1;
     const P_PID: usize = 1;
     const P_PIDFD: usize = 3;
@@ -210,7 +210,7 @@ pub(crate) fn calls_by_number() {
     ];
     let mut absent = BTreeMap::new();
     for (call, number, what, arguments, wanted) in table {
-        // The shim makes these calls by name, because their arguments differ on some architectures.
+        // The shim makes these calls by name, because their arguments differ between architectures.
         let by_name = matches!(call, "MMAP" | "FTRUNCATE");
         if by_name && cfg!(any(target_pointer_width = "32", target_arch = "s390x")) {
             continue;

@@ -1,4 +1,4 @@
-//! Rows for creating processes, waiting for them, and sending them signals.
+//! Rows for creating processes, waiting for them, and sending signals to them.
 
 use super::{Answer, answer, become_ordinary_user, in_child, libc, own, row, set_limit};
 use crate::common::{self, Tool, child, close_copy, skip};
@@ -46,7 +46,7 @@ fn ended_maybe(answer: Result<Option<ExitStatus>, Errno>) -> Answer {
     answer.map(|_| 0)
 }
 
-/// Forks with the C library; the child exits immediately.
+/// Forks with the C library. The child exits immediately.
 fn c_fork() -> Answer {
     match libc::fork() {
         0 => process::exit(0),
@@ -55,7 +55,7 @@ fn c_fork() -> Answer {
 }
 
 pub(crate) fn forks() {
-    /// Returns the result of a fork; the child exits immediately.
+    /// Returns the result of a fork. The child exits immediately.
     fn forked(answer: Result<Fork, Errno>) -> Answer {
         match answer? {
             Fork::Child => process::exit(0),
@@ -110,7 +110,8 @@ pub(crate) fn forks() {
 }
 
 pub(crate) fn waits() {
-    // A child of this process uses a copy of the handle, so the handle refers to another process's child.
+    // The calls run in a forked child with a copy of the handle. The handle then refers to a child of another
+    // process.
     type Wait = fn(&mut Child) -> Answer;
     let calls: [(&str, Wait); 4] = [
         ("Child::wait", |child| ended(child.wait())),
@@ -128,13 +129,13 @@ pub(crate) fn waits() {
     }
     drop(opener);
     own("Child::wait", "ended", OK_0, ended(other.wait()));
-    // The kernel returns the status only once; the handle keeps it.
+    // The kernel returns the status only once, but the handle keeps the status.
     own("Child::wait", "again", OK_0, ended(other.wait()));
     own("Child::try_wait", "again", OK_0, ended_maybe(other.try_wait()));
     assert_eq!(c_wait(number(&other)), NO_CHILD);
 
-    // If `SIGCHLD` is ignored, the kernel discards the status. Since Linux 6.15 the pidfd keeps the
-    // status.
+    // If `SIGCHLD` is ignored, the kernel discards the status. Since Linux 6.15, the status remains available
+    // through the pidfd.
     const SIG_IGN: usize = 1;
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -162,7 +163,7 @@ pub(crate) fn signals() {
         skip("signals", "a child of another user takes root");
         return;
     }
-    // The child belongs to root, and the process that sends a signal is no longer root.
+    // The target belongs to root, and the process that sends the signal no longer runs as root.
     type Send = fn(&Child) -> Result<(), Errno>;
     let calls: [(&str, Send); 4] = [
         ("Child::kill", Child::kill),
@@ -226,21 +227,21 @@ pub(crate) fn groups() {
     drop(opener);
     leader.wait().unwrap();
 
-    // This child has started another program.
+    // This child has executed another program.
     if common::emulated() {
         return skip("groups", "an emulator is another program from the beginning");
     }
     let piped = process::Stdio::piped;
     let mut cat = Command::new("/bin/cat").stdin(piped()).stdout(piped()).spawn().unwrap();
-    // The parent continues when the child has released the shared memory, slightly before the kernel
-    // marks the child as another program. This write and read ensure that the kernel has done so.
+    // The parent continues when the child releases the shared memory. The kernel marks the child as another
+    // program slightly later. After this write and read, the kernel has marked the child as another program.
     cat.stdin_ref().unwrap().write_all(b"x").unwrap();
     cat.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     let theirs = c_group(&cat);
     let ours = cat.lead_group().map(|()| 0);
     row("Child::lead_group", "another program", Err(Errno::EACCES), ours, theirs);
     cat.wait().unwrap();
-    // This is a child of another process.
+    // The call is made in a process that is not the parent of this child.
     let (mut other, opener) = waiting();
     let [ours, theirs] = in_child(|| {
         let theirs = c_group(&other);

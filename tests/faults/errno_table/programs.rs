@@ -1,4 +1,4 @@
-//! Rows for executing programs, starting them as children, and communicating with them.
+//! Rows for executing programs, starting programs as children, and communicating with them.
 
 use super::{
     Answer, alike, answer, become_ordinary_user, in_child, libc, of_std, own, row, set_limit,
@@ -25,7 +25,7 @@ const OK_0: Answer = Ok(0);
 /// Paths at which no program can be started, in a separate directory.
 struct Paths {
     folder: PathBuf,
-    /// The description of each path, the path itself, and the error of executing it.
+    /// The description of each path, the path itself, and the error that executing the path returns.
     paths: Vec<(&'static str, CString, Errno)>,
 }
 
@@ -60,7 +60,7 @@ impl Paths {
             ("path too long", text(&long), Errno::ENAMETOOLONG),
             ("name too long", text(&component), Errno::ENAMETOOLONG),
         ];
-        // These rows need a directory whose file system permits the execution of programs.
+        // These rows need a directory in a file system that permits the execution of programs.
         let script = make("script", 0o755, b"#!/bin/sh\nexit 0\n");
         if std::process::Command::new(script).status().is_ok() {
             paths.push(("empty", text(&empty), Errno::ENOEXEC));
@@ -86,7 +86,7 @@ fn list(words: &[&CStr]) -> Vec<*const c_char> {
 
 fn c_execve(path: &CStr, argv: &[&CStr]) -> Answer {
     let (argv, envp) = (list(argv), list(&[]));
-    // SAFETY: the arguments are a string and two lists that end with a null.
+    // SAFETY: the arguments are a string and two lists, each of which ends with a null.
     answer(unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) } as isize)
 }
 
@@ -94,7 +94,7 @@ fn failed(answer: Result<std::convert::Infallible, Errno>) -> Answer {
     answer.map(|never| match never {})
 }
 
-/// Every exec fails, so this process continues.
+/// Every call to an exec function fails, so this process continues.
 pub(crate) fn execs() {
     if let Some(who) = common::in_front() {
         return skip("execs", &format!("{who} looks at programs in its own way"));
@@ -107,7 +107,7 @@ pub(crate) fn execs() {
     let (c_argv, c_envp) = (list(&[c"program"]), list(&[]));
     let c_execveat = |folder: i32, path: &CStr, flags| {
         let (path, argv, envp) = (path.as_ptr(), c_argv.as_ptr(), c_envp.as_ptr());
-        // SAFETY: the arguments are a string and two lists that end with a null.
+        // SAFETY: the arguments are a string and two lists, each of which ends with a null.
         answer(unsafe { libc::execveat(folder, path, argv, envp, flags) } as isize)
     };
     for (what, path, wanted) in &all.paths {
@@ -115,7 +115,7 @@ pub(crate) fn execs() {
         let theirs = || c_execve(path, &[c"program"]);
         let ours = failed(process::execve(path, &argv, &envp));
         row("process::execve", what, wanted, ours, theirs());
-        // `execvpe` does not search for a name that is empty or contains a slash.
+        // `execvpe` does not search the directories for a name that is empty or contains a slash.
         let ours = failed(process::execvpe(path, b"/bin", &argv, &envp));
         row("process::execvpe", what, wanted, ours, theirs());
         let ours = failed(process::execveat(&here, path, &argv, &envp, none));
@@ -137,8 +137,8 @@ pub(crate) fn execs() {
     let ours = failed(process::execvpe(c"true", b"/bin", &endless, &envp));
     own("process::execvpe", "a list without an end", invalid, ours);
 
-    // This file is open for writing. Some kernels accept such a file, but the exec fails because the file
-    // is not a program.
+    // The file is open for writing. Some kernels permit the execution of a file that is open for writing. The
+    // exec then fails because the file is not a program.
     let busy = all.folder.join("busy");
     let mut options = OpenOptions::new();
     let file = options.create_new(true).write(true).mode(0o755).open(&busy).unwrap();
@@ -175,7 +175,7 @@ pub(crate) fn execs() {
     row("process::execveat", "a link", Err(Errno::ELOOP), ours, theirs);
 
     let c_fexecve = |fd: i32| {
-        // SAFETY: the arguments are two lists that end with a null.
+        // SAFETY: the arguments are two lists, each of which ends with a null.
         answer(unsafe { libc::fexecve(fd, c_argv.as_ptr(), c_envp.as_ptr()) } as isize)
     };
     let (reader, _writer) = rawpipe::pipe().unwrap();
@@ -192,8 +192,8 @@ pub(crate) fn execs() {
             // If `/proc` has no entry for the descriptor, the error may also be `ENOENT`.
             own("process::fexecve", what, true, ours == Err(wanted) || ours == Err(Errno::ENOENT));
         } else if theirs == Err(Errno::ENOENT) {
-            // Some releases of Linux 5.10 do not support an empty path, and the C library returns their
-            // error.
+            // Some releases of Linux 5.10 do not support an empty path, and the C library then returns
+            // `ENOENT`.
             own("process::fexecve", what, Err(wanted), ours);
         } else {
             row("process::fexecve", what, Err(wanted), ours, theirs);
@@ -213,7 +213,7 @@ pub(crate) fn execs() {
         // SAFETY: this process has no other thread.
         unsafe { std::env::set_var("PATH", path) };
         let (argv_, envp_) = (c_argv.as_ptr(), c_envp.as_ptr());
-        // SAFETY: the arguments are a string and two lists that end with a null.
+        // SAFETY: the arguments are a string and two lists, each of which ends with a null.
         let theirs = answer(unsafe { libc::execvpe(name.as_ptr(), argv_, envp_) } as isize);
         let ours = failed(process::execvpe(name, &search, &argv, &envp));
         if what == "longer than a name" {
@@ -227,7 +227,7 @@ pub(crate) fn execs() {
     own("process::execvpe", "not executable, and folders that are none", Err(Errno::EACCES), ours);
 }
 
-/// Returns the stage and the error of a spawn.
+/// Returns the stage and the error of a failed spawn.
 fn failure<T>(answer: Result<T, SpawnError>) -> (SpawnStage, Answer) {
     let error = answer.map(drop).expect_err("it starts");
     (error.stage(), Err(error.errno()))
@@ -275,7 +275,7 @@ pub(crate) fn spawns() {
     let ours = failure(true_().arg(&long).spawn());
     held("Command::spawn", "argument too long", SpawnStage::Exec, Errno::E2BIG, ours, theirs);
 
-    // These invalid arguments are rejected before a child exists.
+    // These invalid arguments are rejected before a child is created.
     let invalid = (SpawnStage::Arguments, Err(Errno::EINVAL));
     let null = File::open("/dev/null").unwrap();
     own("Command::spawn", "a NUL within", invalid, failure(true_().arg("a\0b").spawn()));
@@ -390,7 +390,7 @@ fn as_ordinary_user(spawn: &Spawn<'_>) {
             // SAFETY: the call reads one `struct rlimit64`.
             unsafe { syscall4(nr::PRLIMIT64, 0, 4, place, 0) };
             let id = super::NOBODY as usize;
-            // SAFETY: the call reads only integers. If the call fails, the ids are already those of an
+            // SAFETY: the call reads only integers. If the call fails, this process already has the ids of an
             // ordinary user.
             unsafe { syscall3(nr::SETRESGID, id, id, id) };
             if !become_ordinary_user() {
@@ -457,7 +457,8 @@ pub(crate) fn conversations() {
         let mut command = Command::new("/bin/cat");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
     };
-    // This is a child of another process: its output can be read, but its status cannot.
+    // The calls are made in a process that is not the child's parent. That process can read the child's
+    // output but cannot collect its status.
     let lost = Kind::Wait(Errno::ECHILD);
     let errno = |reason| match reason {
         Kind::Wait(errno) => Err(errno),
@@ -469,8 +470,8 @@ pub(crate) fn conversations() {
         let mut status = 0;
         // SAFETY: the call writes one `int`.
         let theirs = answer(unsafe { libc::waitpid(pid, &raw mut status, 0) } as isize);
-        // The other process holds copies of the pipes, so a reader would never reach end of file. The
-        // handles are dropped instead.
+        // The parent holds copies of the pipe ends, so a reader would never reach end of file. Drop the
+        // handles instead of reading.
         drop((child.take_stdin(), child.take_stdout()));
         let said = child.communicate(b"").map(drop);
         [said.map_or_else(|error| errno(error.reason()), |()| OK_0), theirs]
@@ -481,7 +482,7 @@ pub(crate) fn conversations() {
     let [ours, theirs] = in_child(|| {
         let mut child = given.take().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        // SAFETY: no status is requested.
+        // SAFETY: the call returns no status through the null pointer.
         let theirs = answer(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } as isize);
         drop((child.take_stdin(), child.take_stdout()));
         let said = child.wait_with_output().map(drop);
@@ -519,7 +520,7 @@ fn groups_of_pipelines(cat: &Command<'_>) {
     let [ours, theirs] = in_child(|| {
         let pid = i32::try_from(running.children()[0].id()).unwrap();
         let mut status = 0;
-        // SAFETY: the call writes one `int`; `WNOHANG` prevents waiting.
+        // SAFETY: the call writes one `int`, and `WNOHANG` prevents waiting.
         let theirs = answer(unsafe { libc::waitpid(pid, &raw mut status, 1) } as isize);
         let late = Deadline::after(Duration::from_secs(60));
         let waits = [running.try_wait().map(|_| 0), running.wait_deadline(late).map(|_| 0)];

@@ -17,7 +17,7 @@ fn soon() -> Deadline<'static> {
     Deadline::after(Duration::from_millis(2))
 }
 
-/// Returns the number of bytes, or 0 at end of file.
+/// Returns the number of received bytes, or 0 at end of file.
 fn received(reader: &mut SharedReader, how: &str) -> Answer {
     let record = match how {
         "SharedReader::recv" => reader.recv(),
@@ -51,13 +51,13 @@ fn fill(writer: &mut SharedWriter) {
     }
 }
 
-/// Returns whether this system can create pairs.
+/// Returns whether this system can create shared pairs.
 fn supported() -> bool {
     let made = chunk::shared().map(drop);
     if made.is_ok() {
         return true;
     }
-    // Under an emulator every row fails with this error.
+    // If the system cannot create pairs, as under an emulator, every row fails with this error.
     own("chunk::shared", "no memory that is wiped in a child", Err(Errno::EOPNOTSUPP), made);
     skip("shared", "no memory that is wiped in a forked child");
     false
@@ -139,7 +139,7 @@ pub(crate) fn halves_of_broken_memory() {
     fill(&mut writer);
     assert_eq!(received(&mut reader, "SharedReader::recv"), Ok(100));
     outside.store(HEAD, 1);
-    // The reader first receives the records that it has already counted.
+    // The reader first receives the records that it counted before the word was stored.
     while received(&mut reader, "SharedReader::recv") == Ok(100) {}
     outside.store(TAIL, 1);
     while lent(&mut writer, "SharedWriter::try_chunk") == Ok(100) {
@@ -189,7 +189,7 @@ const MAKES: [&str; 8] = [
     "SharedBuilder::pass_writer",
 ];
 
-/// Creates a pair in each of the available ways.
+/// Creates a pair in each available way.
 pub(crate) fn pairs() {
     if !supported() {
         return;
@@ -258,7 +258,7 @@ fn passed() -> ([OwnedFd; 4], SharedCopier, SharedWriter) {
     (copies, SharedCopier::from_parts(parts, Wait::Block).unwrap(), writer)
 }
 
-/// Checks the half of another program, which copies records.
+/// Checks a half that was passed to another program and copies records.
 pub(crate) fn copiers() {
     if !supported() {
         return;
@@ -300,7 +300,7 @@ pub(crate) fn copiers() {
     }
 }
 
-/// Builds halves from valid descriptors and from unsuitable ones.
+/// Builds halves from valid descriptors and from unsuitable descriptors.
 pub(crate) fn parts() {
     if !supported() {
         return;
@@ -328,7 +328,7 @@ pub(crate) fn parts() {
         let pipes = rawpipe::pipe().unwrap();
         own(call, "no file", Err(Errno::EINVAL), make([pipes.0.into(), ring, heard, bell]));
         let [control, ring, heard, bell] = fresh();
-        // A sealed ring cannot be mapped in place of the control words.
+        // A sealed memfd of a ring cannot be mapped as the control words.
         let sealed = call == "SharedCopier::from_parts";
         let wanted = Err(if sealed { Errno::EPERM } else { Errno::EPROTO });
         own(call, "another order", wanted, make([ring, control, heard, bell]));
@@ -357,7 +357,7 @@ pub(crate) fn parts() {
         }
     }
     let (parts, _writer) = SharedBuilder::new().pass_reader().unwrap();
-    // SAFETY: no writer is created.
+    // SAFETY: the call creates no writer.
     let refused = unsafe { SharedWriter::from_parts(parts, Wait::Block) }.map(|_| 0);
     own("SharedWriter::from_parts", "parts of a reader", Err(Errno::EPERM), refused);
     for call in ["SharedBuilder::pass_reader", "SharedBuilder::pass_writer"] {

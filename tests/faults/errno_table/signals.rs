@@ -28,7 +28,7 @@ mod libc {
 
 const USR1: SignalSet = SignalSet::empty().with(Signal::USR1);
 
-/// Returns a `sigset_t` of the C library that contains `SIGUSR1`: 128 bytes, or 16 words.
+/// Returns a `sigset_t` of the C library that contains `SIGUSR1`. The set has 128 bytes, which are 16 words.
 fn c_set() -> [usize; 16] {
     let mut words = [0; 16];
     words[0] = 1 << (Signal::USR1.as_raw() - 1);
@@ -42,11 +42,11 @@ fn c_signalfd() -> Answer {
     answer(unsafe { libc::signalfd(-1, set.as_ptr().cast::<c_void>(), SFD_NONBLOCK) } as isize)
 }
 
-/// Returns the number of the received signal, as a C function returns a count.
+/// Returns the number of the received signal in the form of a count from a C function.
 fn c_wait() -> Answer {
     let (set, now) = (c_set(), [0_usize; 4]);
     let (set, null) = (set.as_ptr().cast::<c_void>(), std::ptr::null_mut());
-    // SAFETY: the call reads a set and a time.
+    // SAFETY: the call reads a set and a timeout.
     answer(unsafe { libc::sigtimedwait(set, null, now.as_ptr().cast::<c_void>()) } as isize)
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn waits() {
     own("event::wait_signal", "cancelled", Err(Errno::ECANCELED), wait_signal(USR1, deadline));
 
     // Both calls receive the same file, which is open for writing. `dup2` does not change the flags of a
-    // descriptor that already has the number.
+    // descriptor if both numbers are equal.
     let file = common::file(b"");
     let theirs = answer(libc::dup2(file.as_raw_fd(), 0) as isize);
     row("io::redirect", "a file", Ok(0), redirect(&file, StdStream::Stdin).map(|()| 0), theirs);

@@ -4,7 +4,8 @@ use crate::common;
 use crate::common::listing::functions;
 use std::collections::BTreeSet;
 
-/// Runs every group again and collects its rows. Then compares the rows with the list of public calls.
+/// Runs every group again in a child and collects its rows. Then compares the rows with the list of public
+/// calls.
 pub(crate) fn every_public_call_has_a_row(groups: &[(&str, fn())]) {
     if common::emulated() {
         return common::skip(&common::name_alone(), "the emulator has not all situations");
@@ -48,8 +49,8 @@ pub(crate) fn every_public_call_has_a_row(groups: &[(&str, fn())]) {
     assert!(unknown.is_empty(), "rows of calls that there are not: {unknown:#?}");
 }
 
-/// Returns `module::function` and `Type::function` for all public functions that return a `Result`. Each
-/// item at the crate root also appears in a module.
+/// Returns `module::function` or `Type::function` for each public function that returns a `Result`. Items at
+/// the crate root are omitted, because each of these items also appears in a module.
 fn public_calls(listing: &str) -> BTreeSet<String> {
     let answers = |line: &str| {
         let answer = line.split_once(") -> ").map(|(_, answer)| answer);

@@ -1,4 +1,4 @@
-//! The conditions that hold after every operation, whichever call failed.
+//! The conditions that must hold after every operation, regardless of which call failed.
 
 use super::{common, machine};
 use crate::common::nr;
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 pub(crate) type Verdict = Result<(), String>;
 
-/// Returns a description of the problem from the enclosing function.
+/// Returns from the enclosing function with a description of the problem if the condition is false.
 macro_rules! ensure {
     ($holds:expr, $($words:tt)*) => {
         if !$holds {
@@ -21,8 +21,7 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// Returns bytes in which each block differs from the others. The bytes are computed once, before any
-/// fork.
+/// Returns bytes in which each block differs from all others. The bytes are computed once, before any fork.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     static ALL: OnceLock<Vec<u8>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
@@ -39,7 +38,7 @@ pub(crate) struct Holdings {
 }
 
 impl Holdings {
-    /// Records the current resources. Call this function after creating everything that the operation
+    /// Records the current resources. Call this function after the creation of everything that the operation
     /// receives.
     pub(crate) fn now() -> Self {
         // The first inspection may allocate memory, so its result is discarded.
@@ -47,13 +46,13 @@ impl Holdings {
         Self { fds: common::open_fds(), mapped: mapped(), blocked: blocked() }
     }
 
-    /// Checks the resources after the result of the operation is dropped. `kept` is the number of bytes
-    /// that may stay mapped for the next operation.
+    /// Checks that the resources are unchanged after the result of the operation is dropped. In addition,
+    /// `kept` bytes may stay mapped for the next operation.
     pub(crate) fn unchanged(&self, kept: usize) -> Verdict {
         let fds = common::open_fds();
         ensure!(fds == self.fds, "descriptors: {:?} before, {fds:?} after", self.fds);
         let mapped = mapped();
-        // If `brk` fails, the C library maps memory instead and keeps it.
+        // If `brk` fails, the C library maps memory instead and does not unmap it.
         let allocator = fault().is_some_and(|fault| fault.key.nr == machine::BRK);
         let allowed = mapped == self.mapped || mapped == self.mapped + kept;
         ensure!(allocator || allowed, "mapped: {} before, {mapped} after", self.mapped);
@@ -63,13 +62,13 @@ impl Holdings {
     }
 }
 
-/// Returns the signals that this process has blocked.
+/// Returns the line of the process status that lists the blocked signals.
 fn blocked() -> String {
     let status = fs::read_to_string("/proc/self/status").expect("/proc");
     status.lines().find(|line| line.starts_with("SigBlk")).expect("a mask").to_owned()
 }
 
-/// Returns the size of all mappings, except the heap and the stack.
+/// Returns the total size of all mappings, except the heap and the stack.
 fn mapped() -> usize {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     let size = |line: &str| {
@@ -83,8 +82,8 @@ fn mapped() -> usize {
     counted.filter_map(size).sum()
 }
 
-/// Checks that no running child and no zombie remains, unless an injected error reported that the child
-/// does not exist.
+/// Checks that no running child and no zombie remains. A child may remain if an injected error reported that
+/// the child does not exist.
 fn childless() -> Verdict {
     unsafe extern "C" {
         fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
@@ -104,7 +103,7 @@ fn childless() -> Verdict {
     Ok(())
 }
 
-/// Returns whether a fault was injected that satisfies `holds`.
+/// Returns whether an injected fault satisfies `holds`.
 pub(crate) fn injected(holds: impl Fn(&Fault) -> bool) -> bool {
     fault().is_some_and(|fault| holds(&fault))
 }
@@ -122,14 +121,14 @@ pub(crate) fn shortened() -> bool {
     injected(|fault| matches!(fault.action, Action::Short(_)))
 }
 
-/// Returns whether this errno is the injected one. If `mmap` fails with `EAGAIN` because locked memory
-/// reaches its limit, the crate reports `ENOMEM`.
+/// Returns whether this errno was injected. If `mmap` fails with `EAGAIN` because the limit on locked memory
+/// is reached, the crate reports `ENOMEM`.
 pub(crate) fn is_injected(errno: Errno) -> bool {
     let no_memory = errno == Errno::ENOMEM && failed(&[nr::MMAP], &[Errno::EAGAIN]);
     no_memory || injected(|fault| error_is(fault, &[errno]))
 }
 
-/// Reads the remaining contents of a descriptor, without waiting for more.
+/// Reads the available bytes of a descriptor without waiting for more.
 pub(crate) fn rest_of(fd: impl AsFd) -> Vec<u8> {
     let mut rest = Vec::new();
     let fd: OwnedFd = fd.as_fd().try_clone_to_owned().expect("a duplicate");

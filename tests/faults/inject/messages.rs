@@ -1,4 +1,4 @@
-//! `Channel`, and `ChunkWriter` with `ChunkReader`.
+//! Operations of `Channel`, and of `ChunkWriter` with `ChunkReader`.
 
 use super::check::{Holdings, Verdict, ensure, failed, pattern, rest_of, shortened};
 use super::{Operation, missing};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 type Link = Channel<PipeReader, PipeWriter>;
 
-/// Returns short and long messages, each with one or several parts.
+/// Returns short and long messages, each of which consists of one or several parts.
 fn messages() -> Vec<Vec<u8>> {
     [3, 0, 9_000, 1, 500].map(pattern).to_vec()
 }
@@ -53,7 +53,7 @@ fn again<T>(mut attempt: impl FnMut() -> Result<T, MessageError>) -> Result<T, M
     }
 }
 
-/// Sends all messages with one call, and retries the unsent ones once. Returns the number of sent
+/// Sends all messages with one call, and retries the unsent messages once. Returns the number of sent
 /// messages, and whether one message was sent only in part.
 fn send_all(link: &mut Link, all: &[Vec<u8>], how: How) -> Option<(usize, bool)> {
     let mut sent = 0;
@@ -76,8 +76,7 @@ fn send_all(link: &mut Link, all: &[Vec<u8>], how: How) -> Option<(usize, bool)>
     None
 }
 
-/// Sends messages through a channel. With `many`, one call sends several messages, and the receiver reads
-/// ahead.
+/// Sends messages through a channel. With `many`, one call sends all messages, and the receiver reads ahead.
 fn channel(how: How, many: bool) -> Verdict {
     let all = messages();
     let holdings = Holdings::now();
@@ -126,8 +125,8 @@ fn channel(how: How, many: bool) -> Verdict {
     holdings.unchanged(0)
 }
 
-/// Sends chunks of several sizes and resends a part of each. Receives the chunks by reading and by
-/// splicing. After a failure, the function sends the remainder of the chunk.
+/// Sends chunks of several sizes and resends a part of each chunk. Receives the chunks by reading and by
+/// splicing. After a failure, the function sends the remaining bytes of the chunk.
 fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verdict {
     const SIZES: [usize; 5] = [40_000, 100, 70_000, 16_384, 40_000];
     let holdings = Holdings::now();
@@ -175,7 +174,7 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
                 }
             }
         }
-        // The last chunk is spliced onward and compared after everything else is dropped.
+        // The last chunk is spliced to another pipe and compared after everything else is dropped.
         let bytes = pattern(50_000.min(chunk));
         if writer.chunk().map(|lent| lent[..bytes.len()].copy_from_slice(&bytes)).is_ok() {
             let done =
@@ -217,7 +216,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     ];
     for reuse in [Reuse::Never, Reuse::AfterRead] {
         for mechanism in mechanisms {
-            // Each long chunk uses up the writer's memory, so the writer starts again with new pages.
+            // A long chunk fills the writer's memory, so the writer uses new pages for the next chunk.
             for chunk in [70_000, 2 << 20] {
                 let name = format!("ChunkWriter {reuse:?}, {mechanism:?}, chunks of {chunk}");
                 all.push(Operation::new(name, move || chunks(reuse, mechanism, chunk)));

@@ -1,4 +1,4 @@
-//! Operations with `transfer` and each mechanism, `discard`, and `Fanout`.
+//! Operations with `transfer` and each of its mechanisms, with `discard`, and with `Fanout`.
 
 use super::check::{Holdings, Verdict, ensure, failed, injected, pattern, rest_of, shortened};
 use super::{Operation, common, missing};
@@ -16,8 +16,8 @@ use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// The length of a source. The bytes fit into a pipe, and into the quarter of a socket's buffer up to
-/// which `poll` reports free space.
+/// The length of each source. The bytes fit in a pipe. They also fit in the quarter of a socket's buffer up
+/// to which `poll` reports free space.
 const LEN: usize = 20_000;
 const EXACT: usize = 12_000;
 
@@ -109,7 +109,7 @@ impl Sink {
     }
 }
 
-/// Returns the number of bytes that arrived, and the bytes that the error holds.
+/// Returns the number of bytes that arrived, and the bytes that the error still holds.
 fn account(done: &mut Result<u64, TransferError>) -> Result<(usize, Vec<u8>), String> {
     match done {
         Ok(bytes) => Ok((usize::try_from(*bytes).unwrap(), Vec::new())),
@@ -125,8 +125,8 @@ fn account(done: &mut Result<u64, TransferError>) -> Result<(usize, Vec<u8>), St
     }
 }
 
-/// Returns whether a transfer must survive the fault: an error of a call that has a fallback, a signal,
-/// or a short count.
+/// Returns whether the transfer must succeed despite the fault, which is an error of a call with a fallback,
+/// a signal, or a short count.
 fn is_promised() -> bool {
     use nr::{COPY_FILE_RANGE, PPOLL, READ, SENDFILE, SPLICE, STATX, WRITE};
     let fast = [SPLICE, SENDFILE, COPY_FILE_RANGE];
@@ -142,7 +142,7 @@ fn is_promised() -> bool {
 #[derive(Clone, Copy, Debug)]
 enum How {
     Plain,
-    /// The bytes are copied in small pieces.
+    /// The transfer copies the bytes in small pieces.
     Small,
     Exact,
     /// The transfer has a distant deadline.
@@ -254,12 +254,12 @@ fn fanned_out(from: From, to: &[To], progress: bool) -> Verdict {
         ensure!(arrived.len() == count, "{to:?}: {} arrived, {count} reported", arrived.len());
         let mut all = [arrived, rescued].concat();
         if failed {
-            // The failed sink was dropped, so later bytes went only to the other sinks.
+            // Bytes that were read after this sink failed went only to the other sinks.
             ensure!(whole.starts_with(&all), "{to:?}: other bytes");
             ensure!(matches!(to, To::Full | To::Broken) || injected(|_| true), "{to:?} failed");
             continue;
         }
-        // In the middle of a round, some sinks have received more bytes than the common count.
+        // If a fan-out stops early, some sinks may have received more bytes than the common count.
         let ahead = count.checked_sub(bytes).filter(|ahead| *ahead == 0 || *ahead == held.len());
         let Some(ahead) = ahead else {
             return Err(format!("{to:?}: {count} arrived, {bytes} reported in all"));

@@ -1,4 +1,4 @@
-//! Operations that start programs, communicate with them, wait for them and drop their handles.
+//! Operations that start programs, communicate with programs, wait for programs, and drop handles.
 
 use super::check::{Holdings, Verdict, ensure, failed, injected, is_injected, shortened};
 use super::{Operation, common, machine, missing, missing_bits};
@@ -17,7 +17,8 @@ use std::time::Duration;
 
 const LATE: Duration = Duration::from_secs(600);
 
-/// Returns the size of the mapping that a spawn keeps for the next spawn: a stack and its guard page.
+/// Returns the size of the mapping that a spawn keeps for the next spawn, which is a stack with its guard
+/// page.
 fn spare_stack() -> usize {
     unsafe extern "C" {
         safe fn getpagesize() -> i32;
@@ -27,7 +28,7 @@ fn spare_stack() -> usize {
 
 // ---- starting ----
 
-/// Returns whether the stage of an error matches the call with the fault.
+/// Returns whether the stage of an error matches the call that failed.
 fn stage_fits(stage: SpawnStage, fault: &Fault) -> bool {
     let call = fault.key.nr;
     let is = |calls: &[usize]| calls.contains(&call);
@@ -60,12 +61,12 @@ fn stage_fits(stage: SpawnStage, fault: &Fault) -> bool {
     }
 }
 
-/// Accepts a failed spawn only with the injected error, at the stage of the failed call.
+/// Accepts a failed spawn only if its error was injected and its stage matches the failed call.
 fn excused(error: &SpawnError) -> Verdict {
     excused_where(error, true)
 }
 
-/// Does the same as `excused`. `another_way` states whether the failed call has a fallback.
+/// Checks the same conditions as `excused`. `another_way` states whether the failed call has a fallback.
 fn excused_where(error: &SpawnError, another_way: bool) -> Verdict {
     let Some(fault) = fault() else { return Err(format!("{error}")) };
     ensure!(is_injected(error.errno()), "{error}, which was not injected");
@@ -76,7 +77,8 @@ fn excused_where(error: &SpawnError, another_way: bool) -> Verdict {
     Ok(())
 }
 
-/// Accepts a failed wait only if the kernel has reported that no matching child exists.
+/// Checks the result of a wait. The wait may fail only if the kernel has reported that no matching child
+/// exists.
 fn ended(end: Result<rawpipe::process::ExitStatus>, code: i32) -> Verdict {
     let lost = failed(&[nr::WAITID], &[Errno::ECHILD]);
     match end {
@@ -107,14 +109,14 @@ fn started_where(command: &Command<'_>, code: i32, another_way: bool) -> Verdict
     holdings.unchanged(spare_stack())
 }
 
-/// Starts a missing program: whichever call fails, the spawn must fail.
+/// Starts a missing program. The spawn must fail, regardless of the injected fault.
 fn not_started() -> Verdict {
     let command = Command::new("/nonexistent/program");
     let holdings = Holdings::now();
     let result = operation(|| command.spawn());
     match result {
         Err(error) if (error.stage(), error.errno()) == (SpawnStage::Exec, Errno::ENOENT) => {}
-        // The child could not report the error, or the parent could not read the report.
+        // Either the child could not report its error, or the parent could not read the report.
         Err(error) if (error.stage(), error.errno()) == (SpawnStage::Channel, Errno::ECHILD) => {
             let muted = injected(|fault| {
                 let told = if fault.key.child { nr::WRITE } else { nr::READ };
@@ -128,7 +130,8 @@ fn not_started() -> Verdict {
     holdings.unchanged(spare_stack())
 }
 
-/// Executes a missing program from a thread: whichever call fails, this process stays unchanged.
+/// Executes a missing program from a thread. This process must stay unchanged, regardless of the injected
+/// fault.
 fn not_executed() -> Verdict {
     let mut command = Command::new("/nonexistent/program");
     command.current_dir("/").umask(0o27).nice(1).fd_map(common::file(b""), 20).close_other_fds();
@@ -150,7 +153,7 @@ fn with_many_options() -> Command<'static> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // The first entry's target is the number that the second entry may be copied from.
+        // The target of the first entry is the number that the second entry may copy from.
         .fd_map(a, 9)
         .fd_map(b, 8)
         .fd_map(common::file(b""), 20)
@@ -168,8 +171,8 @@ fn with_many_options() -> Command<'static> {
     command
 }
 
-/// Returns a command that is searched for in the directories of `PATH`; the first directory lacks the
-/// program.
+/// Returns a command whose program is searched for in the directories of `PATH`. The first directory lacks
+/// the program.
 fn by_search() -> Command<'static> {
     let exe = std::env::current_exe().expect("the path of this test");
     let folder = exe.parent().expect("a folder").display().to_string();
@@ -181,7 +184,7 @@ fn by_search() -> Command<'static> {
 
 // ---- waiting and dropping ----
 
-/// Forks a child that exits immediately, or when all write ends of the pipe are closed.
+/// Forks a child that exits immediately, or a child that exits when all write ends of a pipe are closed.
 fn forked(gate: Option<&(PipeReader, PipeWriter)>) -> Result<Child> {
     let body = || {
         if let Some((reader, writer)) = gate {
@@ -254,7 +257,7 @@ fn dropped(policy: OnDrop) -> Verdict {
     if let Err(errno) = result {
         ensure!(is_injected(errno), "fork: {errno}");
     }
-    // Neither a child nor a zombie remains.
+    // No child and no zombie remains.
     holdings.unchanged(0)
 }
 
@@ -264,7 +267,7 @@ fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(pattern).collect()
 }
 
-/// Returns whether the conversation continues after the fault.
+/// Returns whether the conversation must continue despite the fault.
 fn is_minor() -> bool {
     use nr::{PPOLL, READ, READV, WRITE};
     failed(&[PPOLL, READ, READV, WRITE], &[Errno::EINTR])
@@ -296,7 +299,8 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
     holdings.unchanged(spare_stack())
 }
 
-/// Checks the output that an interrupted conversation has reported, and the contents of the pipes.
+/// Checks the output that an interrupted conversation has reported, together with the bytes that remain in
+/// the pipes.
 fn reports_every_byte(error: &CommunicateError, child: &mut Child, input: &[u8]) -> Verdict {
     let lost = matches!(error.reason(), Kind::Wait(Errno::ECHILD));
     let native = matches!(error.reason(), Kind::Limit(_));
@@ -331,7 +335,7 @@ fn rest_is_there(error: &CommunicateError, child: &mut Child, input: &[u8]) -> V
     Ok(())
 }
 
-/// Checks an error of `output`, which has no child handle.
+/// Checks an error of `output`, which returns no child handle.
 fn run_excused(error: &RunError) -> Verdict {
     match error {
         RunError::Spawn(error) => excused(error),
@@ -367,7 +371,7 @@ fn collected() -> Verdict {
     holdings.unchanged(spare_stack())
 }
 
-/// Communicates with input, a timeout and a limit; neither the timeout nor the limit is reached.
+/// Communicates with input, a timeout and a limit, neither of which is reached.
 fn fed_in_time() -> Verdict {
     let input = bytes(100_000);
     let mut command = program("aside", &[]);
@@ -459,14 +463,15 @@ pub(crate) fn operations() -> Vec<Operation> {
             all.push(operation.only_in_full(talks && !suffix.is_empty()));
         };
         add("spawn", Box::new(|| started(&program("exit", &["3"]), 3)));
-        // With other ids the crate forks with a pidfd, and falls back to a fork without a pidfd.
+        // If the child must run with other ids, the crate forks with a pidfd, or without a pidfd as a
+        // fallback.
         let another_way = suffix != " without pidfds";
         let many = move || started_where(&with_many_options(), 3, another_way);
         add("spawn with many options", Box::new(many));
         add("spawn by search", Box::new(|| started(&by_search(), 3)));
         add("spawn of nothing", Box::new(not_started));
         if suffix != " without vfork" {
-            // Without shared memory, this operation would create no thread either.
+            // Without shared memory, this operation would not create a thread either.
             add("exec of nothing", Box::new(not_executed));
         }
         add("wait", Box::new(|| waited(Child::wait)));

@@ -1,4 +1,4 @@
-//! Operations on chunks in shared memory: creating pairs, waiting, and waking.
+//! Operations on chunks in shared memory, which create pairs, wait, and wake the peer.
 
 use super::check::{Holdings, Verdict, ensure, error_is, failed, injected, is_injected, pattern};
 use super::{Operation, missing};
@@ -8,8 +8,8 @@ use rawpipe::chunk::shared::{SharedBuilder, SharedCopier, SharedReader, SharedWr
 use rawpipe::{Deadline, Errno, Wait};
 use std::time::Duration;
 
-/// Accepts a failed creation only with the injected error. If `madvise` is rejected, the error is the
-/// same as on a kernel without that advice.
+/// Accepts a failed creation only if its error was injected. If `madvise` is rejected, the error must be the
+/// same as on a kernel that lacks the advice.
 fn is_reported(errno: Errno) -> Verdict {
     let refusals = [Errno::EINVAL, Errno::ENOSYS, Errno::EPERM];
     let advice = errno == Errno::EOPNOTSUPP && failed(&[nr::MADVISE], &refusals);
@@ -21,7 +21,7 @@ fn is_reported(errno: Errno) -> Verdict {
     Ok(())
 }
 
-/// Creates a pair with every option; the pair is not used further.
+/// Creates a pair with every option and drops it.
 fn made() -> Verdict {
     let holdings = Holdings::now();
     let made = operation(|| {
@@ -34,8 +34,8 @@ fn made() -> Verdict {
     holdings.unchanged(0)
 }
 
-/// Creates a pair and sends records through its memory. Each half sometimes sleeps. If a send fails while
-/// it wakes the reader, the record has still been sent.
+/// Creates a pair and sends records through its memory. Each half sometimes sleeps. If a send fails when it
+/// wakes the reader, the record has still been sent.
 fn one_process(wait: Wait) -> Verdict {
     // The smallest ring can hold two records.
     let per_round = 200;
@@ -81,7 +81,7 @@ fn one_process(wait: Wait) -> Verdict {
     holdings.unchanged(0)
 }
 
-/// Does the same as `one_process` between two programs, which this test runs in one process.
+/// Sends records between two programs. This test runs both programs in one process.
 fn two_programs() -> Verdict {
     let holdings = Holdings::now();
     let told = operation(|| {
@@ -92,7 +92,7 @@ fn two_programs() -> Verdict {
         for round in 0..2 {
             let chunk = writer.chunk()?;
             chunk.copy_from_slice(&pattern(100 + round)[round..]);
-            // If waking the reader fails, the record has still been sent.
+            // If a send fails when it wakes the reader, the record has still been sent.
             let _ = writer.send(100);
             let len = reader.recv(&mut buf)?.unwrap_or(0);
             received.extend_from_slice(&buf[..len]);
@@ -107,11 +107,11 @@ fn two_programs() -> Verdict {
 }
 
 const RECORDS: u8 = 40;
-/// The number of unsuccessful waits after which a process gives up.
+/// The number of failed waits after which a process gives up.
 const PATIENCE: usize = 500;
 
-/// Returns the deadline of a wait. An interrupted call is retried, so no wake-up is lost; other failures
-/// may lose one.
+/// Returns the deadline of a wait. A call that fails with `EINTR` is retried, so no wake-up is lost. Other
+/// failures may lose a wake-up, so the wait needs a deadline.
 fn until() -> Deadline<'static> {
     if injected(|fault| error_is(fault, &[Errno::EINTR])) {
         return Deadline::NEVER;
@@ -119,8 +119,8 @@ fn until() -> Deadline<'static> {
     Deadline::after(Duration::from_millis(20))
 }
 
-/// Receives records in order, and waits again after each failure. Returns the number of records if end of
-/// file followed.
+/// Receives records in order, and retries after each failure. Returns the number of records if end of file
+/// follows.
 fn receive(mut reader: SharedReader) -> u8 {
     let mut received = 0;
     let mut failures = 0;
@@ -136,8 +136,8 @@ fn receive(mut reader: SharedReader) -> u8 {
     203
 }
 
-/// Sends records and returns their number. If a `send` fails while it wakes the reader, the record still
-/// counts as sent.
+/// Sends records and returns the number of records sent. If a send fails when it wakes the reader, the record
+/// still counts as sent.
 fn send(writer: &mut SharedWriter) -> u8 {
     let mut sent = 0;
     let mut failures = 0;
@@ -154,14 +154,14 @@ fn send(writer: &mut SharedWriter) -> u8 {
     sent
 }
 
-/// Connects a sending and a receiving process, each of which waits at nearly every record. Whichever call
-/// fails, all sent records arrive once and in order, followed by end of file.
+/// Connects a sending and a receiving process. Each process waits at nearly every record. Regardless of the
+/// injected fault, all sent records arrive once and in order, followed by end of file.
 fn two_processes(child_receives: bool) -> Verdict {
     let holdings = Holdings::now();
     let told = operation(|| {
         let builder = SharedBuilder::new().chunk(100).ring(1);
         let (mut child, sent, received) = if child_receives {
-            // SAFETY: there is no other thread.
+            // SAFETY: no other thread exists.
             let (child, mut writer) = unsafe { builder.fork_reader(receive) }?;
             (child, Some(send(&mut writer)), None)
         } else {
@@ -179,7 +179,7 @@ fn two_processes(child_receives: bool) -> Verdict {
             let code = end.into_iter().find_map(Result::ok).flatten();
             let disowned = failed(&[nr::WAITID], &[Errno::ECHILD]);
             let mine = sent.or(received).map(i32::from);
-            // A failure before the child's own code runs may end the child.
+            // A failure before `receive` or `send` runs may end the child.
             let early = injected(|fault| fault.key.child) && code == Some(134);
             let agreed = code == mine && mine == Some(RECORDS.into());
             ensure!(agreed || disowned || early, "{mine:?} here, {code:?} in the child");

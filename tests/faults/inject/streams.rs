@@ -1,5 +1,5 @@
-//! Operations that read and write: whole buffers, without waiting, with a deadline, without a signal.
-//! Others wait for readiness.
+//! Operations that read and write: whole buffers, without waiting, with a deadline, and without a signal.
+//! Other operations wait for readiness.
 
 use super::check::{
     Holdings, Verdict, ensure, failed, injected, is_injected, pattern, rest_of, shortened,
@@ -33,8 +33,8 @@ fn filled() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Returns a filled pipe whose ends were both used in a splice: the kernel does not support `RWF_NOWAIT`
-/// for them.
+/// Returns a filled pipe whose ends were both used in a splice. The kernel does not support `RWF_NOWAIT` for
+/// these ends.
 fn worn() -> (PipeReader, PipeWriter) {
     let (reader, writer) = pipe();
     let (from, to) = pipe();
@@ -45,7 +45,7 @@ fn worn() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Extracts the number of bytes moved from each type of result.
+/// Converts each type of result to the number of bytes moved, the error, and whether the call succeeded.
 trait Came {
     fn far(&self) -> (usize, Option<Errno>, bool);
 }
@@ -65,8 +65,8 @@ impl Came for Result<(), Incomplete> {
     }
 }
 
-/// Returns whether the operation must succeed despite the fault. Functions that retry never return
-/// `EINTR`, and they continue after a short count.
+/// Returns whether the operation must succeed despite the fault. Functions that retry never return `EINTR`,
+/// and continue after a short count.
 fn no_excuse(retries: bool) -> bool {
     use nr::{PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV};
     let calls = [PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV];
@@ -110,7 +110,7 @@ fn writing<C: Came>(
     Ok(())
 }
 
-/// Reads to end of file into a buffer that already holds `before` bytes and has no spare room.
+/// Reads until end of file into a vector that already holds `before` bytes and has no spare capacity.
 fn to_the_end(before: usize, len: usize) -> Verdict {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(256 << 10)).build().unwrap();
     writer.write_all(&pattern(len)).unwrap();
@@ -122,13 +122,13 @@ fn to_the_end(before: usize, len: usize) -> Verdict {
     if let Ok(count) = answer {
         ensure!(count == len, "{count} bytes, and no error");
     }
-    // The advice is optional: without it the pages are small.
+    // The advice is optional. Without it the kernel uses small pages.
     ensure!(answer.is_ok() || !injected(|fault| fault.key.nr == nr::MADVISE), "{answer:?}");
     all.extend(rest_of(&reader));
     let whole = all[..before].iter().all(|byte| *byte == 7) && all[before..] == pattern(len);
     ensure!(whole, "{} bytes", all.len());
     drop(all);
-    // The result may have been a separate mapping; it has been dropped.
+    // The vector may have been a separate mapping, which the line above has unmapped.
     holdings.unchanged(0)
 }
 
@@ -141,8 +141,8 @@ fn too_late() -> Verdict {
     match answer {
         Err(Errno::ETIMEDOUT) => {}
         Err(errno) if is_injected(errno) => {}
-        // Without `RWF_NOWAIT`, the call fails with `EOPNOTSUPP` if its fallback, or the call that the
-        // fallback needs first, also fails.
+        // Without `RWF_NOWAIT`, the call fails with `EOPNOTSUPP` if its fallback, or a call on which the
+        // fallback depends, also fails.
         Err(Errno::EOPNOTSUPP) if failed(&without_waiting, &REFUSALS) => {}
         answer => return Err(format!("{answer:?}")),
     }
@@ -156,7 +156,7 @@ fn rest_of_open(reader: &PipeReader) {
     reader.read_exact(&mut vec![0; reader.available().unwrap()]).unwrap();
 }
 
-/// Uses both directions of one link.
+/// Transfers data in both directions of one link.
 fn duplex() -> Verdict {
     let whole = pattern(LEN);
     let holdings = Holdings::now();
@@ -178,7 +178,7 @@ fn duplex() -> Verdict {
     holdings.unchanged(0)
 }
 
-/// Writes exactly `PIPE_BUF` bytes, which arrive whole or not at all.
+/// Writes exactly `PIPE_BUF` bytes, all of which or none of which must arrive.
 fn atomic() -> Verdict {
     let (reader, writer) = pipe();
     let whole = pattern(4096);
@@ -189,15 +189,15 @@ fn atomic() -> Verdict {
     let arrived = rest_of(&reader);
     match answer {
         Ok(()) => ensure!(arrived == whole, "{} bytes arrived", arrived.len()),
-        // Every pipe accepts at least this many bytes, so an injected short count is reported as an
-        // error.
+        // An empty pipe accepts at least this many bytes at once, so an injected short count is reported as
+        // an error.
         Err(Errno::EIO) if shortened() => {}
         Err(errno) => ensure!(arrived.is_empty(), "{errno}, and {} bytes", arrived.len()),
     }
     Ok(())
 }
 
-/// Waits for readiness with a function that retries on `EINTR`, or with one that does not. The closure
+/// Waits for readiness with a function that retries on `EINTR` or with a function that does not. The closure
 /// returns the number of ready ends.
 fn ready(
     retries: bool,
@@ -379,8 +379,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     add(&mut all, "select_deadline", || ready(true, |a, b| select_two(a, b, true)));
     add(&mut all, "epoll", || ready(false, |a, b| epoll_two(a, b, false)));
     add(&mut all, "epoll, wait_deadline", || {
-        // Only the wait retries on `EINTR`, because the calls that create and change the list never
-        // sleep.
+        // Only the wait retries on `EINTR`, because the calls that create and change the list never sleep.
         let retries = failed(&[nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2], &[Errno::EINTR]);
         ready(retries, |a, b| epoll_two(a, b, true))
     });

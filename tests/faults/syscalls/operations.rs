@@ -26,13 +26,13 @@ pub(crate) struct Operation {
     pub(crate) module: &'static str,
     pub(crate) name: &'static str,
     pub(crate) body: fn(),
-    /// The sets of calls that fail, one set per further run.
+    /// The sets of calls that fail. Each set causes one further run.
     pub(crate) without: Vec<Vec<Missing>>,
-    /// A call that the module makes only because the operation requests it.
+    /// A call that the module makes only because the operation requests the call.
     pub(crate) its_own: Option<usize>,
 }
 
-/// Whether no call fails, so the operation must succeed.
+/// Set if no call fails. The operation must then succeed.
 pub(crate) static PLAIN: AtomicBool = AtomicBool::new(true);
 
 const SOON: Duration = Duration::from_millis(5);
@@ -47,12 +47,12 @@ fn not_permitted(nr: usize) -> Missing {
     Missing { errno: Errno::EPERM.raw_os_error(), ..refused(nr) }
 }
 
-/// Returns a call that fails if an argument has these bits.
+/// Returns a call that fails if an argument has these bits set.
 fn refused_with(nr: usize, argument: usize, bits: u64) -> Missing {
     Missing { nr, argument, bits, errno: Errno::EINVAL.raw_os_error() }
 }
 
-/// Returns the value of a call that must succeed if no call fails.
+/// Returns the value of a call that must succeed if no other call fails.
 fn done<T, E: Debug>(result: Result<T, E>) -> Option<T> {
     assert!(result.is_ok() || !PLAIN.load(Ordering::SeqCst), "{:?}", result.err());
     result.ok()
@@ -97,7 +97,7 @@ impl Operation {
         self
     }
 
-    /// Adds a run for each of these sets of missing calls.
+    /// Adds one run for each of these sets of missing calls.
     fn without(mut self, sets: &[&[Missing]]) -> Self {
         self.without.extend(sets.iter().map(|set| set.to_vec()));
         self
@@ -144,7 +144,7 @@ fn io_and_pipe() -> Vec<Operation> {
         }),
         of("io", "a descriptor for standard input, which is closed", || {
             let (reader, _writer) = pipe();
-            // SAFETY: standard input has no owner, and no code here reads it.
+            // SAFETY: standard input has no owner, and no code here reads from it.
             assert_eq!(unsafe { raw::syscall1(nr::CLOSE, 0) }, 0);
             operation(|| {
                 drop(done(io::dup(&reader)));
@@ -160,7 +160,7 @@ fn io_and_pipe() -> Vec<Operation> {
         of("io", "take_inherited", || {
             let number = OwnedFd::from(pipe().0).into_raw_fd();
             operation(|| {
-                // SAFETY: the number was released above, and is claimed once.
+                // SAFETY: the number was released above and is claimed only once.
                 drop(done(unsafe { io::take_inherited(number) }));
             });
         }),
@@ -186,7 +186,7 @@ fn io_and_pipe() -> Vec<Operation> {
         of("io::without_sigpipe", "without_sigpipe", || {
             let (reader, writer) = pipe();
             drop(reader);
-            // This `splice` raises the signal.
+            // This call to `splice` raises the signal.
             let bytes = filled(b"1").0;
             let raise = || splice(&bytes, None, &writer, None, 1, NONE);
             let _ = operation(|| without_sigpipe(raise));

@@ -13,7 +13,7 @@ use rawpipe::process::{
 use rawpipe::{Fork, PipeWriter};
 use std::fs::File;
 
-/// Forks a child that exits on request.
+/// Forks a child that exits when the write end is dropped.
 fn waiting() -> (Child, PipeWriter) {
     let (gate, opener) = pipe();
     let copy = &opener;
@@ -35,7 +35,7 @@ pub(super) fn forks() -> Vec<Operation> {
     vec![
         of("process", "fork and wait", || {
             operation(|| {
-                // SAFETY: there is no other thread, and the child only exits.
+                // SAFETY: no other thread exists, and the child only exits.
                 match done(unsafe { process::fork() })? {
                     Fork::Child => process::exit(0),
                     Fork::Parent(mut child) => done(child.wait()),
@@ -86,7 +86,7 @@ pub(super) fn forks() -> Vec<Operation> {
             }
             let mut child = common::child(|| 0);
             let pid = i32::try_from(child.id()).expect("a process id");
-            // SAFETY: the call writes nothing.
+            // SAFETY: the call writes to no memory.
             assert_eq!(unsafe { waitpid(pid, std::ptr::null_mut(), 0) }, pid);
             let _ = operation(|| child.wait());
         }),
@@ -117,7 +117,7 @@ pub(super) fn forks() -> Vec<Operation> {
                 0
             };
             operation(|| {
-                // SAFETY: there is no other thread, and the child only makes system calls.
+                // SAFETY: no other thread exists, and the child only makes system calls.
                 done(done(unsafe { process::fork_with(body) })?.wait())
             });
         })

@@ -1,13 +1,13 @@
-//! Model checks of the ring of `rawpipe::chunk::shared`. `cargo test --release` runs the ring's own
-//! source in every order of its threads, with every value that its loads can see. Some models limit the
-//! number of preemptions. The rings have one, two or four units. Further tests insert mistakes into that
-//! source, and the model checker must find each of them.
+//! Model checks of the ring of `rawpipe::chunk::shared`. `cargo test --release` runs the ring's own source
+//! with every order of its threads' steps and with every value that its loads can return. Some models limit
+//! the number of preemptions. The rings have one, two or four units. Further tests insert mistakes into this
+//! source, and the model checker must find each mistake.
 #![cfg(test)]
 
 use std::env;
 use std::process::Command;
 
-// The ring's source imports these names.
+// The source of the ring imports these names.
 pub(crate) use rawpipe::{Deadline, Errno, Result};
 
 macro_rules! versions {
@@ -38,8 +38,8 @@ versions! {
     no_bounds_of_positions
 }
 
-/// Runs the test `name` again in a separate process, in which the test runs `model`, and expects the
-/// process to fail. The model checker aborts if it cannot clean up after a failure.
+/// Runs the test `name` again in a separate process, which runs `model`, and expects this process to fail. A
+/// separate process is needed because the model checker aborts if it cannot clean up after a failure.
 fn fails(name: &str, model: fn()) {
     const AGAIN: &str = "RAWPIPE_LOOM_AGAIN";
     if env::var_os(AGAIN).is_some() {

@@ -9,13 +9,13 @@ use ring::{Control, Link, Side, UNIT};
 
 const FOREVER: Option<Deadline<'static>> = Some(Deadline::NEVER);
 
-/// A pair: a data cell and a header for each unit of the ring, and the two pipes.
+/// A shared pair, which has a data cell and a header for each unit of the ring, and two pipes.
 struct Pair {
     chunk: usize,
     control: Control,
     headers: Vec<atomic::AtomicUsize>,
     cells: Vec<UnsafeCell<usize>>,
-    /// The byte counts of the reader's wake-up pipe and of the writer's.
+    /// The number of bytes in the reader's wake-up pipe and in the writer's wake-up pipe.
     pipes: [(Mutex<usize>, Condvar); 2],
 }
 
@@ -33,8 +33,8 @@ impl Pair {
 
     fn fill(&self, place: usize, value: usize) {
         self.cells[place / UNIT].with_mut(|cell| {
-            // SAFETY: the ring's protocol permits this access; if the protocol is wrong, the model
-            // checker reports it.
+            // SAFETY: the ring's protocol permits this access. If the protocol is wrong, the model checker
+            // reports the access.
             unsafe { *cell = value }
         });
     }
@@ -47,7 +47,8 @@ impl Pair {
     }
 }
 
-/// The ends that one half holds. The pipe ends stay open, as if a third process had copies.
+/// The resources of one half. The wake-up pipes stay open when a half is dropped, as if a third process held
+/// copies of their ends.
 struct Ends {
     pair: Arc<Pair>,
     /// The index of the half: 0 for the reader, 1 for the writer.
@@ -100,7 +101,8 @@ impl<const WRITER: bool> Half<WRITER> {
         Self(Side::new(ends, pair.headers.len() * UNIT, pair.chunk))
     }
 
-    /// Waits until the peer has reached position `needed`. Returns `false` if the peer never will.
+    /// Waits until the peer has reached position `needed`. Returns `false` if the peer will never reach the
+    /// position.
     fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> crate::Result<bool> {
         if self.0.is_there(needed)? {
             self.0.disarm();
@@ -130,8 +132,8 @@ impl Half<true> {
 }
 
 impl Half<false> {
-    /// Receives a record, and checks that its length equals the value of its cell. Returns `None` at the
-    /// end.
+    /// Receives a record and checks that its length equals the value of its cell. Returns `None` at end of
+    /// file.
     fn recv(&mut self, until: Option<Deadline<'_>>) -> crate::Result<Option<usize>> {
         self.0.claim()?;
         if !self.wait(self.0.next(), until)? {
@@ -147,15 +149,15 @@ impl Half<false> {
     }
 }
 
-/// Runs a model in every order, or only in orders with at most `preemptions` preemptions.
-/// `LOOM_MAX_PREEMPTIONS` sets another limit.
+/// Runs a model in every order, or only in orders with at most `preemptions` preemptions. If
+/// `LOOM_MAX_PREEMPTIONS` is set, its value replaces this limit.
 fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(preemptions);
     builder.check(model);
 }
 
-/// Sends one record more than the ring holds, so the writer must wait for room.
+/// Sends one record more than fits in the ring, so the writer must wait for space.
 fn records_arrive(in_ring: usize, preemptions: Option<usize>) {
     check(preemptions, move || {
         let pair = Pair::new(in_ring * UNIT, 8);
@@ -180,7 +182,7 @@ pub(crate) fn both_sides_sleep_in_a_ring_of_two() {
     records_arrive(2, Some(4));
 }
 
-/// The reader finds the end after the records, although the pipe ends stay open.
+/// The reader reaches end of file after the last record, although the wake-up pipes stay open.
 pub(crate) fn writer_is_dropped() {
     loom::model(|| {
         let pair = Pair::new(2 * UNIT, 8);
@@ -195,7 +197,7 @@ pub(crate) fn writer_is_dropped() {
     });
 }
 
-/// A writer without room detects that the reader was dropped, although the pipe ends stay open.
+/// A writer that waits for space detects that the reader was dropped, although the wake-up pipes stay open.
 pub(crate) fn reader_is_dropped() {
     loom::model(|| {
         let pair = Pair::new(2 * UNIT, 8);
@@ -207,8 +209,8 @@ pub(crate) fn reader_is_dropped() {
             assert_eq!(reader.recv(FOREVER).unwrap(), Some(1));
             reader.leave(true);
         });
-        // One more record fits into the space of the received record, if the writer sees that space
-        // before the end.
+        // The space of the received record becomes free, so one more record fits. The writer may instead
+        // detect that the reader was dropped.
         let more = (3..=4).take_while(|value| match writer.send(*value, FOREVER) {
             Err(Errno::EPIPE) => false,
             sent => sent.unwrap(),
@@ -219,8 +221,7 @@ pub(crate) fn reader_is_dropped() {
     });
 }
 
-/// In a ring of four units with chunks of two units, the third chunk does not fit before the end of the
-/// ring.
+/// In a ring of four units with chunks of two units, the third chunk does not fit before the end of the ring.
 pub(crate) fn skipped_ends_of_laps() {
     check(Some(3), || {
         let pair = Pair::new(4 * UNIT, 21);
@@ -239,7 +240,7 @@ pub(crate) fn skipped_ends_of_laps() {
     });
 }
 
-/// A half whose call returned `EAGAIN` is woken like a sleeping half.
+/// A half whose call returned `EAGAIN` is woken in the same way as a sleeping half.
 pub(crate) fn what_is_tried_is_armed() {
     check(Some(5), || {
         let pair = Pair::new(2 * UNIT, 8);
@@ -251,7 +252,7 @@ pub(crate) fn what_is_tried_is_armed() {
         for value in 1..=2 {
             let received = loop {
                 match reader.recv(None) {
-                    // This loop waits like `poll`.
+                    // This loop waits as `poll` does.
                     Err(Errno::EAGAIN) => {
                         let (bytes, ready) = &pair.pipes[0];
                         let mut bytes = bytes.lock().unwrap();
@@ -270,7 +271,7 @@ pub(crate) fn what_is_tried_is_armed() {
     });
 }
 
-/// Two processes hold a copy of the writer, but only one of them can use it.
+/// Two processes hold copies of the writer, but only one process can use it.
 pub(crate) fn one_process_of_two_writes() {
     loom::model(|| {
         let pair = Pair::new(2 * UNIT, 8);
@@ -285,7 +286,7 @@ pub(crate) fn one_process_of_two_writes() {
     });
 }
 
-/// A process that takes over a released half sees every change of the previous owner.
+/// A process that claims a released half sees every change that the previous owner made.
 pub(crate) fn half_goes_from_one_process_to_another() {
     loom::model(|| {
         let pair = Pair::new(2 * UNIT, 8);
@@ -300,8 +301,8 @@ pub(crate) fn half_goes_from_one_process_to_another() {
         let mut reader = Half::<false>::new(&pair);
         match (first, second) {
             (Ok(true), Ok(true)) => {
-                // The first owner released the half before the second claimed it, so the records are in
-                // this order.
+                // The first owner released the half before the second owner claimed it, so the records arrive
+                // in this order.
                 assert_eq!(reader.recv(None).unwrap(), Some(1));
                 assert_eq!(reader.recv(None).unwrap(), Some(2));
             }
@@ -328,7 +329,7 @@ const RUBBISH: [usize; 12] = [
     usize::MAX,
 ];
 
-/// For each invalid header that a writer stores, the reader fails with `EPROTO` permanently.
+/// If a writer stores an invalid header, the reader fails with `EPROTO` permanently.
 pub(crate) fn rubbish_in_headers() {
     for (rubbish, sent) in RUBBISH.into_iter().flat_map(|rubbish| [1, 2, 3].map(|sent| (rubbish, sent))) {
         if (1..=UNIT * sent - 8).contains(&rubbish) {
@@ -349,7 +350,7 @@ pub(crate) fn rubbish_in_headers() {
     }
 }
 
-/// For each invalid position that a peer stores, the other half fails with `EPROTO` permanently.
+/// If a peer stores an invalid position, the other half fails with `EPROTO` permanently.
 pub(crate) fn rubbish_in_positions() {
     for rubbish in RUBBISH {
         loom::model(move || {

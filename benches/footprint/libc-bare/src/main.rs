@@ -1,16 +1,16 @@
-//! The measured program with the functions of the C library, which is linked in the usual way, and without
-//! std.
+//! The measured program without std. It uses the functions of the C library, which is linked in the usual
+//! way.
 #![no_std]
 #![no_main]
 
 const WORDS: &[u8; 20] = b"Hello from the child";
 
 /// The entry point that the C library calls.
-// SAFETY: no other symbol has this name.
+// SAFETY: no other symbol in this program has this name.
 #[unsafe(no_mangle)]
 extern "C" fn main() -> i32 {
     let mut fds = [-1; 2];
-    // SAFETY: the call writes two numbers, and the array has room for two.
+    // SAFETY: the call writes two numbers, and the array holds two.
     if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
         return 1;
     }

@@ -6,7 +6,7 @@ const WORDS: &[u8; 20] = b"Hello from the child";
 
 fn main() -> ExitCode {
     let mut fds = [-1; 2];
-    // SAFETY: the call writes two numbers, and the array has room for two.
+    // SAFETY: the call writes two numbers, and the array holds two.
     if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
         return 1.into();
     }

@@ -1,4 +1,4 @@
-//! The measured program without std, without an allocator and without a C library.
+//! The measured program without std, an allocator or a C library.
 #![no_std]
 #![no_main]
 
@@ -7,14 +7,14 @@ use rawpipe::process;
 
 const WORDS: &[u8; 20] = b"Hello from the child";
 
-// The kernel starts the program here, with the stack aligned as it must be before a call.
+// The kernel starts the program here, with the stack aligned as required before a call.
 #[cfg(target_arch = "x86_64")]
 global_asm!(".globl _start", "_start:", "xor ebp, ebp", "call {begin}", begin = sym begin);
 #[cfg(target_arch = "aarch64")]
 global_asm!(".globl _start", "_start:", "mov x29, xzr", "bl {begin}", begin = sym begin);
 
-/// Exits with 0 if exactly the child's words arrived and the child exited with 0. The kernel then closes the
-/// open descriptors.
+/// Exits with 0 if exactly the child's bytes arrived and the child exited with 0. On exit, the kernel closes
+/// the open descriptors.
 extern "C" fn begin() -> ! {
     let Ok((reader, writer)) = rawpipe::pipe() else { process::exit(1) };
     let write = move || u8::from(writer.write(WORDS) != Ok(WORDS.len()));
@@ -36,12 +36,12 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     process::exit(5)
 }
 
-/// Copies bytes. The compiler may emit calls of this function, which a C library would provide. If the
-/// compiler copies inline, the linker omits the function.
+/// Copies bytes. The compiler may emit calls to this function, which a C library would provide. If the
+/// compiler copies the bytes inline instead, the linker omits the function.
 ///
 /// # Safety
 ///
-/// `from` must be readable and `to` writable for `count` bytes, and they must not overlap.
+/// `from` must be readable and `to` must be writable for `count` bytes, and the two ranges must not overlap.
 // SAFETY: there is no C library, so no other symbol has this name.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
@@ -53,7 +53,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut 
         // SAFETY: as above.
         let byte = unsafe { source.read() };
         // SAFETY: as above. The write is volatile, because the compiler would otherwise turn this loop into a
-        // call of this function.
+        // call to this function.
         unsafe { target.write_volatile(byte) };
     }
     to

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns whether exactly the child's words arrived and the child exited with 0.
+/// Returns whether exactly the child's bytes arrived and the child exited with 0.
 fn talk() -> io::Result<bool> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     // The command owns the write end and is dropped at the end of this statement.

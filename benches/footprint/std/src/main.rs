@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns whether exactly the child's words arrived and the child exited with 0.
+/// Returns whether exactly the child's bytes arrived and the child exited with 0.
 fn talk() -> io::Result<bool> {
     let (mut reader, writer) = io::pipe()?;
     // The command owns the write end and is dropped at the end of this statement.

@@ -17,9 +17,9 @@ use crate::{Deadline, Errno, Result};
 /// # Reused process ids
 ///
 /// After a process was waited for, the kernel may reuse its id. A descriptor always refers to the original
-/// process, so no call here ever reaches another process. After the original process was waited for,
-/// [`kill`](Self::kill) has no effect. The waits fail, or since Linux 6.15 return the status. All other calls
-/// fail with [`ESRCH`](Errno::ESRCH).
+/// process, so none of these methods ever reaches another process. After the original process was waited for,
+/// [`kill`](Self::kill) has no effect. The waits fail, or return the status on Linux 6.15 and later. All
+/// other methods fail with [`ESRCH`](Errno::ESRCH).
 ///
 /// Only [`open`](Self::open) accepts an id. The id is reliable for a child of this process that was not
 /// waited for, since the kernel does not reuse it. Any other id may belong to a new process by the time of
@@ -27,8 +27,8 @@ use crate::{Deadline, Errno, Result};
 ///
 /// # Limits
 ///
-/// - This type has no fallback. If the kernel has no pidfds (before Linux 5.3), or no descriptor is free,
-///   creating one fails. A [`Child`] falls back to the process id.
+/// - This type has no fallback. Creating a `Pidfd` fails if the kernel has no pidfds (before Linux 5.3) or if
+///   no descriptor is free. A [`Child`] then falls back to the process id.
 /// - Waiting needs Linux 5.4.
 /// - A `Pidfd` is not a claim: `wait_any` reports a child that has only a `Pidfd` like any other child
 ///   without a `Child`.
@@ -239,7 +239,7 @@ impl Child {
         .map(Pidfd)
     }
 
-    /// Turns the handle into its descriptor. The policy of [`on_drop`](Self::on_drop) no longer applies:
+    /// Converts the handle into its descriptor. The policy of [`on_drop`](Self::on_drop) no longer applies:
     /// dropping the `Pidfd` only closes it. Pipes to the child that were not taken from the handle are
     /// closed.
     ///

@@ -5,8 +5,8 @@
 //! - trap: `svc 0`
 //! - return: x0
 //! - clobbered: no other register. If the target has SVE, the kernel zeroes the bits of z0-z31 above 127,
-//!   p0-p15 and ffr in every call. So a build with `+sve` names z (as v) and p as clobbered. The compiler
-//!   does not allocate ffr, so ffr is never live across a call
+//!   p0-p15 and ffr in every call. A build with `+sve` therefore names z (as v) and p as clobbered. The
+//!   compiler does not allocate ffr, so ffr is never live across a call
 //!
 //! # Safety
 //!
@@ -86,7 +86,7 @@ pub(super) const CTID_IS_LAST: bool = true;
 ///
 /// # Safety
 ///
-/// The requirements of `clone_on_stack` apply, whose request the arguments express.
+/// The requirements of `clone_on_stack` apply. The arguments express the request of that function.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,

@@ -4,12 +4,12 @@
 //! - arguments: a0, a1, a2, a3, a4, a5
 //! - trap: `ecall`
 //! - return: a0
-//! - clobbered: the vector state, v0-v31, vl, vtype and vstart, which the kernel discards in every call since
-//!   Linux 6.5. All other registers are kept
+//! - clobbered: the vector state, v0-v31, vl, vtype and vstart, which Linux 6.5 and later discard in every
+//!   call. All other registers are kept
 //!
 //! The vector registers are named in every build, because a function with `target_feature(enable = "v")` may
-//! use them in a build without that feature. Other code has no cost from this. Without `preserves_flags`, vl
-//! and vtype count as clobbered. Compiled code always leaves 0 in vstart.
+//! use them in a build without that feature. Naming them costs nothing in other code. Without
+//! `preserves_flags`, vl and vtype count as clobbered. Compiled code always leaves 0 in vstart.
 //!
 //! # Safety
 //!
@@ -65,7 +65,7 @@ pub(super) const CTID_IS_LAST: bool = true;
 ///
 /// # Safety
 ///
-/// The requirements of `clone_on_stack` apply, whose request the arguments express.
+/// The requirements of `clone_on_stack` apply. The arguments express the request of that function.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,

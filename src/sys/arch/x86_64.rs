@@ -54,7 +54,7 @@ pub(super) const CTID_IS_LAST: bool = false;
 ///
 /// # Safety
 ///
-/// The requirements of `clone_on_stack` apply, whose request the arguments express.
+/// The requirements of `clone_on_stack` apply. The arguments express the request of that function.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -64,9 +64,9 @@ pub(super) unsafe fn enter(
 ) -> isize {
     let answer: isize;
     // SAFETY: the registers are those above. Without their flags, the kernel ignores r10 and r8, ctid and tls
-    // of `clone`, so r8 and r9 carry the child's data across the trap. The stack is aligned for a call and
-    // empty. In the parent the block ends like any system call. The block does not claim to preserve the
-    // flags or the red zone.
+    // of `clone`, so r8 and r9 carry the child's data across the trap. The stack is empty and aligned for a
+    // call. In the parent the block ends like any system call. The block does not claim to preserve the flags
+    // or the red zone.
     unsafe {
         asm!(
             "syscall",

@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! This file is trusted to let the kernel touch only the buffers that were lent for a call. The file is also
-//! trusted to give each descriptor that a call has created one owner.
+//! trusted to give each descriptor that a call has created exactly one owner.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, fcntl_getpipe_sz, lent, lent_mut, owned, sink};
@@ -122,8 +122,8 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
 }
 
 /// Converts the `int` of `FIONREAD`. For a pipe this `int` is an unsigned sum. For any other file a negative
-/// value is not a count, so the function fails with `EOVERFLOW`. A regular file is then too large for an
-/// `int`, or its position is after its end.
+/// value is not a count, so the function fails with `EOVERFLOW`. This happens if a regular file is too large
+/// for an `int`, or if its position is after its end.
 fn unread(bytes: u32, is_pipe: impl FnOnce() -> bool) -> Result<usize> {
     let count = usize::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
     if i32::try_from(bytes).is_ok() || is_pipe() { Ok(count) } else { Err(Errno::EOVERFLOW) }

@@ -94,8 +94,8 @@ impl ChunkReader {
     }
 
     /// Moves up to `len` bytes to another descriptor without reading them, and returns the number of bytes
-    /// moved. 0 is end of file. The function makes one call, which may move fewer bytes than `len`. Retries
-    /// on `EINTR`.
+    /// moved. A result of 0 means end of file. The function makes one call, which may move fewer bytes than
+    /// `len`. Retries on `EINTR`.
     ///
     /// While `to` is a blocking socket or terminal without room, the kernel holds this pipe's lock. No signal
     /// then reaches a process that writes to the pipe: see [`splice`](crate::splice::splice). If the peer may

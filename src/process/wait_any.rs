@@ -115,8 +115,8 @@ pub fn wait_any<C: BorrowMut<Child>>(children: &mut [C], flags: WaitFlags) -> Re
     }
 }
 
-/// Waits as [`wait_any`] does, but no longer than until `deadline`. Returns `None` if no change was found by
-/// the deadline.
+/// Waits as [`wait_any`] does, but only until `deadline`. Returns `None` if no change was found by the
+/// deadline.
 ///
 /// To collect all children that have ended, for instance after `SIGCHLD`, call this function with
 /// [`Deadline::now`]. Repeat the call until it returns `None`, or fails with `ECHILD` because no child

@@ -206,8 +206,8 @@ impl SharedCopier {
         self.0.half.side.chunk
     }
 
-    /// Waits for a record, copies it to the beginning of `buf`, and returns its size in bytes. `None` is end of
-    /// file. Retries on `EINTR`.
+    /// Waits for a record, copies it to the beginning of `buf`, and returns its size in bytes. `None` means
+    /// end of file. Retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -230,7 +230,7 @@ impl SharedCopier {
         self.copy(buf, None)
     }
 
-    /// Copies the next record as [`recv`](Self::recv) does, but waits no longer than until `deadline`.
+    /// Copies the next record as [`recv`](Self::recv) does, but waits only until `deadline`.
     ///
     /// # Errors
     ///

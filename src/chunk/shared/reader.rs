@@ -74,7 +74,7 @@ pub struct SharedReader {
 }
 
 impl SharedReader {
-    /// Waits for a record and lends it. `None` is end of file. Retries on `EINTR`.
+    /// Waits for a record and lends it. `None` means end of file. Retries on `EINTR`.
     ///
     /// End of file means that all records were received, and the writer was dropped or its process has ended.
     ///
@@ -131,8 +131,8 @@ impl SharedReader {
         self.take(None)
     }
 
-    /// Lends the next record as [`recv`](Self::recv) does, but waits no longer than until `deadline`. An
-    /// available record is lent even after the deadline.
+    /// Lends the next record as [`recv`](Self::recv) does, but waits only until `deadline`. An available
+    /// record is lent even after the deadline.
     ///
     /// # Errors
     ///

@@ -117,8 +117,8 @@ impl SharedWriter {
         self.lend(None)
     }
 
-    /// Lends the next chunk as [`chunk`](Self::chunk) does, but waits no longer than until `deadline`. If the
-    /// ring has room, the chunk is lent even after the deadline.
+    /// Lends the next chunk as [`chunk`](Self::chunk) does, but waits only until `deadline`. If the ring has
+    /// room, the chunk is lent even after the deadline.
     ///
     /// # Errors
     ///

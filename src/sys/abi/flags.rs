@@ -1,5 +1,5 @@
-//! Flag types. Flag types. A flag type keeps bits that the crate does not define, so that a newer kernel's
-//! flag can be passed and returned.
+//! Flag types. A flag type keeps bits that the crate does not define, so that a newer kernel's flag can be
+//! passed and returned.
 
 use crate::sys::abi;
 use core::fmt;

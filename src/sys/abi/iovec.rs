@@ -1,6 +1,6 @@
-//! Buffers for `readv` and `writev`. Buffers for vectored calls. With feature `std`, the types are std's
-//! `IoSlice` and `IoSliceMut`. Without that feature, the crate defines part of both types, with the same
-//! signatures and the layout of `struct iovec`.
+//! Buffers for `readv` and `writev`. With feature `std`, the types are std's `IoSlice` and `IoSliceMut`.
+//! Without that feature, the crate defines part of both types, with the same signatures and the layout of
+//! `struct iovec`.
 //!
 //! # Safety
 //!

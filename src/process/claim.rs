@@ -1,15 +1,16 @@
 //! Records which children have a live handle, so that [`wait_any`](super::wait_any) does not collect them.
 //!
 //! The kernel has no such record. (A wait for any child skips children with an exit signal other than
-//! `SIGCHLD`, but `execve` resets the exit signal.) So each handle claims its process id here.
+//! `SIGCHLD`, but `execve` resets the exit signal.) Each handle therefore claims its process id in this
+//! module.
 //!
 //! - A claim is entered before the call that creates the child returns. The claim is removed after the child
 //!   was waited for. At that point the id may belong to a new child, which then has a separate claim. A child
 //!   without a claim therefore never had a handle, or its handle was dropped.
 //! - The exception is a child that is still being created, because a claim needs the id. This module
 //!   therefore counts creations. A child without a claim is not collected until all creations that had begun
-//!   when it was found have finished. New creations are counted in the other of two epochs. So this wait ends
-//!   even if other threads keep creating children.
+//!   when it was found have finished. New creations are counted in the other of two epochs. The wait for
+//!   these creations therefore ends even if other threads keep creating children.
 //! - A forked child starts without claims, because its parent's children are not its children.
 //!
 //! No operation waits for another one, so signal handlers and forked children can use every operation.

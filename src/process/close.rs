@@ -13,8 +13,8 @@ use crate::sys::call;
 /// Closes all descriptors except 0, 1, 2 and those in `keep`. A forked child calls this before it continues
 /// or starts a program.
 ///
-/// Since Linux 5.9 a few system calls suffice. Without `close_range`, this function makes one call for each
-/// number up to `RLIMIT_NOFILE`, even if the number is not open. That limit may be a million.
+/// Since Linux 5.9, a few system calls are sufficient. Without `close_range`, this function makes one call
+/// for each number up to `RLIMIT_NOFILE`, even if the number is not open. That limit may be a million.
 ///
 /// # Errors
 ///
@@ -24,8 +24,8 @@ use crate::sys::call;
 /// # Safety
 ///
 /// This process must not use or close any of the closed descriptors later: no thread drops or uses a value
-/// that owns one. A child of [`fork_with`](super::fork_with) meets this condition if the body uses only the
-/// descriptors that it keeps.
+/// that owns a closed descriptor. A child of [`fork_with`](super::fork_with) meets this condition if the body
+/// uses only the descriptors that it keeps.
 ///
 /// # Examples
 ///

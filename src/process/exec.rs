@@ -8,7 +8,7 @@ use crate::{Errno, Result};
 use core::convert::Infallible;
 use core::ffi::CStr;
 
-/// The search path that a shell uses if none is set.
+/// The search path that a shell uses if `PATH` is not set.
 pub const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
 /// `PATH_MAX`, including the NUL. The kernel rejects longer paths.

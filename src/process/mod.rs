@@ -5,8 +5,8 @@
 //! - To start a program, use `Command` (features `process` and `std`). `Communicate` writes the program's
 //!   input and collects the output, and `Pipeline` starts several programs. Without an allocator, use `Spawn`
 //!   (feature `process` alone). The cost does not depend on the size of this process, with two exceptions. An
-//!   ordinary fork creates a child that changes its user or groups. The same holds for every child if the
-//!   kernel rejects shared memory.
+//!   ordinary fork creates a child that changes its user or groups. If the kernel rejects shared memory, an
+//!   ordinary fork creates every child.
 //! - To continue in a copy of this process, use [`fork_with`] or [`fork()`], and follow the rules below.
 //! - To replace the program of this process, use [`execve`] and its variants, or `exec` of `Command` and
 //!   `Spawn`. `exec` first applies the same settings that a child would receive.

@@ -114,18 +114,19 @@ impl Pidfd {
         }
     }
 
-    /// Waits until the process, a child of this one, has ended. Returns how the process ended. Retries on
-    /// `EINTR`.
+    /// Waits until the process, which must be a child of this process, has ended. Returns how the process
+    /// ended. Retries on `EINTR`.
     ///
     /// If this process traces the child, stops of the child are reported as well.
     ///
     /// The first wait through any handle collects the status. A later wait fails with `ECHILD`. Since Linux
-    /// 6.15 a later wait returns the same status, which the descriptor then holds for any process that was
-    /// waited for.
+    /// 6.15 a later wait returns the same status, because the descriptor keeps the status of any process that
+    /// was waited for.
     ///
     /// # Errors
     ///
-    /// - [`ECHILD`](Errno::ECHILD) if the process is not a child of this one, or its status was collected or discarded.
+    /// - [`ECHILD`](Errno::ECHILD) if the process is not a child of this process, or its status was collected
+    ///   or discarded.
     /// - [`EAGAIN`](Errno::EAGAIN) if the descriptor is nonblocking and the child still runs.
     /// - [`EINVAL`](Errno::EINVAL) before Linux 5.4.
     ///
@@ -145,7 +146,8 @@ impl Pidfd {
         self.look(0)?.ok_or(Errno::ECHILD)
     }
 
-    /// Returns how the process, a child of this one, ended, or `None` if it is still running. Does not wait.
+    /// Returns how the process, which must be a child of this process, ended, or `None` if it is still
+    /// running. Does not wait.
     ///
     /// # Errors
     ///
@@ -156,8 +158,8 @@ impl Pidfd {
         self.look(abi::WNOHANG)
     }
 
-    /// Waits until the process, a child of this one, has ended, or until `deadline` passes. Returns `None` if
-    /// the process is still running at the deadline. Retries on `EINTR`.
+    /// Waits until the process, which must be a child of this process, has ended, or until `deadline` passes.
+    /// Returns `None` if the process is still running at the deadline. Retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -240,8 +242,8 @@ impl Child {
     }
 
     /// Converts the handle into its descriptor. The policy of [`on_drop`](Self::on_drop) no longer applies:
-    /// dropping the `Pidfd` only closes it. Pipes to the child that were not taken from the handle are
-    /// closed.
+    /// dropping the `Pidfd` only closes the descriptor. Pipes to the child that were not taken from the
+    /// handle are closed.
     ///
     /// # Errors
     ///

@@ -38,15 +38,15 @@ pub struct Change {
 ///
 /// An init process passes the handles of its services, so that every other child is an orphan.
 ///
-/// `flags` select which changes are reported besides ends. A handle that was passed keeps the status, so its
-/// [`wait`](Child::wait) returns the same status again. Handles that already hold their child's status are
-/// skipped.
+/// `flags` select the changes that are reported in addition to ends. A handle that was passed keeps the
+/// status, so its [`wait`](Child::wait) returns the same status again. Handles that already hold their
+/// child's status are skipped.
 ///
 /// # Other handles
 ///
 /// This call never collects the status of a [`Child`] that was not passed, even if another thread owns that
-/// handle or is still creating it. Every handle claims its process id until the child was waited for or the
-/// handle is dropped. Another thread may still be creating a child that has no claim yet. That child is
+/// handle or is still creating it. Every handle claims its process id until the child has been waited for or
+/// the handle is dropped. Another thread may still be creating a child that has no claim yet. That child is
 /// collected only after all calls that were creating children when it was found have returned. A forgotten
 /// handle ([`mem::forget`](core::mem::forget)) keeps its claim.
 ///
@@ -63,12 +63,13 @@ pub struct Change {
 ///
 /// # Limits
 ///
-/// - An ended child whose handle was not passed hides the children after it in the kernel's list until it is
-///   waited for. The processes in `/proc` are then tried one by one, at first every 0.1 ms and later every
-///   6.4 ms. Without a `/proc` of this pid namespace, the hidden children are collected only after that wait.
+/// - An ended child whose handle was not passed hides the children after it in the kernel's list until that
+///   child is waited for. The processes in `/proc` are then tried one by one, at first every 0.1 ms and later
+///   every 6.4 ms. Without a `/proc` of this pid namespace, the hidden children are collected only after that
+///   wait.
 /// - If another thread is delayed while it starts a program, this call is delayed as well.
-/// - A process may be forked without this crate's [`fork`](super::fork()). The claims of its parent then
-///   stay, and a child whose process id has one of these claims is not reported.
+/// - If this process was forked without this crate's [`fork`](super::fork()), it keeps the claims of its
+///   parent. A child whose process id has one of these claims is not reported.
 /// - Once 65,536 handles have existed at the same time, only children whose handles are passed are reported.
 /// - Signal handlers must not call this function.
 ///

@@ -106,9 +106,9 @@ impl Child {
     /// Sends a signal to all processes of the group that the child leads. The group consists of the child and
     /// the processes that it has started, unless they have moved to another group.
     ///
-    /// Once the child was waited for and its group is empty, the kernel may reuse the id for another group.
-    /// Since Linux 6.9 the pidfd identifies the group. Before Linux 6.9, this call fails with `ESRCH` once
-    /// the child was waited for.
+    /// Once the child has been waited for and its group is empty, the kernel may reuse the id for another
+    /// group. Since Linux 6.9 the pidfd identifies the group. Before Linux 6.9, this call fails with `ESRCH`
+    /// once the child has been waited for.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl Child {
             Some(Err(errno)) if call::is_missing(errno) => {}
             Some(result) => return result,
         }
-        // The process id is safe only until the child was waited for.
+        // The process id is safe only until the child has been waited for.
         if self.end.is_some() || self.waitid(abi::PEEK).is_err() {
             return Err(Errno::ESRCH);
         }

@@ -17,26 +17,26 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// A signal then reaches this child or no process, even if its id is reused.
 ///
 /// Without a pidfd ([`pidfd`](Self::pidfd) returns `None`), the id is used instead, if the kernel reports
-/// that it belongs to a child of this process. No call uses the id after a wait by this handle has returned
-/// the child's end, or has returned that the status [is lost](#lost-status).
+/// that it belongs to a child of this process. No call uses the id once a wait by this handle has returned
+/// the exit status, or has reported that the status [is lost](#lost-status).
 ///
 /// By default, dropping the handle does nothing. The child continues to run, and after its end stays a zombie
 /// until this process ends. To prevent this, call [`wait`](Self::wait) or set [`on_drop`](Self::on_drop).
 ///
 /// # Reused process ids
 ///
-/// The kernel keeps a child's id until the child was waited for. Once a wait by this handle has returned the
-/// exit status or its loss, no call uses the id. A wait by other code, or an ignored `SIGCHLD`, frees the id
-/// while the handle still refers to the child. With a pidfd, the handle then refers to the ended child and
-/// never to another process. Without a pidfd, a new child of this process with the same id would be mistaken
-/// for the old one. `wait_any` ignores children with a live handle.
+/// The kernel keeps a child's id until the child has been waited for. Once a wait by this handle has returned
+/// the exit status or reported its loss, no call uses the id. A wait by other code, or an ignored `SIGCHLD`,
+/// frees the id while the handle still refers to the child. With a pidfd, the handle then refers to the ended
+/// child and never to another process. Without a pidfd, a new child of this process with the same id would be
+/// mistaken for the old one. `wait_any` ignores children with a live handle.
 ///
 /// For a second handle in another thread, see [`try_clone_pidfd`](Self::try_clone_pidfd).
 ///
 /// # Lost status
 ///
-/// The kernel reports how a child ended once, to one waiter. In three cases, no status remains for this
-/// handle to collect:
+/// The kernel reports the exit status of a child only once, to one waiter. In three cases, no status remains
+/// for this handle to collect:
 ///
 /// - Other code has waited for the child, such as `waitpid(-1, …)` in a library.
 /// - The status is discarded: `SIGCHLD` is ignored or has `SA_NOCLDWAIT`.
@@ -55,7 +55,7 @@ pub struct Child {
     claim: Option<Claim>,
     /// The id of the process that created the child and may wait for it.
     owner: i32,
-    /// The result of a wait. Once this is set, the process id may belong to another process.
+    /// The result of a wait. Once this flag is set, the process id may belong to another process.
     pub(super) end: Option<Result<ExitStatus>>,
     pub(super) used: Option<[usize; RUSAGE_KEPT.len()]>,
     pub(super) on_drop: OnDrop,
@@ -71,7 +71,7 @@ pub struct Child {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnDrop {
-    /// Nothing: the child continues, and stays a zombie after its end, as with std.
+    /// Does nothing: the child continues to run, and stays a zombie after its end, as with std.
     #[default]
     Leave,
     /// Closes the pipes to the child and waits until it has ended, without a time limit.
@@ -81,8 +81,8 @@ pub enum OnDrop {
     /// Does the same as `Kill`, but kills all processes of the child's process group.
     ///
     /// A supervisor that collects children itself must kill the group first, when the pidfd is readable, and
-    /// then wait. Before Linux 6.9, a group cannot be signalled once its leader was waited for. If the child
-    /// was already waited for, a drop does nothing, and the remaining processes of the group continue.
+    /// then wait. Before Linux 6.9, a group cannot be signalled once its leader has been waited for. If the
+    /// child was already waited for, a drop does nothing, and the remaining processes of the group continue.
     KillGroup,
 }
 
@@ -119,8 +119,8 @@ impl Child {
 
     /// Returns the process id.
     ///
-    /// The id belongs to this child until the child was waited for. After that, the kernel may reuse the id
-    /// for another process.
+    /// The id belongs to this child until the child has been waited for. After that, the kernel may reuse the
+    /// id for another process.
     #[must_use]
     pub const fn id(&self) -> u32 {
         self.pid.unsigned_abs()

@@ -14,8 +14,8 @@ impl Child {
     /// the child, a stop of the child does not end the wait, and stays pending for the tracer's own wait.
     ///
     /// This call first closes [`stdin`](Self::stdin_ref), as std does, so that the child and this process do
-    /// not wait for each other. Once a call has returned the exit status or its loss, later calls return the
-    /// same result without a system call.
+    /// not wait for each other. Once a call has returned the exit status or reported its loss, later calls
+    /// return the same result without a system call.
     ///
     /// # Errors
     ///
@@ -175,8 +175,8 @@ impl Child {
     /// Calls `waitid` once, unless the child's exit status is already known. A second call could reach
     /// another child with the same process id.
     ///
-    /// With `WNOWAIT` this reports only the end. The kernel reports each stop of a traced child to its
-    /// tracer, regardless of the options. For these stops the function returns `None`, and the stop stays
+    /// With `WNOWAIT`, this function reports only the end. The kernel reports each stop of a traced child to
+    /// its tracer, regardless of the options. For these stops the function returns `None`, and the stop stays
     /// pending for the tracer's own loop.
     pub(in crate::process) fn wait_once(&mut self, options: usize) -> Result<Option<ExitStatus>> {
         if let Some(end) = self.end {

@@ -32,22 +32,22 @@ pub use stdio::Stdio;
 /// No signal is blocked when the program begins, unless [`signal_mask`](Self::signal_mask) or
 /// [`inherit_mask`](Self::inherit_mask) is set.
 ///
-/// By default the child has the environment, the standard streams and the directory of this process at the
-/// time of its start. The child inherits no other descriptor, except those that are not close-on-exec. A
+/// By default, the child inherits the environment, the standard streams and the directory of this process at
+/// the time of its start. The child inherits no other descriptor, except those that are not close-on-exec. A
 /// program without a slash in its name is searched for in the directories of `PATH` *in the child's
 /// environment*. For signals see [`Spawn`].
 ///
 /// The environment is passed on unchanged, including variables that occur twice. This includes entries
 /// without a `=` after their first byte, if this process was started with them. These entries are read from
-/// `/proc` and follow the variables, and empty ones are omitted. Entries of this kind that C code adds to its
+/// `/proc` and follow the variables. Empty entries are omitted. Entries of this kind that C code adds to its
 /// list later are not passed on. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove
 /// all variables with that name.
 ///
 /// # No `pre_exec`
 ///
 /// No code of the caller runs between fork and exec. The child usually shares this process's memory, so an
-/// allocation, a lock or a panic there would damage this process too. Settings replace the usual purposes of
-/// `pre_exec`:
+/// allocation, a lock or a panic in the child would damage this process too. Settings replace the usual
+/// purposes of `pre_exec`:
 ///
 /// | in `pre_exec` | here |
 /// |---|---|

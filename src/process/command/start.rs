@@ -42,8 +42,8 @@ impl Command<'_> {
         self.start(self.sources([Source::Inherit; 3]))
     }
 
-    /// Replaces the program of this process with this one. Returns only on failure. The error names the
-    /// stage.
+    /// Replaces the program of this process with this command's program. Returns only on failure. The error
+    /// names the stage.
     ///
     /// The new program starts in the same state as a child of [`spawn`](Self::spawn). [`Spawn::exec`]
     /// describes the changes, and the state that stays changed after a failure. Unlike in std, descriptors 0

@@ -41,7 +41,8 @@ impl From<Output> for std::process::Output {
 /// The settings for communicating with a child: its input, and the limits on time and output.
 ///
 /// [`Child::communicate`] uses the default settings. [`Command::output`](super::Command::output) has separate
-/// settings with the same names. On failure it also kills the child, unlike [`run`](Self::run).
+/// settings with the same names. On failure, [`Command::output`](super::Command::output) also kills the
+/// child, unlike [`run`](Self::run).
 ///
 /// # Examples
 ///
@@ -73,8 +74,8 @@ impl From<Output> for std::process::Output {
 #[must_use = "nothing is done before `run`"]
 pub struct Communicate<'a> {
     input: &'a [u8],
-    /// The reader that replaces `input`. Its buffer keeps bytes that one run has read and not written, for
-    /// the next run.
+    /// The reader that replaces `input`. The reader's buffer keeps bytes that one run has read but not
+    /// written, for the next run.
     reader: Option<BufReader<&'a mut dyn Read>>,
     limit: usize,
     deadline: Option<Deadline<'a>>,
@@ -102,8 +103,8 @@ impl<'a> Communicate<'a> {
     /// instead. This process then copies no bytes, and none of its reads blocks.
     ///
     /// An interrupted read is retried. Any other error, `WouldBlock` included, ends the [`run`](Self::run)
-    /// with [`CommunicateErrorKind::Input`]. To continue after an error, run the same `Communicate` again. It
-    /// keeps the bytes that were read and not yet written to the child.
+    /// with [`CommunicateErrorKind::Input`]. To continue after an error, run the same `Communicate` again.
+    /// The `Communicate` keeps the bytes that were read but not yet written to the child.
     ///
     /// # Examples
     ///
@@ -123,7 +124,7 @@ impl<'a> Communicate<'a> {
     }
 
     /// Sets the maximum number of bytes of each of the child's outputs, standard output and standard error.
-    /// If the child writes more to one of them, the [`run`](Self::run) fails with
+    /// If the child writes more to either output, the [`run`](Self::run) fails with
     /// [`CommunicateErrorKind::Limit`], and the child continues to run.
     pub const fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
@@ -157,7 +158,7 @@ impl<'a> Communicate<'a> {
     ///
     /// [`CommunicateError`] with a [`CommunicateErrorKind`] and all output that was read. On failure the
     /// child continues to run, and its handle holds the pipes that have not ended. To continue, call this
-    /// again with the remaining input. Otherwise [`kill`](Child::kill) the child.
+    /// method again with the remaining input. Otherwise [`kill`](Child::kill) the child.
     ///
     /// A filter may reject the call that blocks `SIGPIPE`. The kind is then [`Io`](CommunicateErrorKind::Io)
     /// of [`Stdin`](crate::io::StdStream::Stdin) with the filter's error, such as

@@ -79,8 +79,8 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets the maximum number of bytes that [`output`](Self::output) accepts from standard output, and from
-    /// standard error. If the child writes more to one of them, the call kills it and fails: see
+    /// Sets the maximum number of bytes that [`output`](Self::output) accepts from each of standard output
+    /// and standard error. If the child writes more to either stream, the call kills the child and fails: see
     /// [`output`](Self::output).
     ///
     /// # Examples
@@ -115,9 +115,9 @@ impl<'fd> Command<'fd> {
     /// [`on_drop(KillGroup)`](Self::on_drop). In both cases this call does not wait for these processes, even
     /// if they have the pipes open.
     ///
-    /// So this call returns soon after the deadline, with four exceptions:
+    /// This call therefore returns soon after the deadline, with four exceptions:
     ///
-    /// - A child in an uninterruptible sleep dies only when that sleep ends, and this call waits for it.
+    /// - A child in an uninterruptible sleep ends only after that sleep, and this call waits for the child.
     ///   (`ps` shows this as state `D`. An example is a call on a device or file system that does not
     ///   respond.)
     /// - A child that now runs as another user cannot be killed. That child continues to run and is not

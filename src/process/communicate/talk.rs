@@ -190,7 +190,7 @@ impl<'t, 'a> Talk<'t, 'a> {
                     self.input = None;
                 } else if count < left && !self.input_grown {
                     self.input_grown = true;
-                    // This requests the largest capacity that the kernel allows.
+                    // This call requests the largest capacity that the kernel allows.
                     let _ = input.set_capacity(Capacity::Max);
                 }
             }

@@ -202,8 +202,8 @@ pub struct PipelineOutput {
 impl PipelineOutput {
     /// Returns whether all programs exited with code 0.
     ///
-    /// This is `false` if a program writes more than the next one reads, because `SIGPIPE` then kills the
-    /// writer.
+    /// The result is `false` if a program writes more than the next one reads, because `SIGPIPE` then kills
+    /// the writer.
     #[must_use]
     pub fn success(&self) -> bool {
         self.statuses.iter().all(ExitStatus::success)

@@ -120,7 +120,7 @@ impl<'fd> Pipeline<'fd> {
     }
 
     /// Sets the policy for the programs already started when another program cannot be started. By default
-    /// they are killed and waited for, as with [`OnDrop::Kill`].
+    /// these programs are killed and waited for, as with [`OnDrop::Kill`].
     ///
     /// This replaces [`Command::on_drop`] for these programs. Without a process group, `KillGroup` does the
     /// same as `Kill`. With `Leave`, no handle of these programs remains. After they end, these programs stay

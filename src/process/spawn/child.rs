@@ -1,13 +1,14 @@
 //! The child's part of a spawn, from its creation until its program begins.
 //!
 //! The child usually runs in its parent's memory, with the thread-local storage of a thread that is stopped
-//! while the child runs. So nothing here allocates, locks, panics, touches thread-local storage, or drops a
-//! value that owns anything. The child only makes system calls, with values that the parent has prepared.
+//! while the child runs. The code in this file therefore never allocates, locks, panics, touches thread-local
+//! storage, or drops a value that owns a resource. The child only makes system calls, with values that the
+//! parent has prepared.
 //!
 //! # Safety
 //!
 //! This file is trusted to use descriptors by number. All of these descriptors are the child's own copies,
-//! and no other code runs in the child that could use them. The same holds for the thread that replaces this
+//! and no other code runs in the child that could use them. The same applies to the thread that replaces this
 //! process's program, because it has a separate table of descriptors. If the program is replaced without that
 //! thread (see [`make::replace`](super::make)), no descriptor is replaced or closed.
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
@@ -58,7 +59,7 @@ pub(super) struct Plan<'a> {
     pub(super) channel: Option<RawFd>,
     /// Set if the kernel has already reset all signal handlers.
     pub(super) handlers_cleared: bool,
-    /// Set if the program replaces the one of this process.
+    /// Set if the program replaces the program of this process.
     pub(super) is_exec: bool,
     /// Set if a thread replaces the program. The thread keeps the parent-death signal below if that is not 0.
     pub(super) is_thread: bool,

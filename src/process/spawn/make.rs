@@ -92,8 +92,8 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
 /// Replaces the program of this process. Returns the failure.
 ///
 /// A thread with separate copies changes per-thread attributes: descriptors, directory, umask, niceness and
-/// ids. So after a failure, the attributes of all other threads are unchanged. Signal handlers belong to the
-/// process, and `execve` resets them.
+/// ids. After a failure, the attributes of all other threads are therefore unchanged. Signal handlers belong
+/// to the process, and `execve` resets them.
 pub(super) fn replace(
     mut plan: Plan<'_>,
     stack: (*mut u8, usize),

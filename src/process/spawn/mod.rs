@@ -20,16 +20,16 @@
 //!   the plan, the report and the stack. The child takes no lock, allocates nothing and does not touch
 //!   thread-local storage, `errno` included.
 //! - *Descriptors, handlers, mask, directory, limits* are the child's own copies.
-//! - *Ids.* While the child shares memory, it has the ids of its parent. So any process that can reach the
-//!   memory through the child can also reach it through the parent. A child with another user id would give
-//!   that user access to the memory through `/proc/PID/mem` and `ptrace`. Only the `dumpable` flag of the
-//!   memory would prevent this access. The parent shares this flag and cannot restore it in time. A vfork
-//!   returns *before* the child has released the memory, both in `execve` and in `exit`. So a child that will
-//!   change its user, group or groups has a copy of the memory. The child clears the flag of that copy before
-//!   the ids change, because the kernel clears the flag only if the effective ids change.
+//! - *Ids.* While the child shares memory, it has the ids of its parent. Any process that can access the
+//!   memory through the child can therefore also access it through the parent. A child with another user id
+//!   would give that user access to the memory through `/proc/PID/mem` and `ptrace`. Only the `dumpable` flag
+//!   of the memory would prevent this access. The parent shares this flag and cannot restore it in time. A
+//!   vfork returns *before* the child has released the memory, both in `execve` and in `exit`. A child that
+//!   will change its user, group or groups therefore receives a copy of the memory. The child clears the flag
+//!   of that copy before the ids change, because the kernel clears the flag only if the effective ids change.
 //! - *Ids that another thread changes during the spawn*, with a C library that changes them in all threads,
 //!   do not affect the child. The child is not a thread of this process, and keeps the ids that it was
-//!   created with. So do not drop privileges in one thread while another one spawns.
+//!   created with. Therefore, do not drop privileges in one thread while another thread spawns.
 //!
 //! Before Linux 5.16, a core dump ends every process that shares the dumped memory. On these kernels, a child
 //! that receives a signal with a core dump before its program begins also ends this process.
@@ -39,7 +39,8 @@
 //! The child reports a failure through the shared memory. User-mode emulators, however, turn the clone into
 //! an ordinary fork, and the child's stores are lost. For that reason, the first spawn of a process also
 //! creates a pipe. All later spawns use the shared memory if the parent saw the child's mark in it, and
-//! otherwise the pipe. An ordinary fork always uses the pipe. A killed child reports nothing: see [`proof`].
+//! otherwise the pipe. An ordinary fork always uses the pipe. A child that is killed reports no failure: see
+//! [`proof`].
 
 mod child;
 mod error;
@@ -224,8 +225,8 @@ impl<'a> Spawn<'a> {
         Ok(child)
     }
 
-    /// Replaces the program of this process with this one. Returns only on failure. The error names the
-    /// stage.
+    /// Replaces the program of this process with this builder's program. Returns only on failure. The error
+    /// names the stage.
     ///
     /// The new program starts in the same state as a child of [`spawn`](Self::spawn): with the same
     /// descriptors, directory, ids, limits and signals. The settings are applied in the same order. As with
@@ -298,8 +299,8 @@ impl<'a> Spawn<'a> {
         error
     }
 
-    /// Returns whether the settings change state of a single thread, which a failed [`exec`](Self::exec) must
-    /// not leave changed.
+    /// Returns whether the settings change the state of a single thread. A failed [`exec`](Self::exec) must
+    /// not change that state.
     const fn changes_thread(&self) -> bool {
         let files = !self.fds.is_empty() || self.close_others;
         let place = self.folder.is_some() || self.umask.is_some();

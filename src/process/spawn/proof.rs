@@ -4,9 +4,9 @@
 //! child dies. The kernel keeps a flag in the process that `execve` clears, and exposes the flag in two ways:
 //!
 //! - `setpgid` on a child that has begun its program fails with `EACCES`, as POSIX requires. The group passed
-//!   here does not exist, so the call changes nothing. This one cheap call is enough for almost every child.
-//!   If the child is in a separate session, the call fails with `EPERM` before the kernel checks the flag.
-//!   The child's program may have created that session.
+//!   here does not exist, so the call changes nothing. This single inexpensive call is sufficient for almost
+//!   every child. If the child is in a separate session, the call fails with `EPERM` before the kernel checks
+//!   the flag. The child's program may have created that session.
 //! - `/proc/PID/stat` shows the flag of any child, including an ended one. If this file cannot be read, a
 //!   child in the session of this process can still be checked.
 //!

@@ -17,9 +17,9 @@ impl<'a> Spawn<'a> {
 
     /// Closes all descriptors in the child except 0, 1, 2 and those of [`fd_maps`](Self::fd_maps).
     ///
-    /// Since Linux 5.9 a few system calls suffice. Without `close_range` (older kernels, some filters), the
-    /// child makes one call for each number up to `RLIMIT_NOFILE`, even if the number is not open. That limit
-    /// may be a million.
+    /// Since Linux 5.9, a few system calls are sufficient. Without `close_range` (older kernels, some
+    /// filters), the child makes one call for each number up to `RLIMIT_NOFILE`, even if the number is not
+    /// open. That limit may be a million.
     pub const fn close_other_fds(self) -> Self {
         Self { close_others: true, ..self }
     }
@@ -41,8 +41,8 @@ impl<'a> Spawn<'a> {
     }
 
     /// Makes a terminal the child's controlling terminal: the child opens it as `/dev/tty`, and keys such as
-    /// Ctrl-C send the child signals. The child leads its own session, as with [`setsid`](Self::setsid). Its
-    /// process group is the terminal's foreground group.
+    /// Ctrl-C send the child signals. The child leads its own session, as with [`setsid`](Self::setsid). The
+    /// child's process group becomes the terminal's foreground group.
     ///
     /// This setting does not map the terminal to the standard streams: see [`fd_maps`](Self::fd_maps).
     /// `spawn` fails at [`SpawnStage::ControllingTerminal`](crate::process::SpawnStage::ControllingTerminal)
@@ -57,9 +57,9 @@ impl<'a> Spawn<'a> {
     /// Makes the child's process group the foreground group of its terminal before the program begins. The
     /// child leads its own group, unless [`process_group`](Self::process_group) names another one.
     ///
-    /// Afterwards this process is in the background. A shell reclaims the terminal after the child has ended
-    /// or stopped, and after a spawn that fails. If a child could not start its program, its group stays the
-    /// foreground group even though the group has no process left.
+    /// After the spawn, this process is in the background. A shell reclaims the terminal after the child has
+    /// ended or stopped, and after a spawn that fails. If a child could not start its program, its group
+    /// stays the foreground group even though the group has no process left.
     ///
     /// The terminal is the one set with [`controlling_terminal`](Self::controlling_terminal). Otherwise it is
     /// this process's terminal, opened as `/dev/tty`. If no terminal exists, as with [`setsid`](Self::setsid)
@@ -116,17 +116,18 @@ impl<'a> Spawn<'a> {
     /// Sets the child's real, effective and saved user.
     ///
     /// The supplementary groups are dropped, unless [`groups`](Self::groups) sets others. If the kernel
-    /// denies that (`EPERM`), the spawn fails at
+    /// denies this change (`EPERM`), the spawn fails at
     /// [`SpawnStage::Setgroups`](crate::process::SpawnStage::Setgroups), with two exceptions. The first
     /// exception is a process without supplementary groups. The second is a `uid` that is not 0 and equals
-    /// this process's real, effective and saved user id. In the second case the groups stay. A process
-    /// without privileges may therefore pass its own id. The group does not change: see [`gid`](Self::gid).
+    /// this process's real, effective and saved user id. In the second case, the groups stay unchanged. A
+    /// process without privileges may therefore pass its own id. The group does not change: see
+    /// [`gid`](Self::gid).
     ///
     /// The kernel's rules for capabilities apply. A change from user 0 drops capabilities. A change from
-    /// another user keeps ambient capabilities, and with `SECBIT_NO_SETUID_FIXUP` all of them stay.
+    /// another user keeps ambient capabilities, and with `SECBIT_NO_SETUID_FIXUP` keeps all capabilities.
     ///
     /// After the change and until the child has begun its program, any process of that user may stop or kill
-    /// the child. Stopping the child stops the thread that spawns it.
+    /// the child. Stopping the child also stops the thread that spawns the child.
     ///
     /// # Cost
     ///

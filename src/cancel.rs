@@ -5,8 +5,8 @@ use crate::sys::{abi, call};
 use crate::{Deadline, Errno, Result};
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// Cancels waits from another thread or a signal handler. This affects every wait whose [`Deadline`] was
-/// [combined](Deadline::or_cancelled) with this value. A cancelled value stays cancelled.
+/// Cancels waits from another thread or a signal handler. The cancellation affects every wait whose
+/// [`Deadline`] was [combined](Deadline::or_cancelled) with this value. A cancelled value stays cancelled.
 ///
 /// A cancelled call behaves as if its deadline had passed, and accounts for the same bytes, but fails with
 /// [`ECANCELED`](crate::Errno::ECANCELED) rather than `ETIMEDOUT`. Functions such as
@@ -82,8 +82,8 @@ impl Cancel {
     }
 
     /// Returns the number of ready descriptors that belong to the caller, from the `count` ready descriptors
-    /// of a wait. `found` is set if `count` includes this value's descriptor. Fails with `ECANCELED` if none
-    /// belongs to the caller and this value is cancelled.
+    /// of a wait. `found` is set if `count` includes this value's descriptor. Fails with `ECANCELED` if no
+    /// ready descriptor belongs to the caller and this value is cancelled.
     pub(crate) fn caller_count(&self, count: usize, found: bool) -> Result<usize> {
         // Another process may have cancelled this value.
         self.1.fetch_or(found, Ordering::AcqRel);

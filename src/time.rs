@@ -94,7 +94,7 @@ fn now() -> Duration {
 }
 
 impl From<Duration> for Timespec {
-    /// Converts a time. Too many seconds become the largest value, which never passes.
+    /// Converts a time. A number of seconds that is too large becomes the largest value, which never passes.
     fn from(time: Duration) -> Self {
         let tv_sec = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         Self { tv_sec, tv_nsec: i64::from(time.subsec_nanos()) }

@@ -21,14 +21,14 @@ pub(super) struct Memory {
     map: Map,
     /// The mapping that was used before this one. Its pages are released just before the mapping is used
     /// again, when the pipe rarely holds any of them. This process therefore frees the pages itself, and the
-    /// kernel then gives it the same pages again. If a reader on another processor freed them, this process
-    /// would receive pages that are not in its cache. Under a hypervisor it could even receive pages that the
-    /// host has reclaimed.
+    /// kernel then gives it the same pages again. If a reader on another processor freed these pages, this
+    /// process would receive pages that are not in its cache. Under a hypervisor it could even receive pages
+    /// that the host has reclaimed.
     before: Option<Map>,
     /// The mapped file, with [`ChunkMechanism::Memfd`].
     file: Option<OwnedFd>,
-    /// A page that the kernel wipes in a forked child. `None` for plain writes, because no pipe refers to the
-    /// pages after a write, so the child can use its copy.
+    /// A page that the kernel wipes in a forked child. The value is `None` for plain writes: no pipe refers
+    /// to the pages after a write, so the child can use its copy.
     marker: Option<Map>,
 }
 

@@ -3,9 +3,9 @@
 //! without reading them.
 //!
 //! If the cost of a copy does not matter, a plain pipe is enough. A [`ChunkWriter`] works with any reader of
-//! a pipe. If the reader is a thread, a forked process, or a program that also uses this crate, use [shared
-//! chunks](mod@shared). Shared chunks copy no bytes, and make no system calls while both the writer and the
-//! reader are busy.
+//! a pipe. If the reader is a thread, a forked process, or a program that can use the other half of a pair,
+//! use [shared chunks](mod@shared). Shared chunks copy no bytes, and make no system calls while both the
+//! writer and the reader are busy.
 //!
 //! ```
 //! use rawpipe::chunk::{ChunkReader, ChunkWriter};
@@ -32,8 +32,8 @@
 //! memfd) that the writer has mapped. The crate checks each mechanism once per process by sending a page
 //! through a private pipe. The check shows whether the pipe holds the page or a copy, and whether the bytes
 //! stay unchanged when the writer releases the page. A mechanism that fails the check is not used. With
-//! [`Reuse::Never`] a memfd is used only if the caller requests it, because a new file each time the memory
-//! is used up costs more than a copy.
+//! [`Reuse::Never`], a memfd is used only if the caller requests it. The reason is that a new file each time
+//! the memory is used up costs more than a copy.
 //!
 //! If no other mechanism works, a plain `write` is used. Sends of less than 16 KiB also use `write`, which is
 //! faster for them. A page occupies a whole slot of the pipe, even if only a part of the page was sent.
@@ -73,23 +73,23 @@
 //!    or before that position in the stream. If a chunk was sent several times, the last byte of its last
 //!    send counts. Bytes of other writers in the same pipe make `FIONREAD` larger, so these bytes can only
 //!    delay the proof. (The kernel counts up to 4 GiB. A pipe can hold more only in buffers of many pages
-//!    each, and only another writer could add such buffers.) For a consumer that *reads*, bytes that have
-//!    left the pipe were copied. The kernel copies, removes and counts them under the same lock. **This does
-//!    not hold for a consumer that splices or tees the bytes onward.** Such a consumer may see later bytes of
-//!    the same stream in place of earlier bytes. Because of point 1, it sees no other bytes. This policy is
-//!    therefore not the default. If the count does not prove this, the writer does not wait: it releases all
-//!    its memory as in point 3.
+//!    each, and only another writer could add such buffers.) If a consumer *reads*, the bytes that have left
+//!    the pipe were copied. The kernel copies, removes and counts them under the same lock. **This guarantee
+//!    does not hold for a consumer that splices or tees the bytes onward.** Such a consumer may see later
+//!    bytes of the same stream in place of earlier bytes. Because of point 1, it sees no other bytes. This
+//!    policy is therefore not the default. If the count does not prove that a page has left the pipe, the
+//!    writer does not wait: it releases all its memory as in point 3.
 //! 5. *A forked child does not write to the memory.* Private memory is marked `MADV_WIPEONFORK`. The child
 //!    finds zeros, the parent incurs no copy-on-write faults, and only the parent refers to the pages in the
 //!    pipe. A memfd's mapping stays shared with the parent. Each writer therefore maps an additional page,
 //!    which the kernel wipes in a child. [`chunk`](ChunkWriter::chunk) and [`send`](ChunkWriter::send) check
-//!    this page. If it was wiped, the writer maps new memory first. (A kernel before 4.14 or an emulator does
-//!    not wipe pages, so only plain writes are used there.) The child cannot send a chunk that was lent
-//!    before the fork: `send` fails. (Code that continues *writing* to that chunk in the child violates the
-//!    contract of [`fork`](crate::fork()).) In each process, dropping the writer unmaps its addresses. These
-//!    addresses have never held another mapping. `MADV_DONTFORK` is not sufficient: it leaves a gap in the
-//!    child's address space, and the drop would unmap any other mapping that the child has created in the
-//!    gap.
+//!    this page. If the page was wiped, the writer maps new memory first. (A kernel before 4.14 or an
+//!    emulator does not wipe pages, so only plain writes are used there.) The child cannot send a chunk that
+//!    was lent before the fork: `send` fails. (Code that continues *writing* to that chunk in the child
+//!    violates the contract of [`fork`](crate::fork()).) In each process, dropping the writer unmaps its
+//!    addresses. These addresses have never held another mapping. `MADV_DONTFORK` is not sufficient, because
+//!    it leaves a gap in the child's address space. The drop would unmap any other mapping that the child has
+//!    created in that gap.
 //! 6. *Rust's references are never contradicted.* `chunk` borrows the writer exclusively, so the slice is no
 //!    longer alive when `send` is called. No other code in this process can reach the memory. The kernel
 //!    reads the memory through its own mappings, for any process, and never writes to it.

@@ -13,7 +13,7 @@
 //!   these creations therefore ends even if other threads keep creating children.
 //! - A forked child starts without claims, because its parent's children are not its children.
 //!
-//! No operation waits for another one, so signal handlers and forked children can use every operation.
+//! No operation waits for another operation, so signal handlers and forked children can use every operation.
 
 use crate::Deadline;
 use crate::event::Backoff;

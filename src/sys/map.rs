@@ -5,12 +5,12 @@
 //!
 //! This file is trusted to manage mapped memory. A [`Map`] is the only owner of its range of addresses. The
 //! range did not overlap another mapping, can be reached only by borrowing the `Map`, and is unmapped once,
-//! on drop. So `&self` lends bytes as `&[u8]`, and `&mut self` as `&mut [u8]`.
+//! on drop. `&self` therefore lends bytes as `&[u8]`, and `&mut self` lends them as `&mut [u8]`.
 //!
 //! *The kernel* may still hold references to the pages after the unmapping, for instance in a pipe that they
 //! were spliced into. The kernel counts references per page. Unmapping drops only the mapping's own
 //! reference. A page keeps its contents until the last reference is dropped, and only then is freed for other
-//! uses. The same holds for [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
+//! uses. The same applies to [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
 //!
 //! *A forked child* has a copy of the mapping at the same addresses, and a copy of the `Map`. Dropping that
 //! copy unmaps the child's own mapping. The address space belongs to the child, and the mapping has existed
@@ -151,9 +151,9 @@ impl Map {
 
 impl Drop for Map {
     fn drop(&mut self) {
-        // This fails only if the kernel lacks memory to split a larger mapping in two. The range then stays
-        // mapped, which is harmless.
-        // SAFETY: the range belongs to this mapping, and nothing borrows it, because `self` is being dropped.
+        // The call fails only if the kernel lacks memory to split a larger mapping in two. The range then
+        // stays mapped, which is harmless. SAFETY: the range belongs to this mapping, and nothing borrows it,
+        // because `self` is being dropped.
         let _ = unsafe { call::munmap(self.base, self.len) };
     }
 }

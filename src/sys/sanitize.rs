@@ -2,9 +2,9 @@
 //!
 //! AddressSanitizer, MemorySanitizer and ThreadSanitizer detect the memory accesses of C library functions by
 //! replacing these functions. The sanitizers see neither the trap instruction nor the effects of libc's
-//! `syscall()`. So each function of `call` reports with `tell!` the memory that the kernel reads and writes.
-//! In other builds `tell!` expands to nothing. Calls by number ([`raw`](crate::raw)) are not reported.
-//! Nothing here allocates or locks.
+//! `syscall()`. Each function of `call` therefore reports with `tell!` the memory that the kernel reads and
+//! writes. In other builds `tell!` expands to nothing. Calls by number ([`raw`](crate::raw)) are not
+//! reported. Nothing here allocates or locks.
 //!
 //! | `RUSTFLAGS`, with `-Zsanitizer=` the same | before a call | after a call |
 //! |---|---|---|
@@ -75,7 +75,7 @@ pub(super) fn reads<T: ?Sized>(lent: &T) {
     }
 }
 
-/// Reports, before a call, that the call may read all of several buffers.
+/// Reports, before a call, that the call may read all bytes of several buffers.
 pub(super) fn reads_each(bufs: &[impl Deref<Target = [u8]>]) {
     bufs.iter().for_each(|buf| reads(&**buf));
 }
@@ -92,7 +92,7 @@ pub(super) fn writes<T: ?Sized>(lent: &T) {
     }
 }
 
-/// Reports, before a call, that the call may write to all of several buffers.
+/// Reports, before a call, that the call may write to all bytes of several buffers.
 pub(super) fn writes_each(bufs: &[impl Deref<Target = [u8]>]) {
     bufs.iter().for_each(|buf| writes(&**buf));
 }

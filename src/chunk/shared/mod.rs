@@ -42,9 +42,9 @@
 //!
 //! # How it ends
 //!
-//! A pair ends as a pipe does. After the writer is dropped, or its process has exited or was killed, the
-//! reader receives the remaining records and then end of file. After the reader has ended in the same way,
-//! the writer fails with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
+//! A pair ends in the same way as a pipe. After the writer is dropped, or its process has exited or was
+//! killed, the reader receives the remaining records and then end of file. After the reader has ended in the
+//! same way, the writer fails with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
 //!
 //! After a plain [`fork`](crate::fork()), other processes have copies of the halves. The peer then detects
 //! that a half was dropped if the dropping process has used that half, but the peer does not detect a killed
@@ -120,8 +120,8 @@
 //!    `both_sides_sleep_in_a_ring_of_one`, `skipped_ends_of_laps`; `model_beside_a_queue`,
 //!    `hostile_positions_eproto_for_good`)
 //! 3. *Writes become visible in order.* A position is stored with Release after the last access to the bytes
-//!    that it passes on. The position is loaded with Acquire before the first access to the bytes that it
-//!    grants. These orderings apply to processes that share memory as they do to threads. (loom:
+//!    that are passed to the peer. The peer loads the position with Acquire before its first access to these
+//!    bytes. These orderings apply to processes that share memory as they do to threads. (loom:
 //!    `relaxed_store`, `relaxed_load`; ThreadSanitizer: `threads_in_the_order_of_a_relaxed_ring`)
 //! 4. *A half has at most one owner.* The first use changes a word in the shared memory from 0 to 1 by
 //!    compare-and-swap, and then marks a private page. The kernel wipes this page in a forked child. If a

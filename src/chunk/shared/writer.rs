@@ -150,7 +150,7 @@ impl SharedWriter {
     /// sends nothing, and the chunk stays lent.
     ///
     /// If the reader was killed, or dropped before its first use, the writer detects this when it must wake
-    /// the reader or has no room. Records that were sent earlier are lost, as in a pipe.
+    /// the reader or when the ring has no room. Records that were sent earlier are lost, as in a pipe.
     ///
     /// # Errors
     ///

@@ -49,7 +49,7 @@ pub struct WriterBuilder {
 impl WriterBuilder {
     /// Sets the size of a chunk in bytes. 0 counts as 1. The writer uses memory in whole pages.
     ///
-    /// Chunks of less than 16 KiB are copied with `write`. For such chunks the builder enlarges the pipe to
+    /// Chunks of less than 16 KiB are copied with `write`. For these chunks, the builder enlarges the pipe to
     /// at most 128 KiB.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }

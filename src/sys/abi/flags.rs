@@ -206,7 +206,7 @@ flags! {
 }
 
 impl PollEvents {
-    /// Returns the bits that `poll` uses: the lower half, and one flag that SPARC has elsewhere.
+    /// Returns the bits that `poll` uses: the lower half, and one flag that has a different value on SPARC.
     #[expect(clippy::cast_possible_truncation, reason = "poll has no more flags")]
     pub(crate) const fn to_poll(self) -> u16 {
         swap(self.0, abi::EPOLLRDHUP, abi::POLLRDHUP) as u16

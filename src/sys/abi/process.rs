@@ -63,13 +63,13 @@ impl Rusage {
         }
     }
 
-    /// Returns the processor time outside the kernel.
+    /// Returns the processor time used outside the kernel.
     #[must_use]
     pub const fn user_time(&self) -> Duration {
         self.user_time
     }
 
-    /// Returns the processor time in the kernel.
+    /// Returns the processor time used in the kernel.
     #[must_use]
     pub const fn system_time(&self) -> Duration {
         self.system_time

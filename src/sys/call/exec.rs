@@ -1,7 +1,7 @@
 //! The calls that replace the program.
 //!
-//! These calls neither allocate nor lock nor touch thread-local storage. So a forked child may make them,
-//! even one that shares its parent's memory.
+//! These calls neither allocate nor lock nor touch thread-local storage. A forked child may therefore make
+//! these calls, even a child that shares its parent's memory.
 //!
 //! # Safety
 //!

@@ -45,7 +45,7 @@ pub(crate) fn dup(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     unsafe { owned(answer) }
 }
 
-/// Calls `dup3`: `new` keeps its number and owns the copy from now on.
+/// Calls `dup3`: `new` keeps its number and owns the copy after the call.
 #[inline]
 pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<()> {
     // SAFETY: `dup3` touches no memory. `new` owns the descriptor that `dup3` closes, and `new` is borrowed
@@ -56,7 +56,8 @@ pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<
 /// Calls `dup3` onto a standard stream. The copy stays open across an exec.
 #[inline]
 pub(crate) fn dup_onto_standard(fd: BorrowedFd<'_>, stream: StdStream) -> Result<()> {
-    // SAFETY: `dup3` touches no memory. No value owns the descriptors 0 to 2, and a borrowed one stays open.
+    // SAFETY: `dup3` touches no memory. No value owns the descriptors 0 to 2, and a borrowed descriptor stays
+    // open.
     decode(unsafe { syscall3(nr::DUP3, arg(fd), stream as usize, 0) }).map(drop)
 }
 

@@ -49,8 +49,8 @@ pub(crate) unsafe fn madvise(base: NonNull<u8>, len: usize, advice: usize) -> Re
     decode(unsafe { syscall3(nr::MADVISE, address, len, advice) }).map(drop)
 }
 
-/// Advises huge pages for the whole allocation of `buf`, including its first and last page. So a mapping that
-/// the allocator has made for `buf` stays one mapping, which can grow by being moved.
+/// Advises huge pages for the whole allocation of `buf`, including its first and last page. A mapping that
+/// the allocator has made for `buf` therefore stays one mapping, which can grow by being moved.
 #[cfg(feature = "alloc")]
 pub(crate) fn madvise_hugepage(buf: &Vec<u8>) {
     let page = crate::sys::page::size();
@@ -80,7 +80,7 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
     unsafe { owned(answer) }
 }
 
-/// Maps `len` bytes at an address that the kernel chooses. The bytes are those at the beginning of a file, or
+/// Maps `len` bytes at an address that the kernel chooses. The mapping contains the beginning of a file, or
 /// zeros.
 #[inline]
 pub(crate) fn mmap(

@@ -11,9 +11,9 @@
 //! just created.
 //!
 //! A borrowed descriptor is open, so no call here acts on a number that may belong to another owner.
-//! References become integers by `expose_provenance`, and the trap is opaque to the compiler. So the compiler
-//! must assume that the kernel reads and writes through these references during the call. `tell!` reports
-//! these accesses to a sanitizer, which cannot see them.
+//! References become integers by `expose_provenance`, and the trap is opaque to the compiler. The compiler
+//! must therefore assume that the kernel reads and writes through these references during the call. `tell!`
+//! reports these accesses to a sanitizer, which cannot see them.
 #![allow(unsafe_code, reason = "an owner is made of the number that a call has returned")]
 #![cfg_attr(
     not(feature = "full"),

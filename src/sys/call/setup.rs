@@ -86,8 +86,8 @@ pub(crate) fn getdents64<'a>(folder: BorrowedFd<'_>, entries: &'a mut [u8]) -> O
     if count == 0 { None } else { entries.get(..count) }
 }
 
-/// Stores the supplementary groups in `groups` and returns their number. Fails with `EINVAL` if `groups` is
-/// too short.
+/// Stores the supplementary groups in `groups` and returns the number of groups. Fails with `EINVAL` if
+/// `groups` is too short.
 pub(crate) fn getgroups(groups: &mut [u32]) -> Result<usize> {
     // SAFETY: the kernel writes at most as many group ids as the list has room for.
     decode(unsafe { syscall2(nr::GETGROUPS, groups.len(), lent_mut(groups)) })

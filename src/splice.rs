@@ -209,7 +209,7 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if the pipe has no room, and the call must not wait.
 /// - [`EBADF`](crate::Errno::EBADF) if `writer` was created from a descriptor that is not a pipe.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran during the wait.
-/// - [`EINVAL`](crate::Errno::EINVAL) if there are more than 1024 buffers.
+/// - [`EINVAL`](crate::Errno::EINVAL) if more than 1024 buffers are passed.
 /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel lacks memory.
 /// - [`EPIPE`](crate::Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, unless
 ///   [`without_sigpipe`](crate::io::without_sigpipe) is used.

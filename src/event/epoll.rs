@@ -12,7 +12,7 @@ use crate::{Deadline, Errno, Result, io};
 use core::time::Duration;
 
 impl Event {
-    /// Returns the events that were found. [`PollEvents`] has methods that interpret them for a pipe.
+    /// Returns the events that were found. [`PollEvents`] has methods that interpret these events for a pipe.
     pub const fn events(&self) -> PollEvents {
         PollEvents::from_bits_retain(self.events)
     }

@@ -109,7 +109,7 @@ impl AsFd for PollFd<'_> {
 ///
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran and no descriptor was ready. [`poll_deadline`]
 ///   retries.
-/// - [`EINVAL`](crate::Errno::EINVAL) if there are more descriptors than `RLIMIT_NOFILE`.
+/// - [`EINVAL`](crate::Errno::EINVAL) if the list has more descriptors than `RLIMIT_NOFILE` allows.
 /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory.
 ///
 /// # Examples
@@ -209,8 +209,9 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Must be called before each poll. The first three calls return immediately. Later calls sleep for 0.1
-    /// ms at first, and then twice as long each time, up to 6.4 ms. Returns whether the call has slept.
+    /// The caller must call this function before each poll. The first three calls return immediately. Later
+    /// calls sleep for 0.1 ms at first, and then twice as long each time, up to 6.4 ms. Returns whether the
+    /// call has slept.
     pub(crate) fn pause(&mut self, deadline: Option<Deadline<'_>>) -> bool {
         let turn = self.turns.checked_sub(3);
         if let Some(turn) = turn {

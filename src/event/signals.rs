@@ -29,7 +29,7 @@ impl SignalSet {
     ///
     /// # Errors
     ///
-    /// On Linux this fails only if a filter of system calls returns an error, such as
+    /// On Linux, this call fails only if a filter of system calls returns an error, such as
     /// [`EPERM`](Errno::EPERM).
     ///
     /// # Examples

@@ -191,8 +191,8 @@ pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
 /// Sets or clears `O_NONBLOCK`. While the flag is set, calls fail with [`EAGAIN`](crate::Errno::EAGAIN)
 /// rather than wait.
 ///
-/// The flag belongs to the open file. All duplicates of the descriptor share it, including those in other
-/// processes. The other end of a pipe has its own flag. Other flags stay unchanged.
+/// The flag belongs to the open file. All duplicates of the descriptor share the flag, including duplicates
+/// in other processes. The other end of a pipe has its own flag. Other flags stay unchanged.
 ///
 /// # Errors
 ///

@@ -3,8 +3,9 @@
 //! # What a signal does
 //!
 //! Each function that is named after a system call makes that call once. If a signal handler interrupts such
-//! a function before any byte has moved, it fails with [`EINTR`](crate::Errno::EINTR). [`read_exact`],
-//! [`write_all`], [`write_all_vectored`] and [`read_to_end`] retry on `EINTR`. [`close`] never retries.
+//! a function before any byte has moved, the function fails with [`EINTR`](crate::Errno::EINTR).
+//! [`read_exact`], [`write_all`], [`write_all_vectored`] and [`read_to_end`] retry on `EINTR`. [`close`]
+//! never retries.
 //!
 //! # Short counts
 //!
@@ -179,7 +180,7 @@ pub fn read_uninit(fd: impl AsFd, buf: &mut [MaybeUninit<u8>]) -> Result<&mut [u
 ///
 /// Fails as [`read`] does, and with
 ///
-/// - [`EINVAL`](crate::Errno::EINVAL) if there are more than 1024 buffers.
+/// - [`EINVAL`](crate::Errno::EINVAL) if more than 1024 buffers are passed.
 ///
 /// # Examples
 ///
@@ -245,7 +246,7 @@ pub fn write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 ///
 /// Fails as [`write()`] does, and with
 ///
-/// - [`EINVAL`](crate::Errno::EINVAL) if there are more than 1024 buffers, or the sum of their lengths
+/// - [`EINVAL`](crate::Errno::EINVAL) if more than 1024 buffers are passed, or the sum of their lengths
 ///   exceeds `isize::MAX`.
 ///
 /// # Examples

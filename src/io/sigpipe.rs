@@ -2,8 +2,8 @@
 //!
 //! `pwritev2` has a flag that suppresses the signal ([`write_nosignal`](crate::io::write_nosignal)), but
 //! `splice`, `tee` and `sendfile` have no such flag. Therefore this thread blocks the signal during the call.
-//! If the call has raised the signal, it is removed before the mask is restored. The kernel sends the signal
-//! to the calling thread, so no other thread can receive it.
+//! If the call has raised the signal, the signal is removed before the mask is restored. The kernel sends the
+//! signal to the calling thread, so no other thread can receive it.
 //!
 //! If another process sends `SIGPIPE` during the call, that signal is delivered afterwards. A signal that was
 //! already pending for this thread stays pending. If `pthread_kill` sends `SIGPIPE` to this thread during the

@@ -133,7 +133,7 @@ pub(crate) fn write_all_vectored_by(
 }
 
 /// Writes all of `buf`, at most [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes, in one piece or not at all. A pipe
-/// does not mix these bytes with those of other writers. Waits until the pipe has room for all of them,
+/// does not mix these bytes with the bytes of other writers. Waits until the pipe has room for all of them,
 /// unless `fd` is nonblocking. Retries on `EINTR`.
 ///
 /// Like [`write()`](super::write), this call raises `SIGPIPE` if the pipe has no reader. Rust programs ignore

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 /// A [`Sender`] and a [`Receiver`] that exchange messages in both directions, as Python's
 /// `multiprocessing.Connection` does.
 ///
-/// A channel works over any two descriptors, or over a single one, such as a socket:
+/// A channel works over any two descriptors, or over a single descriptor, such as a socket:
 /// `Channel::new(&stream, &stream)`.
 ///
 /// # Examples
@@ -43,9 +43,9 @@ pub struct Channel<R, W> {
 }
 
 impl Channel<PipeReader, PipeWriter> {
-    /// Creates a link of two pipes and returns both of its sides, close-on-exec. Each pipe has a capacity of
-    /// 256 KiB if the kernel grants it. If messages are longer than their pipes, the two sides can wait for
-    /// each other.
+    /// Creates a link of two pipes and returns its two sides. All descriptors are close-on-exec. Each pipe
+    /// has a capacity of 256 KiB if the kernel grants it. If messages are longer than their pipes, the two
+    /// sides can wait for each other.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Channel<PipeReader, PipeWriter> {
         Ok((left.into(), right.into()))
     }
 
-    /// Creates a link of two pipes from `builder` and returns both of its sides.
+    /// Creates a link of two pipes from `builder` and returns its two sides.
     ///
     /// # Errors
     ///

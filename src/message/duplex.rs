@@ -42,7 +42,7 @@ pub struct Duplex {
 }
 
 impl Duplex {
-    /// Creates a link and returns its two sides, close-on-exec.
+    /// Creates a link and returns its two sides. All descriptors are close-on-exec.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl Duplex {
     ///
     /// A child inherits copies of all descriptors of the parent, including the parent's sides of *earlier*
     /// links. While the new child runs, these copies keep an earlier child from reaching end of file when the
-    /// parent drops its side. Therefore close the copies in the child: `body` borrows the earlier links
+    /// parent drops its side. Therefore, close the copies in the child: `body` borrows the earlier links
     /// exclusively and drops them. The parent keeps its own.
     ///
     /// ```

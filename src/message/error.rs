@@ -24,16 +24,16 @@ pub enum MessageError {
     /// An error of the kernel. After a receiving call has failed with [`ETIMEDOUT`](Errno::ETIMEDOUT), the
     /// next call continues at the same byte.
     Io(Errno),
-    /// An error of the kernel in [`send_many`](super::Sender::send_many), after this number of whole
+    /// An error of the kernel in [`send_many`](super::Sender::send_many), after the contained number of whole
     /// messages. The caller can send the remaining messages later, unless one of them was sent in part. After
     /// a partial message, sending fails with [`Torn`](Self::Torn).
     Stopped(Errno, usize),
-    /// The length of the message, in bytes, exceeds the limit. If a sending call fails with this error, no
-    /// byte was sent. If a receiving call fails with this error, the peer is broken or hostile, and every
-    /// further call fails in the same way.
+    /// The message is longer than the limit. This value is the message's length in bytes. If a sending call
+    /// fails with this error, no byte was sent. If a receiving call fails with this error, the peer is broken
+    /// or hostile, and every further call fails in the same way.
     TooLong(u64),
-    /// The length of the message, in bytes, exceeds the length of the buffer. The message can still be
-    /// received into a larger buffer.
+    /// The message is longer than the buffer. This value is the message's length in bytes. The message can
+    /// still be received into a larger buffer.
     BufferTooShort(usize),
     /// The stream ended in the middle of a message.
     Truncated,

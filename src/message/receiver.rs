@@ -272,8 +272,8 @@ impl<R: AsFd> Receiver<R> {
     /// Reads at most `most` bytes of the body, appends them to the part that was read earlier, and returns
     /// the number of bytes read. A result of 0 means end of file.
     fn recv_body(&mut self, most: usize, until: Until<'_>) -> crate::Result<usize> {
-        /// The size in bytes of the pieces in which reads that zero their memory first receive a long
-        /// message.
+        /// The size in bytes of the pieces in which a long message is received, if memory must be zeroed
+        /// before each read.
         const PIECE: usize = 1 << 16;
 
         if until.is_none() && self.input.is_direct(most) {

@@ -19,7 +19,7 @@
 //!   every process that has a copy.
 //! - *Two processes wait for each other*: each process writes more than fits before it reads. Make one
 //!   process read first, or [`poll`](mod@crate::event) both pipes.
-//! - *A writer waits forever*: a process holds a read end and does not read.
+//! - *A writer waits forever*: a process holds a read end but does not read.
 //!
 //! Ends created by [`pipe`] and [`Builder`] are close-on-exec, so a started program does not keep these ends
 //! open by accident. A child created by [`fork`](crate::fork) inherits all ends.
@@ -206,8 +206,8 @@ impl Default for Builder {
     }
 }
 
-/// Returns the capacity in bytes of the pipe to which a descriptor belongs. A pipe accepts this many bytes
-/// before any process reads, if each write fills whole pages.
+/// Returns the capacity in bytes of the pipe to which a descriptor belongs. A pipe accepts this number of
+/// bytes before any process reads, if each write fills whole pages.
 ///
 /// # Errors
 ///

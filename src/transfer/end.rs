@@ -119,7 +119,7 @@ impl<'a> End<'a> {
         }
     }
 
-    /// Returns the number of bytes from this file's position to its end, or `None` if that is unknown.
+    /// Returns the number of bytes from this file's position to its end, or `None` if that number is unknown.
     pub(super) fn ahead(&self) -> Option<u64> {
         let position = call::lseek_current(self.fd).ok()?;
         Some(call::statx(self.fd).ok()?.stx_size.saturating_sub(position))

@@ -21,7 +21,8 @@ use core::time::Duration;
 
 /// The way in which a mechanism ends if it does not fail.
 pub(super) enum Outcome {
-    /// All bytes are moved: end of file, the requested number of bytes, or a `Break` from `progress`.
+    /// All bytes are moved: the source has ended, the requested number of bytes has arrived, or `progress`
+    /// has returned `Break`.
     Finished,
     /// The kernel does not support this pair. Without an errno, the last call moved no bytes. The source then
     /// reports its end, but that report may be wrong.
@@ -199,7 +200,7 @@ impl<'a, 'p> Engine<'a, 'p> {
         self.backoff = Backoff::default();
     }
 
-    /// Calls `progress`. Must only be called while no bytes are in flight.
+    /// Calls `progress`. The caller must use this function only while no bytes are in flight.
     pub(super) fn report(&mut self) {
         if let Some(progress) = self.options.progress.as_mut().filter(|_| !self.ended) {
             self.ended = progress(self.done) == ControlFlow::Break(());
@@ -211,8 +212,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         if self.options.deadline.is_some() { SpliceFlags::NONBLOCK.bits() } else { 0 }
     }
 
-    /// Handles a call on one end that has moved no bytes. After a signal it calls `progress`, unless bytes
-    /// are in flight. After `EAGAIN` it waits until the end is ready.
+    /// Handles a call on one end that has moved no bytes. After a signal, this function calls `progress`,
+    /// unless bytes are in flight. After `EAGAIN`, this function waits until the end is ready.
     pub(super) fn nothing_moved(&mut self, end: End<'_>, errno: Errno) -> Result<(), Failure> {
         let failed = |errno| Failure::new(end.side, errno);
         match (errno, end.side) {

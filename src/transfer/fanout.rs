@@ -34,7 +34,7 @@ pub struct FanoutSink<'fd> {
 }
 
 impl<'fd> FanoutSink<'fd> {
-    /// Creates a sink that has received nothing.
+    /// Creates a sink that has received no bytes.
     pub fn new(fd: &'fd impl AsFd) -> Self {
         Self { fd: fd.as_fd(), end: None, transferred: Transferred::NOTHING, error: None }
     }
@@ -189,7 +189,8 @@ impl<'p> Fanout<'p> {
     /// A [cancel](crate::Cancel) ends the fan-out after the current round. A sink that is ready receives the
     /// remaining bytes of the round. A sink that is not ready fails with [`ECANCELED`](Errno::ECANCELED) and
     /// is dropped. The source is not read again. The fan-out fails with `ECANCELED` on the source, or on the
-    /// sink if no sink remains. A fan-out that is cancelled before the start moves nothing and drops no sink.
+    /// sink if no sink remains. A fan-out that is cancelled before the start moves no bytes and drops no
+    /// sink.
     pub const fn deadline(self, deadline: Deadline<'p>) -> Self {
         Self { options: self.options.deadline(deadline), ..self }
     }
@@ -226,10 +227,10 @@ impl<'p> Fanout<'p> {
     /// for each sink.
     ///
     /// A fan-out opens four descriptors, regardless of the number of sinks. Each round is written to one sink
-    /// after another. A slow sink therefore delays the others, and a silent sink stops all of them until the
-    /// [deadline](Self::deadline). A sink that fails is dropped with its [`error`](FanoutSink::error), and
-    /// the others continue. A sink that already has an error is skipped. Retries on `EINTR` and raises no
-    /// `SIGPIPE`.
+    /// after another. A slow sink therefore delays the other sinks, and a silent sink stops all sinks until
+    /// the [deadline](Self::deadline). A sink that fails is dropped with its [`error`](FanoutSink::error),
+    /// and the other sinks continue. A sink that already has an error is skipped. Retries on `EINTR` and
+    /// raises no `SIGPIPE`.
     ///
     /// A datagram or record of the source is truncated to 256 KiB, or to a pipe's capacity if this user's
     /// pipes hold too many pages.

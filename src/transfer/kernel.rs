@@ -114,9 +114,9 @@ impl Engine<'_, '_> {
                 Err(errno) if self.is_of_the_sink(errno) => {
                     return Err(Failure::new(Side::Sink, errno));
                 }
-                // This is a rejection (`copy_file_range` returns `EBADF` for a sink in append mode), or an
-                // error that may belong to either side. The last mechanism makes a separate call for each
-                // side and finds the cause.
+                // The error is a rejection (`copy_file_range` returns `EBADF` for a sink in append mode), or
+                // an error that either side may have caused. The last mechanism makes a separate call for
+                // each side and finds the cause.
                 Err(errno) => return Ok(Outcome::GivenUp(Some(errno))),
             }
         }

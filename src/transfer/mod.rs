@@ -200,10 +200,10 @@ impl<'p> Transfer<'p> {
 
     /// Excludes a mechanism. Call this method again to exclude another mechanism.
     ///
-    /// The next mechanism that fits the two descriptors replaces the excluded one. If none remains, or the
-    /// kernel rejects the last one, the transfer fails with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the
-    /// sink. Without [`Copy`](TransferMechanism::Copy) no `read` confirms the [end](self#the-end) of the
-    /// source, and a stream of tracefs may lose bytes.
+    /// The next mechanism that fits the two descriptors replaces the excluded one. If no mechanism remains,
+    /// or the kernel rejects the last one, the transfer fails with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP)
+    /// on the sink. Without [`Copy`](TransferMechanism::Copy) no `read` confirms the [end](self#the-end) of
+    /// the source, and a stream of tracefs may lose bytes.
     ///
     /// # Examples
     ///
@@ -259,7 +259,7 @@ impl<'p> Transfer<'p> {
     ///
     /// If `progress` returns `Break`, the transfer ends there with success, and all bytes that were read from
     /// the source have arrived. A signal therefore does not end the transfer while bytes are in flight and
-    /// the sink accepts none.
+    /// the sink accepts no bytes.
     pub fn progress(mut self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
         self.progress = Some(progress);
         self
@@ -275,7 +275,7 @@ impl<'p> Transfer<'p> {
     /// If the deadline is [cancelled](crate::Cancel), the transfer fails with
     /// [`ECANCELED`](crate::Errno::ECANCELED) on the side that is not ready, or on the source if both are
     /// ready. If both are ready, no bytes are in flight, and at most 1 MiB (or one [`chunk`](Self::chunk))
-    /// was moved after the cancel. A transfer that is cancelled before the start moves nothing.
+    /// was moved after the cancel. A transfer that is cancelled before the start moves no bytes.
     ///
     /// The deadline holds for pipes, for sockets, and for every descriptor that stays nonblocking, even if
     /// the descriptor has other readers and writers. For a blocking socket or device, the mechanism is
@@ -311,8 +311,8 @@ impl<'p> Transfer<'p> {
         Self { copy_semantics: true, ..self }
     }
 
-    /// Enlarges each end that is a pipe to 256 KiB, unless it is already larger. If the kernel rejects this,
-    /// the pipe keeps its capacity. The new capacity remains after the transfer.
+    /// Enlarges each end that is a pipe to 256 KiB, unless that pipe is already larger. If the kernel rejects
+    /// this change, the pipe keeps its capacity. The new capacity remains after the transfer.
     ///
     /// The reader and the writer of a pipe with the default 64 KiB often wait for each other. A larger pipe
     /// can be more than twice as fast. Larger pipes are not the default, because all pipes of a user share a
@@ -356,8 +356,8 @@ impl<'p> Transfer<'p> {
     /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte, if the transfer would read the
     ///   bytes that it has written. This is the case if both ends are the same pipe. It is also the case if
     ///   both are the same file and the sink appends, or the sink's position is not before the source's
-    ///   position. With [`exact`](Self::exact) or [`limit`](Self::limit), this is an error only if the sink's
-    ///   position is within the bytes to read and before the file's end.
+    ///   position. With [`exact`](Self::exact) or [`limit`](Self::limit), the transfer fails with this error
+    ///   only if the sink's position is within the bytes to read and before the file's end.
     /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink if only [excluded](Self::without) mechanisms
     ///   work with these two ends. Bytes that [`Broker`](TransferMechanism::Broker) has already read are in
     ///   the error.

@@ -65,15 +65,15 @@ impl Transferred {
         self.mechanism
     }
 
-    /// Returns whether [`mechanism`](Self::mechanism) differs from the one that was first chosen for these
-    /// two descriptors.
+    /// Returns whether [`mechanism`](Self::mechanism) differs from the mechanism that was first chosen for
+    /// these two descriptors.
     #[must_use]
     pub const fn fell_back(&self) -> bool {
         self.fallback.is_some()
     }
 
     /// Returns the mechanism that was first chosen and the reason for giving it up, if
-    /// [`mechanism`](Self::mechanism) differs from it.
+    /// [`mechanism`](Self::mechanism) differs from that mechanism.
     ///
     /// # Examples
     ///

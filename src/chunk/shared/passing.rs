@@ -132,8 +132,8 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRI
         }
     }
     let len = usize::try_from(ring_is.stx_size).unwrap_or(usize::MAX);
-    // Huge pages can be unavailable when they are first accessed. Files with huge pages are on another device
-    // and larger than a page.
+    // Files with huge pages are rejected, because a huge page may be unavailable at its first access. These
+    // files are on another device and are larger than a page.
     let fits = control_is.stx_size == page::size() as u64
         && ring_is.stx_dev == control_is.stx_dev
         && len.is_power_of_two()

@@ -146,7 +146,7 @@ pub fn sendfile(
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// Available since Linux 4.5, and between file systems since Linux 5.3.
+/// This call has existed since Linux 4.5, and has worked between file systems since Linux 5.3.
 /// [copy_file_range(2)](https://man7.org/linux/man-pages/man2/copy_file_range.2.html)
 pub fn copy_file_range(
     from: impl AsFd,

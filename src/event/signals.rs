@@ -263,7 +263,7 @@ impl SignalFd {
         call::read_signalfd(self.as_fd()).map(|info| SignalInfo::new(&info))
     }
 
-    /// Waits for a signal until `deadline`, and consumes it. Retries on `EINTR`.
+    /// Waits for a signal, but only until `deadline`, and consumes the signal. Retries on `EINTR`.
     ///
     /// # Errors
     ///

@@ -9,8 +9,8 @@
 //!
 //! No function of this crate returns a new descriptor with the number of a standard stream. If the kernel
 //! assigns the number of a closed standard stream, the function duplicates the descriptor to 3 or above and
-//! closes the low number. This prevents `println!` and panic messages from being written to a pipe. The rule
-//! holds for every descriptor that the crate creates: pipes, duplicates, `eventfd`, `epoll`, `signalfd`,
+//! closes the low number. This rule prevents `println!` and panic messages from being written to a pipe. The
+//! rule holds for every descriptor that the crate creates: pipes, duplicates, `eventfd`, `epoll`, `signalfd`,
 //! pidfds, and internal ones.
 //!
 //! The new descriptor has the low number for a short time, until it is duplicated. Therefore, in a program

@@ -264,9 +264,10 @@ fn write(fd: BorrowedFd<'_>, bufs: &mut [IoSlice<'_>], until: Until<'_>) -> Resu
     })
 }
 
-/// Returns whether a length should be written to a pipe with a separate call. This is the case if the body is
-/// long and begins at the start of a page. With one call, the kernel would copy the body to addresses 8 bytes
-/// after the start of a page. Some processors make that copy at a third of their usual speed.
+/// Returns whether a length should be written to a pipe with a separate call. A separate call is faster if
+/// the body is long and begins at the start of a page. With one call, the kernel would copy the body to
+/// addresses 8 bytes after the start of a page. Some processors make that copy at a third of their usual
+/// speed.
 fn is_slow(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> bool {
     let [length, body, ..] = bufs else { return false };
     let is_aligned = (body.as_ptr().addr() + HEADER - 1) % 4096 < 2 * HEADER - 1;

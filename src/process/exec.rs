@@ -196,8 +196,8 @@ pub fn execvpe(
     search(name, path, argv, envp)
 }
 
-/// Searches `path` for the program. This is a separate function because [`execvpe`] does not need the buffer,
-/// or the stack pages that it occupies, for a name with a slash.
+/// Searches `path` for the program. This code is a separate function because [`execvpe`] needs neither the
+/// buffer nor the stack pages that it occupies if the name contains a slash.
 #[inline(never)]
 fn search(name: &[u8], path: &[u8], argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let mut error = Errno::ENOENT;

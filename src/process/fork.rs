@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to use `fork`, the one call that returns twice, correctly, and to keep the child
-//! inside the closure of [`fork_with`].
+//! This file is trusted to use `fork` correctly, although it returns twice, and to keep the child inside the
+//! closure of [`fork_with`].
 #![allow(unsafe_code, reason = "fork is unsafe to call, and this is the function")]
 
 #[cfg(feature = "process")]

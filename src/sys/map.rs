@@ -152,8 +152,8 @@ impl Map {
 impl Drop for Map {
     fn drop(&mut self) {
         // The call fails only if the kernel lacks memory to split a larger mapping in two. The range then
-        // stays mapped, which is harmless. SAFETY: the range belongs to this mapping, and nothing borrows it,
-        // because `self` is being dropped.
+        // stays mapped, which is harmless.
+        // SAFETY: the range belongs to this mapping, and nothing borrows it, because `self` is being dropped.
         let _ = unsafe { call::munmap(self.base, self.len) };
     }
 }

@@ -87,8 +87,8 @@ use end::End;
 ///
 /// # Errors
 ///
-/// The [`TransferError`] holds the side that failed and the number of bytes that arrived. It also holds the
-/// bytes that were read but did not arrive. See [`Transfer::run`].
+/// The [`TransferError`] holds the side that failed and the number of bytes that arrived. The error also
+/// holds the bytes that were read but did not arrive. See [`Transfer::run`].
 ///
 /// # Examples
 ///
@@ -354,8 +354,8 @@ impl<'p> Transfer<'p> {
     /// - [`EBADF`](crate::Errno::EBADF), before the first byte, if an end is not open, or is not open for
     ///   reading (source) or writing (sink).
     /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte, if the transfer would read the
-    ///   bytes that it has written. This is the case if both ends are the same pipe. It is also the case if
-    ///   both are the same file and the sink appends, or the sink's position is not before the source's
+    ///   bytes that it has written. The error occurs if both ends are the same pipe. The error also occurs if
+    ///   both ends are the same file and the sink appends, or the sink's position is not before the source's
     ///   position. With [`exact`](Self::exact) or [`limit`](Self::limit), the transfer fails with this error
     ///   only if the sink's position is within the bytes to read and before the file's end.
     /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink if only [excluded](Self::without) mechanisms

@@ -151,8 +151,8 @@ impl<'a> Communicate<'a> {
     /// Writes the child's input, collects its output, and waits for its end. Retries on `EINTR`.
     ///
     /// This call uses the pipes in the child's handle. If the child's input is not a pipe, no input is
-    /// written. If the child closes its input early, or ends, the remaining input is not written. That is not
-    /// an error, and raises no `SIGPIPE`. If a pipe fills up, this call enlarges it.
+    /// written. If the child closes its input early, or ends, the remaining input is not written. An early
+    /// close is not an error, and raises no `SIGPIPE`. If a pipe fills up, this call enlarges it.
     ///
     /// # Errors
     ///

@@ -110,8 +110,8 @@ impl<'fd> Pipeline<'fd> {
     ///
     /// This replaces [`Command::process_group`]. A program that begins a session cannot join the group:
     /// `spawn` then fails with `EPERM` at [`SpawnStage::Setpgid`]. `spawn` also fails in this way if the
-    /// first program ends early and leaves no zombie. This happens if `SIGCHLD` is ignored or another thread
-    /// waits for all children.
+    /// first program ends early and leaves no zombie. No zombie remains if `SIGCHLD` is ignored or another
+    /// thread waits for all children.
     ///
     /// With [`OnDrop::KillGroup`] on the first command, a failed [`output`](Self::output) kills the whole
     /// group. On another command this policy fails with `EINVAL`, because that command leads no group.
@@ -122,9 +122,9 @@ impl<'fd> Pipeline<'fd> {
     /// Sets the policy for the programs already started when another program cannot be started. By default
     /// these programs are killed and waited for, as with [`OnDrop::Kill`].
     ///
-    /// This replaces [`Command::on_drop`] for these programs. Without a process group, `KillGroup` does the
-    /// same as `Kill`. With `Leave`, no handle of these programs remains. After they end, these programs stay
-    /// zombies until this process ends.
+    /// This policy replaces [`Command::on_drop`] for these programs. Without a process group, `KillGroup`
+    /// does the same as `Kill`. With `Leave`, no handle of these programs remains. After they end, these
+    /// programs stay zombies until this process ends.
     pub fn on_failure(self, policy: OnDrop) -> Self {
         Self { on_failure: Some(policy), ..self }
     }

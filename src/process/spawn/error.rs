@@ -10,8 +10,8 @@ use core::mem::discriminant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpawnStage {
-    /// Checking the settings. This fails with `EINVAL` if a string contains a NUL, a list does not end with
-    /// [`Arg::END`](crate::process::Arg::END), or a descriptor number is negative or used twice.
+    /// Checking the settings. The check fails with `EINVAL` if a string contains a NUL, a list does not end
+    /// with [`Arg::END`](crate::process::Arg::END), or a descriptor number is negative or used twice.
     Arguments,
     /// Opening the child's standard streams.
     Stdio,

@@ -61,10 +61,10 @@ impl<'a> Spawn<'a> {
     /// ended or stopped, and after a spawn that fails. If a child could not start its program, its group
     /// stays the foreground group even though the group has no process left.
     ///
-    /// The terminal is the one set with [`controlling_terminal`](Self::controlling_terminal). Otherwise it is
-    /// this process's terminal, opened as `/dev/tty`. If no terminal exists, as with [`setsid`](Self::setsid)
-    /// alone, `spawn` fails at [`SpawnStage::Foreground`](crate::process::SpawnStage::Foreground) with
-    /// `ENXIO`.
+    /// The terminal is the one set with [`controlling_terminal`](Self::controlling_terminal). If that setting
+    /// is not used, the terminal is this process's terminal, opened as `/dev/tty`. If no terminal exists, as
+    /// with [`setsid`](Self::setsid) alone, `spawn` fails at
+    /// [`SpawnStage::Foreground`](crate::process::SpawnStage::Foreground) with `ENXIO`.
     ///
     /// [TIOCSPGRP(2const)](https://man7.org/linux/man-pages/man2/TIOCSPGRP.2const.html)
     #[doc(alias = "tcsetpgrp")]
@@ -81,8 +81,8 @@ impl<'a> Spawn<'a> {
     ///
     /// If that group is frozen, the child stops before its program begins, and the thread that spawns it
     /// waits until the group is thawed. With `memory.oom.group` set for that group, an out-of-memory kill
-    /// before the program begins may also kill this process. This happens if the child shares its memory
-    /// ([`SpawnMethod::Vfork`](crate::process::SpawnMethod::Vfork)).
+    /// before the program begins may also kill this process. This process is killed too if the child shares
+    /// its memory ([`SpawnMethod::Vfork`](crate::process::SpawnMethod::Vfork)).
     pub const fn cgroup_procs(self, processes: BorrowedFd<'a>) -> Self {
         Self { cgroup: Some(processes), ..self }
     }

@@ -55,8 +55,9 @@ pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
     let mut action = SigAction::default();
     let (place, size) = (lent_mut(&mut action), size_of::<SigSet>());
     // The fourth argument is the size of a set. On SPARC, which has an additional argument, the size is the
-    // fifth argument. SAFETY: the kernel writes one `struct sigaction` to the given address, which has room
-    // for the largest one.
+    // fifth argument.
+    // SAFETY: the kernel writes one `struct sigaction` to the given address, which has room for the largest
+    // one.
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, 0, place, size, size) })?;
     Ok(action)
 }

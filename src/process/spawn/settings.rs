@@ -81,8 +81,8 @@ impl<'a> Spawn<'a> {
     ///
     /// If that group is frozen, the child stops before its program begins, and the thread that spawns it
     /// waits until the group is thawed. With `memory.oom.group` set for that group, an out-of-memory kill
-    /// before the program begins may also kill this process. This process is killed too if the child shares
-    /// its memory ([`SpawnMethod::Vfork`](crate::process::SpawnMethod::Vfork)).
+    /// before the program begins may also kill this process. This process is affected only if it shares its
+    /// memory with the child ([`SpawnMethod::Vfork`](crate::process::SpawnMethod::Vfork)).
     pub const fn cgroup_procs(self, processes: BorrowedFd<'a>) -> Self {
         Self { cgroup: Some(processes), ..self }
     }

@@ -13,9 +13,10 @@ use alloc::vec::Vec;
 /// The size of a length in bytes.
 const HEADER: usize = 8;
 
-/// The sizes in bytes of the buffer for messages that are sent together. A few short messages use the smaller
-/// buffer, because clearing the larger buffer would take most of the time.
+/// The sizes in bytes of the buffer for messages that are sent together. Fewer bytes use a smaller buffer,
+/// because clearing the largest buffer takes longer than copying a small number of bytes.
 const STAGE: usize = 16 << 10;
+const MIDDLE_STAGE: usize = 8 << 10;
 const SMALL_STAGE: usize = 1 << 10;
 
 /// Sends messages to a [`Receiver`](super::Receiver), over any descriptor that accepts a stream of bytes.
@@ -207,6 +208,7 @@ impl<W: AsFd> Sender<W> {
         let all = lens.fold(0_usize, |sum, len| sum.saturating_add(HEADER + len));
         match all {
             ..=SMALL_STAGE => self.send_staged(messages, &mut [0; SMALL_STAGE], until),
+            ..=MIDDLE_STAGE => self.send_staged(messages, &mut [0; MIDDLE_STAGE], until),
             _ => self.send_staged(messages, &mut [0; STAGE], until),
         }
     }

@@ -1,4 +1,4 @@
-//! Tests that another thread can cancel a wait. Each test runs in its own process, because it creates
+//! Tests that another thread can cancel a wait. Each test runs in its own process, because the tests create
 //! threads and children.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "forking, and a signal handler")]
@@ -82,7 +82,7 @@ fn cancel_is_kept_and_readable() {
     assert!(!Deadline::NEVER.is_cancelled());
 }
 
-/// A `Cancel` works even if its counter is full and its own write fails.
+/// A `Cancel` works even if its counter is full, so that its write fails.
 fn cancel_with_a_full_counter_works() {
     let cancel = Cancel::new().unwrap();
     assert_eq!(io::write(&cancel, &(u64::MAX - 1).to_ne_bytes()), Ok(8));
@@ -111,7 +111,8 @@ fn cancel_from_a_signal_handler() {
     assert!(sender.wait().unwrap().success());
 }
 
-/// After a fork, a cancel in either process ends a wait in the other, because both share the descriptor.
+/// After a fork, a cancel in either process ends a wait in the other, because the two processes share the
+/// descriptor.
 fn cancel_after_a_fork_ends_waits_in_both() {
     let [down, up] = [(); 2].map(|()| Cancel::new().unwrap());
     let mut other = child(|| {
@@ -127,7 +128,7 @@ fn cancel_after_a_fork_ends_waits_in_both() {
     assert!(other.wait().unwrap().success());
 }
 
-/// `wait_any` has no descriptor to wait for, so it checks the descriptor of the `Cancel` periodically.
+/// `wait_any` has no descriptor to wait for, so it periodically checks whether the `Cancel` has been used.
 fn cancel_by_another_process_ends_wait_any() {
     let cancel = Cancel::new().unwrap();
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -170,7 +171,7 @@ fn cancel_at_any_moment_is_never_lost() {
 
 // ---- events ----
 
-/// Tests lists that fit on the stack, and longer lists.
+/// Polls lists that fit on the stack, and longer lists.
 fn poll_deadline_cancelled_ecanceled() {
     let pipes: Vec<_> = (0..40).map(|_| rawpipe::pipe().unwrap()).collect();
     for count in [0, 1, 6, 7, 8, 9, 40] {
@@ -258,7 +259,8 @@ fn epoll_wait_deadline_cancelled_ecanceled() {
     }
 }
 
-/// If threads share one `Epoll`, one thread receives each event, and every thread receives the cancel.
+/// If threads share one `Epoll`, only one thread receives each event, but a cancel ends the wait of every
+/// thread.
 fn epoll_shared_by_threads_cancelled_ends_all() {
     let (epoll, cancel) = (Epoll::new().unwrap(), Cancel::new().unwrap());
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -366,7 +368,7 @@ fn message_recv_deadline_cancelled_keeps_the_part() {
     assert_eq!(near.recv_deadline(long(&cancel)).unwrap().as_deref(), Some(&b"half whole"[..]));
 }
 
-/// After a partly sent message, no other message can be sent.
+/// If a message was sent only in part, no further message can be sent.
 fn message_send_deadline_cancelled_ecanceled() {
     let (_near, mut far) = Channel::pair().unwrap();
     let long = vec![0; 1 << 20];
@@ -376,7 +378,7 @@ fn message_send_deadline_cancelled_ecanceled() {
 
 // ---- transfers ----
 
-/// Asserts that each byte has arrived, is held by the error, or is still in the source.
+/// Asserts that each byte is in the sink, in the error, or still in the source.
 fn account(mut error: TransferError, source: &PipeReader, sink: &PipeReader, sent: &[u8]) {
     let mut all = common::bytes::waiting_in(sink);
     assert_eq!(all.len() as u64, error.bytes());
@@ -432,14 +434,14 @@ fn transfer_sink_full_cancelled_ecanceled() {
     }
 }
 
-/// A cancelled transfer to a full socket accounts for the bytes that it holds. The bytes pass through an
-/// internal pipe or a buffer, and the socket may be blocking or nonblocking.
+/// The error of a cancelled transfer to a full socket holds the bytes that were read but not written. The
+/// socket is blocking or nonblocking.
 fn transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand() {
     for nonblocking in [false, true] {
         let (source, feed) = rawpipe::pipe().unwrap();
         feed.set_capacity(rawpipe::pipe::Capacity::Max).unwrap();
         let (near, far) = UnixStream::pair().unwrap();
-        // The socket is filled first, so that the following bytes stay in the transfer.
+        // The socket is filled first, so that the transfer reads bytes that it cannot write.
         near.set_nonblocking(true).unwrap();
         let filled = io::write_all(&near, &vec![7; 8 << 20]).unwrap_err();
         assert_eq!(filled.errno(), Some(Errno::EAGAIN));
@@ -469,7 +471,7 @@ fn transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand() {
     }
 }
 
-/// A cancel ends a transfer whose source and sink never wait.
+/// A cancel ends a transfer whose source and sink never block.
 fn transfer_without_end_that_never_waits_cancelled_ecanceled() {
     let zero = File::open("/dev/zero").unwrap();
     let null = File::options().write(true).open("/dev/null").unwrap();
@@ -483,7 +485,7 @@ fn transfer_without_end_that_never_waits_cancelled_ecanceled() {
     }
 }
 
-/// A cancel ends a transfer using `splice` from a pipe that another thread always keeps filled.
+/// A cancel ends a transfer from a pipe that another thread keeps full.
 fn transfer_of_a_stream_without_end_cancelled_ecanceled() {
     let (source, feed) = rawpipe::pipe().unwrap();
     let null = File::options().write(true).open("/dev/null").unwrap();
@@ -526,7 +528,7 @@ fn transfer_from_a_terminal_cancelled_ecanceled() {
     assert_eq!(common::bytes::waiting_in(&arrived), b"a line\n");
 }
 
-/// A cancel ends a transfer to either end of a terminal if no process reads from it.
+/// A cancel ends a transfer to one end of a terminal if no process reads from the other end.
 fn transfer_to_a_terminal_cancelled_ecanceled() {
     if !common::terminals() {
         return;
@@ -546,7 +548,8 @@ fn transfer_to_a_terminal_cancelled_ecanceled() {
 
 fn shared_chunks_cancelled_ecanceled_and_nothing_is_lost() {
     let (mut reader, mut writer) = match SharedBuilder::new().chunk(1000).ring(1).build() {
-        // An emulator accepts unknown `madvise` advice, so memory may not be wiped in a forked child.
+        // An emulator accepts `madvise` advice that it does not support, so a forked child's memory may not
+        // be wiped.
         Err(Errno::EOPNOTSUPP) if common::emulated() => {
             return common::skip(
                 &common::name_alone(),
@@ -640,12 +643,12 @@ fn communicate_cancelled_keeps_what_was_read() {
     assert_eq!((error.reason(), error.errno()), (Kind::Cancelled, Some(Errno::ECANCELED)));
     assert_eq!((error.fed(), error.stdout()), (4, &b"once"[..]));
     assert_eq!(error.to_string(), "cancelled after 4 bytes of output and 0 of errors");
-    // A later run continues the cancelled one.
+    // A second run continues where the cancelled run stopped.
     drop(kept);
     assert!(Communicate::new().run(&mut cat).unwrap().status.success());
 }
 
-/// One sink is full, and the others have room. The sinks with room still receive all bytes, whatever
+/// One sink is full, and the others have room. The sinks with room still receive all bytes, regardless of
 /// their positions in the list.
 fn fanout_cancelled_gives_its_round_to_the_sinks_that_are_ready() {
     let data = data(5_000);
@@ -696,8 +699,8 @@ fn fanout_cancelled_with_no_sink_left_ecanceled_of_the_sink() {
     assert_eq!(sinks[0].error().map(TransferError::undelivered), Some(5));
 }
 
-/// A cancel ends the wait for a child that has closed its streams but keeps running. The `Cancel` may
-/// have been used before the call.
+/// A cancel ends the wait for a child that has closed its streams but keeps running. The `Cancel` is used
+/// during the call or before it.
 fn communicate_cancelled_while_the_child_runs_on() {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "echo out; exec >&- 2>&-; sleep 600"]).stdout(Stdio::piped());

@@ -1,5 +1,5 @@
-//! Tests `Child` and `ExitStatus`: waiting, signals, lost statuses, missing kernel features, and drops.
-//! Each test runs in its own process.
+//! Tests `Child` and `ExitStatus`. The tests cover waiting, signals, lost statuses, missing kernel features,
+//! and drops. Each test runs in its own process.
 #![allow(unsafe_code, reason = "signals, limits, and children made behind the crate's back")]
 
 use crate::common::nr;
@@ -31,8 +31,8 @@ unsafe extern "C" {
     safe fn c_clock() -> std::ffi::c_long;
 }
 
-/// Creates a child that runs until it is killed. Dropping its handle kills it, because the harness waits
-/// until no process holds the inherited standard output.
+/// Creates a child that runs until it is killed. Dropping the handle kills the child, because the harness
+/// waits until no process holds the inherited standard output.
 fn waiting_child() -> Child {
     let mut child = child(|| {
         let _ = poll(&mut [], None);
@@ -74,7 +74,7 @@ fn errno_of_c(answer: i32) -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap()
 }
 
-/// Returns whether a process with this number exists. A zombie also counts.
+/// Returns whether a process with this id exists. A zombie also counts.
 fn exists(pid: u32) -> bool {
     c_kill(i32::try_from(pid).unwrap(), 0) == 0
 }
@@ -83,9 +83,9 @@ fn process_id() -> u32 {
     std::process::id()
 }
 
-/// Runs `body` with all kernel features, then three times with fewer. The second run has no `waitid` and
-/// no `ioctl` on a pidfd, as in Linux 5.3. The third also has no signals through pidfds, and the last
-/// has no pidfds.
+/// Runs `body` with all kernel features, then three times with fewer features. The second run has no `waitid`
+/// and no `ioctl` on a pidfd, as in Linux 5.3. The third run also has no signals through pidfds, and the last
+/// run has no pidfds.
 fn with_ever_less(test: &str, body: impl Fn(&str)) {
     body("all");
     let ways: [(&str, &[Filter]); 3] = [
@@ -115,8 +115,8 @@ fn status_equals_stds_in_every_encoding() {
         let ours = ExitStatus::from(std);
         assert_eq!(ours.success(), std.success(), "{raw:#x}");
         assert_eq!(ours.code(), std.code(), "{raw:#x}");
-        // std also returns numbers that are not signals, but no status of the kernel contains such a
-        // number.
+        // std also returns numbers that are not signals, but the kernel never stores such a number in a
+        // status.
         let known = |number: &i32| Signal::from_raw(*number).is_some();
         let (killed, stopped) = (std.signal(), std.stopped_signal());
         assert_eq!(ours.signal().map(Signal::as_raw), killed.filter(known), "{raw:#x}");
@@ -147,9 +147,9 @@ fn status_in_words() {
     assert_eq!((ours.into_raw(), ours.success()), (std.into_raw(), true));
 }
 
-/// The text of every status that a `wait` can store equals std's, and so does the text of other values.
-/// Only the name of `SIGSTKFLT` differs: this crate gives it no name. The kernel never sends that
-/// signal, and MIPS and SPARC lack it.
+/// Every status that a `wait` can store, and some other values, have the same text as in std. Only
+/// `SIGSTKFLT` differs, because this crate does not name that signal. The kernel never sends it, and MIPS and
+/// SPARC lack it.
 fn status_in_words_as_with_std() {
     let beyond = [0x1_0000, 0x7fff_ffff, i32::MIN, -1, -2, 0x1_ffff, 0x10_007f];
     for raw in (0..=0xffff).chain(beyond) {
@@ -179,7 +179,7 @@ fn status_of_every_deadly_signal() {
         if signal.name().is_none() && (signal.as_raw() < 35 || common::emulated()) {
             continue;
         }
-        // Valgrind ends the process without SIGSYS, and also reserves the last signal.
+        // Under Valgrind, no child dies of `SIGSYS` or of the last signal.
         let kept = signal == Signal::SYS || signal.as_raw() == 64;
         if kept && common::tool() == Some(common::Tool::Valgrind) {
             skip("status_of_every_deadly_signal", "no child dies of SIGSYS and 64 under Valgrind");
@@ -270,8 +270,8 @@ fn wait_stopped_child_is_not_an_end() {
 fn wait_change_reports_stop_continue_and_end() {
     with_ever_less("wait_change_reports_stop_continue_and_end", |way| {
         let (mut child, opener) = gated_child(4);
-        // SIGTSTP and similar signals are not tested: they stop no process in a group without a terminal
-        // session.
+        // `SIGTSTP` and similar signals are not tested, because they do not stop a process in a group without
+        // a terminal session.
         for stop in [Signal::STOP, Signal::STOP] {
             child.send_signal(stop).unwrap();
             let status = child.wait_change().unwrap();
@@ -379,7 +379,7 @@ fn wait_many_children_each_its_own() {
     });
 }
 
-/// A wait returns the filter's error and does not mistake it for the child's end.
+/// A wait returns the filter's error and does not treat the child as ended.
 fn wait_refused_is_not_remembered() {
     const WNOHANG: u32 = 1;
     let mut child = waiting_child();
@@ -388,16 +388,16 @@ fn wait_refused_is_not_remembered() {
     }
     assert_eq!(child.try_wait(), Err(Errno::EPERM));
     assert_eq!(child.wait_deadline(Deadline::after(LONG)), Err(Errno::EPERM));
-    // The signal does not go through the handle. Without `pidfd_send_signal`, the handle would first
-    // check that the number still belongs to its child.
+    // The test does not send the signal through the handle. Without `pidfd_send_signal`, the handle would
+    // first check that the process id still belongs to the child.
     common::kill(child.id(), Signal::KILL.as_raw());
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
 }
 
 // ---- lost status ----
 
-/// Asserts that every wait for a lost status returns the same result. Since Linux 6.15 that result can
-/// be the status. On older kernels, or if `way` lacks that feature, it is `ECHILD`.
+/// Asserts that every wait for a lost status returns the same result. Since Linux 6.15 that result can be the
+/// status. On older kernels, or if `way` is not `all`, the result is `ECHILD`.
 fn assert_lost(child: &mut Child, code: i32, way: &str) {
     let first = child.wait();
     match first {
@@ -415,8 +415,8 @@ fn assert_lost(child: &mut Child, code: i32, way: &str) {
     assert_eq!(child.send_signal(Signal::KILL), Err(Errno::ESRCH), "{way}");
 }
 
-/// Returns the expected result of `kill` after a wait returned `end`. As in std, a lost status does not
-/// count as a known end.
+/// Returns the expected result of `kill` after a wait returned `end`. `kill` returns `Ok` only if the status
+/// is known, as in std.
 fn killed_after(end: Result<ExitStatus, Errno>) -> Result<(), Errno> {
     end.map(|_| ()).map_err(|_| Errno::ESRCH)
 }
@@ -425,7 +425,8 @@ fn wait_sigchld_ignored_echild() {
     c_signal(Signal::CHLD.as_raw(), 1);
     with_ever_less("wait_sigchld_ignored_echild", |way| {
         assert_lost(&mut child(|| 5), 5, way);
-        // The wait begins while the child runs, and no other child could wake the waiting thread.
+        // The wait begins while the child runs. No other child exists whose end could wake the waiting
+        // thread.
         let mut slow = child(|| {
             let _ = poll(&mut [], Some(SHORT));
             5
@@ -456,8 +457,8 @@ fn wait_sa_nocldwait_echild() {
     with_ever_less("wait_sa_nocldwait_echild", |way| assert_lost(&mut child(|| 3), 3, way));
 }
 
-/// If `SIGCHLD` is ignored, Linux returns from the wait slightly before it removes the child. The child
-/// still accepts signals during that time, so `kill` makes no system call after a known end.
+/// If `SIGCHLD` is ignored, the wait returns slightly before Linux removes the child. During that time the
+/// child still accepts signals, so `kill` makes no system call after such a wait.
 fn kill_lost_child_esrch_without_asking() {
     c_signal(Signal::CHLD.as_raw(), 1);
     let mut lost = child(|| 5);
@@ -492,8 +493,7 @@ fn wait_by_a_process_that_is_not_the_parent_echild() {
             (way == "all" || way == "no P_PIDFD") && common::has_call(nr::PIDFD_SEND_SIGNAL);
         let mut other = child(move || {
             let lost = one.wait() == Err(Errno::ECHILD) && one.try_wait() == Err(Errno::ECHILD);
-            // With a pidfd the target is certain, but the number could already belong to another
-            // process.
+            // A pidfd refers only to the child, but the process id could already belong to another process.
             let sent = one.send_signal(Signal::TERM);
             let right = if has_pidfd { sent == Ok(()) } else { sent == Err(Errno::ESRCH) };
             u8::from(!lost) | u8::from(!right) << 1
@@ -569,7 +569,7 @@ fn send_signal_reaches_a_handler() {
     });
 }
 
-/// Creates a child of this process with exactly this number. Returns `None` if that is impossible.
+/// Creates a child of this process with exactly this process id. Returns `None` if that is impossible.
 fn child_with_number(test: &str, pid: u32) -> Option<isize> {
     let set_tid = [pid];
     let mut arguments = [0_u64; 10]; // struct clone_args
@@ -590,12 +590,13 @@ fn child_with_number(test: &str, pid: u32) -> Option<isize> {
     (answer > 0).then_some(answer)
 }
 
-/// If other code collects a child's status, another process can receive the child's number. A signal
-/// then reaches that process neither through the pidfd nor by number.
+/// If other code collects a child's status, another process can receive the child's id. A signal through the
+/// old handle never reaches that process, with a pidfd or without one.
 fn kill_never_hits_a_recycled_number() {
     let test = "kill_never_hits_a_recycled_number";
     let parent_of_strangers = |pid: u32, act: &dyn Fn()| {
-        // Another process creates the stranger, so that the stranger is not a child of this process.
+        // Another process creates the process that reuses the id, so that the new process is not a child of
+        // this process.
         let (said, say) = rawpipe::pipe().unwrap();
         let mut middle = child(move || {
             let stranger = child_with_number(test, pid);
@@ -628,7 +629,7 @@ fn kill_never_hits_a_recycled_number() {
             assert_eq!(gone.send_signal(Signal::TERM), Err(Errno::ESRCH), "{way}");
         });
         assert_lost(&mut gone, 1, way);
-        // The same holds after this handle itself has waited.
+        // A signal also reaches no other process after this handle itself has waited.
         let mut gone = child(|| 1);
         let pid = gone.id();
         gone.wait().unwrap();
@@ -639,8 +640,8 @@ fn kill_never_hits_a_recycled_number() {
     });
 }
 
-/// Uses a forked copy of a handle in a nested PID namespace. In that namespace, other processes have the
-/// owner's number and the child's number, but the signal reaches no process.
+/// Uses a forked copy of a handle in a nested PID namespace. In that namespace, other processes have the ids
+/// of the owner and of the child, but a signal reaches no process.
 fn kill_of_a_copy_in_a_nested_pid_namespace_hits_nobody() {
     const CLONE_NEWPID: i32 = 0x2000_0000;
     unsafe extern "C" {
@@ -699,8 +700,8 @@ fn kill_of_a_copy_in_a_nested_pid_namespace_hits_nobody() {
     }
 }
 
-/// A signal never reaches another child of this process that has received the number. Without a pidfd,
-/// this holds only after this handle has waited.
+/// A signal never reaches another child of this process that has received the same id. Without a pidfd, this
+/// is certain only after this handle has waited.
 fn kill_never_hits_a_brother_with_the_number() {
     let test = "kill_never_hits_a_brother_with_the_number";
     with_ever_less(test, |way| {
@@ -741,8 +742,8 @@ fn pidfd_is_close_on_exec_and_readable_at_the_end() {
     assert!(fds[0].revents().contains(PollEvents::IN));
 }
 
-/// If the child cannot be created with a pidfd, the pidfd is opened after the fork. A pidfd that does
-/// not refer to this process's child is dropped, because another process then has the number.
+/// If the child cannot be created with a pidfd, the pidfd is opened after the fork. If the pidfd does not
+/// refer to a child of this process, another process has received the id, and the pidfd is dropped.
 fn pidfd_opened_after_the_fork_is_checked() {
     let test = "pidfd_opened_after_the_fork_is_checked";
     let has_pidfd = || waiting_child().pidfd().is_some();
@@ -911,8 +912,8 @@ fn ptrace(request: isize, pid: u32, data: usize) -> bool {
     unsafe { c_ptrace(request, i32::try_from(pid).unwrap(), 0, data) == 0 }
 }
 
-/// Returns the signal that stopped a traced child, as the tracer's own loop sees it. Returns `None` if
-/// the kernel has not reported the stop yet.
+/// Returns the signal that stopped a traced child, as `waitpid` reports it to the tracer. Returns `None` if
+/// `waitpid` has not reported the stop yet.
 fn stop_of(pid: u32) -> Option<i32> {
     let mut status = 0;
     // SAFETY: the call writes one `int` to `status`.
@@ -939,7 +940,7 @@ fn tracing(test: &str) -> bool {
     possible
 }
 
-/// Runs `body`, and returns the processor time that this process used and the result.
+/// Runs `body`. Returns the processor time that this process used and the result of `body`.
 fn busy<R>(body: impl FnOnce() -> R) -> (Duration, R) {
     let before = c_clock();
     let answer = body();
@@ -947,8 +948,8 @@ fn busy<R>(body: impl FnOnce() -> R) -> (Duration, R) {
     (Duration::from_micros(micros), answer)
 }
 
-/// A stop that only the tracer sees does not count as an end. The tracer's own loop can still collect
-/// it.
+/// A stop that is reported only to the tracer does not count as the child's end. The tracer can still collect
+/// the stop with `waitpid`.
 fn wait_traced_child_stopped_is_not_an_end() {
     let test = "wait_traced_child_stopped_is_not_an_end";
     if !tracing(test) {
@@ -968,7 +969,7 @@ fn wait_traced_child_stopped_is_not_an_end() {
     });
 }
 
-/// `wait` sleeps while the tracer, another thread, inspects the stopped child and resumes it.
+/// `wait` sleeps while another thread, which traces the child, inspects the stopped child and resumes it.
 fn wait_traced_child_until_its_end() {
     let test = "wait_traced_child_until_its_end";
     if !tracing(test) {
@@ -1027,8 +1028,8 @@ fn drop_reaps_a_traced_child() {
     }
 }
 
-/// A zombie that another process traces becomes visible to its parent when the tracer detaches. Before
-/// that, its pidfd is readable, but the wait must not retry in a busy loop.
+/// If another process traces a zombie, the parent cannot collect its status until the tracer detaches. Until
+/// the tracer detaches, the pidfd is readable, but the wait must not retry in a busy loop.
 fn wait_deadline_zombie_of_another_tracer_sleeps() {
     let test = "wait_deadline_zombie_of_another_tracer_sleeps";
     if !tracing(test) {
@@ -1101,8 +1102,8 @@ fn send_signal_group_esrch_or_exact_after_wait() {
         assert_eq!(reader.read(&mut [0]), Err(Errno::EAGAIN), "{way}: the grandchild runs");
         let answer = leader.send_signal_group(Signal::KILL);
         if answer == Err(Errno::ESRCH) {
-            // On an older kernel or with a filter, only the number identifies the group, and another
-            // group could have that number.
+            // On an older kernel or with a filter, only the id identifies the group, and another group could
+            // have received that id.
             common::say(&format!("{way}: the group of a leader that was waited for is left alone"));
             let group = -i32::try_from(leader.id()).unwrap();
             assert_eq!(c_kill(group, 9), 0);
@@ -1125,8 +1126,8 @@ fn drop_kills_the_group() {
     });
 }
 
-/// After a wait for the leader, dropping its handle does not affect the processes that the leader has
-/// started.
+/// After a wait for the leader, dropping the leader's handle does not affect the processes that the leader
+/// has started.
 fn drop_after_wait_spares_the_group() {
     with_ever_less("drop_after_wait_spares_the_group", |way| {
         let (mut leader, reader) = group();
@@ -1142,7 +1143,7 @@ fn drop_after_wait_spares_the_group() {
     });
 }
 
-/// A drop kills a leader that has moved to this process's group. It also kills the leader's old group.
+/// A drop kills a leader that has moved to this process's group, and all processes in the leader's old group.
 fn drop_kills_a_leader_that_has_left_its_group() {
     let (mut leader, reader) = group();
     let own = usize::try_from(process_group()).unwrap();
@@ -1212,7 +1213,8 @@ fn wait_deadline_and_wait_change_leave_stdin_open() {
     assert!(child.wait().unwrap().success());
 }
 
-/// A drop that reaps waits neither for more input to the child nor for a reader of the child's output.
+/// A drop that reaps closes the child's pipes first, so it does not hang if the child waits for input or for
+/// a reader.
 fn drop_that_reaps_closes_the_pipes_so_that_the_child_ends() {
     for (name, arguments) in [("cat", &[][..]), ("flood", &["3000000", "3000000"])] {
         let mut command = program(name, arguments);
@@ -1226,8 +1228,8 @@ fn drop_that_reaps_closes_the_pipes_so_that_the_child_ends() {
 fn lead_group_of_a_started_program_eacces() {
     let mut child =
         program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    // The parent resumes when the child has left the parent's memory, slightly before the kernel counts
-    // the child as another program. This write and read complete only after that.
+    // The parent resumes slightly before the kernel considers the child to have executed its program. The
+    // program itself handles this write and read, so the exec is complete after the read.
     child.stdin_ref().unwrap().write_all(b"x").unwrap();
     child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     assert_eq!(child.lead_group(), Err(Errno::EACCES));
@@ -1235,7 +1237,7 @@ fn lead_group_of_a_started_program_eacces() {
     assert!(child.wait().unwrap().success());
 }
 
-/// A drop that cannot carry out its policy does not wait.
+/// A drop that may not kill the child does not wait for the child.
 fn kill_another_users_process_eperm_and_drop_does_not_wait() {
     unsafe extern "C" {
         safe fn getuid() -> u32;

@@ -1,4 +1,4 @@
-//! Tests a `ChunkWriter` that exists before a fork. Each test runs in its own process.
+//! Tests a `ChunkWriter` that was created before a fork. Each test runs in its own process.
 #![allow(unsafe_code, reason = "fork, and a mapping by number")]
 
 use crate::common::nr;
@@ -27,8 +27,8 @@ fn fill(chunk: &mut [u8], whose: u8, number: usize) {
     }
 }
 
-/// Creates a child that reads the pipe to its end. It exits with 0 if the chunks of each writer arrived
-/// in order and unchanged.
+/// Creates a child that reads the pipe to its end. The child exits with 0 if the chunks of each writer
+/// arrived in order and unchanged.
 ///
 /// The child reads one word at a time, because pages of other writers may lie between the pages of a
 /// chunk. The pages of one chunk stay in order.
@@ -62,7 +62,7 @@ fn checker(reader: PipeReader, writer: &PipeWriter, whose: &'static [u8]) -> Chi
     })
 }
 
-/// Returns the number of chunks in a stream, which is far more than the ring holds.
+/// Returns the number of chunks to send, which is far more than the ring holds.
 fn chunks() -> usize {
     if common::slow() { 40 } else { 300 }
 }
@@ -90,16 +90,16 @@ fn writer_of(
     }
 }
 
-/// The parent and the child can both use and drop a writer from before the fork, at the same time and on
-/// one pipe.
+/// The parent and the child can use and drop a writer that was created before the fork. The two processes
+/// write to the same pipe at the same time.
 fn fork_writer_used_and_dropped_in_both() {
     for way in WAYS {
         let Some((mut writer, whose, reader)) = writer_of(way, "fork") else { continue };
         let mut checking = checker(reader, writer.get_ref(), whose);
         send(&mut writer, b'P', 0..5);
         let mut other = child(|| {
-            // The child must own its copy. A closure that only borrows would leave the copy to the
-            // parent's code.
+            // The child must own its copy of the writer. If the closure only borrowed the writer, the child
+            // would not drop the copy.
             let mut writer = writer_in_child(&mut writer);
             send(&mut writer, b'C', 0..chunks());
             let mapped = map_page();
@@ -119,20 +119,20 @@ fn writer_in_child(writer: &mut ChunkWriter) -> ChunkWriter {
     unsafe { std::ptr::read(writer) }
 }
 
-/// A chunk that was lent before the fork belongs to the parent: the child cannot send it.
+/// A chunk that was lent before the fork belongs to the parent, and the child cannot send the chunk.
 fn fork_lent_chunk_stays_with_the_parent() {
     for way in WAYS {
         let Some((mut writer, _, reader)) = writer_of(way, "fork") else { continue };
         writer.chunk().unwrap().fill(7);
         let mut other = child(|| {
             if way.0 == ChunkMechanism::Write {
-                return 0; // the child's copy is ordinary memory, which can be sent
+                return 0; // the child's copy is ordinary memory, so the child can send it
             }
             let stopped = writer.send(CHUNK).unwrap_err();
             if (stopped.bytes(), stopped.errno()) != (0, Some(Errno::EINVAL)) {
                 return 1;
             }
-            // The child's later writes do not reach the parent's chunk either.
+            // The child's writes do not change the parent's chunk.
             writer.chunk().unwrap().fill(9);
             0
         });
@@ -228,8 +228,8 @@ fn map_page() -> *mut u8 {
 }
 
 fn still_there(page: *mut u8) -> bool {
-    // SAFETY: `map_page` mapped the page, and the page is never unmapped. If the page were unmapped, the
-    // process would die of SIGSEGV, and the test would report that.
+    // SAFETY: `map_page` mapped the page, and the page is never unmapped. If the crate unmapped the page,
+    // `SIGSEGV` would kill the process, and the test would fail.
     unsafe { std::slice::from_raw_parts(page, 4096) }.iter().all(|&byte| byte == 0x5a)
 }
 

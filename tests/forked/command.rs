@@ -1,4 +1,5 @@
-//! Compares what `Command` adds to `Spawn` with std's `Command`. Each test runs in its own process.
+//! Compares the features that `Command` adds to `Spawn` with std's `Command`. Each test runs in its own
+//! process.
 #![allow(unsafe_code, reason = "closing standard streams")]
 
 use crate::common::programs::{all_of, output_of, program, std_program};
@@ -74,7 +75,7 @@ fn nul_in_any_string_einval() {
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "as std's");
     }
     assert_eq!(failure(&Command::new(nul)), INVALID);
-    // No such variable exists, so removing it has no effect.
+    // A variable with such a name cannot exist, so removing it has no effect.
     assert!(program("exit", &["0"]).env_remove(nul).spawn().unwrap().wait().unwrap().success());
 }
 
@@ -128,7 +129,7 @@ fn errors_are_of_the_kinds_of_std() {
         let ours = Command::new(&path).spawn().unwrap_err();
         assert_eq!(ours.stage(), SpawnStage::Exec);
         if emulated() || tool() == Some(common::Tool::Valgrind) {
-            continue; // std reports success for this failure if memory is not shared
+            continue; // without shared memory, std reports success here
         }
         let std = std::process::Command::new(&path).spawn().unwrap_err();
         assert_eq!(Some(ours.errno().raw_os_error()), std.raw_os_error(), "{path:?}");
@@ -208,8 +209,8 @@ const ENTRIES: [&CStr; 8] =
     [c"A=1", c"no equals sign", c"", c"=", c"A=2", c"B=\xff", c"=x=y", c"=z"];
 
 fn env_is_handed_on_as_it_is() {
-    // The order of the entries does not matter. Empty entries are missing if a user starts this program
-    // directly.
+    // The order of the entries does not matter. If a user starts this program directly, the environment has
+    // no empty entries.
     let sorted = |bytes: Vec<u8>| {
         let mut all: Vec<_> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
         all.retain(|entry| !entry.is_empty() && !entry.starts_with(b"RAWPIPE"));
@@ -327,7 +328,7 @@ fn stdio_inherited_unless_said_otherwise() {
     assert_eq!(output.stderr, b"err");
 }
 
-/// If the parent's standard streams are closed, new pipes and files receive the numbers 0, 1 and 2.
+/// The streams of a child work even if the standard streams of this process are closed.
 fn stdio_closed_in_the_parent() {
     if common::in_role("closed") {
         let result = common::file(b"");
@@ -406,7 +407,8 @@ fn fd_map_replaces_the_default_of_output() {
     assert!(command.status().unwrap().success());
     assert_eq!((text(out), text(err)), ("outout".to_owned(), "errerr".to_owned()));
 
-    // An explicit setting does not count as a default.
+    // With `fd_map` for the same number, an explicit `inherit` is accepted and an explicit `piped` is
+    // rejected.
     command.stderr(Stdio::inherit());
     assert!(command.output().unwrap().status.success());
     command.stderr(Stdio::piped());
@@ -474,8 +476,8 @@ fn cgroup_writes_to_the_file_in_its_folder() {
     let mut command = program("exit", &["0"]);
     command.cgroup(&folder);
     assert_eq!(failure(&command), (SpawnStage::Cgroup, Errno::ENOENT));
-    // An ordinary file stands in for the cgroup's file. The child writes `0`, which stands for the
-    // writing process, to that file.
+    // An ordinary file replaces the cgroup's file. The child writes `0` to that file, because `0` means the
+    // writing process.
     fs::write(folder.join("cgroup.procs"), "").unwrap();
     assert!(command.spawn().unwrap().wait().unwrap().success());
     assert_eq!(fs::read(folder.join("cgroup.procs")).unwrap(), b"0");
@@ -509,7 +511,8 @@ fn command_is_reusable() {
     }
 }
 
-/// If another thread's child inherited a pipe end, this child's output would not end.
+/// If another thread's child inherited a pipe end, the reader of this child's output would not reach end of
+/// file.
 fn spawn_from_eight_threads_ends_of_file_arrive() {
     let rounds = if slow() { 3 } else { 25 };
     let shared = &{
@@ -551,7 +554,7 @@ fn nothing_is_left_of_ten_thousand_spawns() {
         let mut maps = String::new();
         File::open("/proc/self/maps").unwrap().read_to_string(&mut maps).unwrap();
         let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-        // The allocator may map more memory, and the allocator of a tool does so constantly.
+        // The allocator may map more memory, and a tool's allocator does so repeatedly.
         (entries("fd"), entries("task"), maps.lines().count(), children)
     };
     (0..8).for_each(round);
@@ -584,7 +587,8 @@ fn nasty() -> Vec<OsString> {
     strings
 }
 
-/// Returns the output of a shell that runs the line, without the variables that shells set.
+/// Returns the output of a shell that runs the `Debug` text of the command. The variables that shells set are
+/// removed.
 fn by_shell(shell: &str, command: &Command<'_>) -> Vec<Vec<u8>> {
     let line = format!("{command:?}");
     let output = std::process::Command::new(shell).arg("-c").arg(&line).output().unwrap();
@@ -750,7 +754,7 @@ fn clone_is_a_command_of_its_own() {
     assert_eq!(output_of(&mut one).1, Some(0));
 }
 
-/// A `Stdio` can be created from every std type that owns a descriptor, as with std's `Stdio`.
+/// A `Stdio` can be created from every std type that owns a descriptor and converts to std's `Stdio`.
 fn stdio_from_every_owner_of_std() {
     let word = |stdin: Stdio<'_>| {
         let mut cat = program("cat", &[]);

@@ -1,6 +1,6 @@
-//! Tests `Command::exec` and `Spawn::exec`, which apply the settings of a spawn to this process. The
-//! results are compared with a spawn and with std's exec. The tests also check the state after a
-//! failure. Each test runs in its own process.
+//! Tests `Command::exec` and `Spawn::exec`, which apply the settings of a spawn to this process. The tests
+//! compare the results with a spawn and with std's `exec`, and check the state after a failure. Each test
+//! runs in its own process.
 #![allow(unsafe_code, reason = "system calls by number, and handlers")]
 
 use crate::common::nr;
@@ -20,8 +20,8 @@ use std::{env, thread};
 
 const CLONE_THREAD: u32 = 0x1_0000;
 
-/// Returns whether an emulator or Valgrind prevents threads that the C library did not create. If so,
-/// the test is skipped.
+/// Skips the test and returns true if an emulator or Valgrind does not support threads that the C library did
+/// not create.
 fn no_thread(test: &str) -> bool {
     if let Some(what) = in_front() {
         skip(test, &format!("{what} makes no such thread"));
@@ -67,7 +67,8 @@ const LOOKS: [(&str, &[&str]); 6] = [
     ("proc", &["limits"]),
 ];
 
-/// Returns the output without the lines that differ between any two processes.
+/// Returns the output. Lists of a process's status or limits keep only the lines that an exec must set or
+/// preserve.
 fn lasting(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     let kept =
@@ -160,11 +161,11 @@ fn exec_in_a_thread_beside_others_keeps_the_process() {
 
 // ---- state after a failure ----
 
-/// Returns the state of this process and its thread: descriptors with their flags, directory, niceness,
-/// and the lines of its status.
+/// Returns the state of this process and its thread. The state includes descriptors with their flags, the
+/// current directory, the niceness, and lines of the status file.
 fn state() -> Vec<String> {
     let fds = common::open_fds().into_iter().map(|fd| {
-        // The inode distinguishes two files without a name.
+        // The inode number distinguishes unnamed files.
         let to = fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
         let flags = info.lines().find(|line| line.starts_with("flags:")).unwrap_or("").to_owned();
@@ -211,7 +212,7 @@ fn failing(by_thread: bool) -> Command<'static> {
     command
 }
 
-/// A failed exec never restores a handler that another thread has installed and removed again.
+/// A failed exec never reinstalls a handler that another thread has installed and then removed.
 fn exec_failing_leaves_handlers_to_their_owners() {
     let test = "exec_failing_leaves_handlers_to_their_owners";
     for by_thread in [false, true] {
@@ -273,7 +274,7 @@ fn exec_by_a_thread_keeps_the_parent_death_signal() {
             u8::try_from(sleep.fd_map(&writer, 7).exec().errno().raw_os_error()).unwrap()
         });
         begun.read(&mut [0]).unwrap();
-        // The deadline is long enough for the exec. The sleeper never ends by itself.
+        // The deadline leaves enough time for the exec. The program sleeps until it is killed.
         let early = sleeper.wait_deadline(Deadline::after(Duration::from_millis(300)));
         u8::from(early != Ok(None))
     });
@@ -320,7 +321,8 @@ fn exec_failing_at_each_stage_leaves_all_as_it_was() {
     for (stage, errno, set) in stages {
         let mut command = with_all("exit", &["0"], (&file, &reader));
         if matches!(stage, SpawnStage::Exec) {
-            // The last stage uses another program, and other ids if permitted.
+            // For the last stage the program does not exist. If this process is root, the command also sets
+            // other ids.
             let mut other = Command::new("no-such-program");
             other.fd_map(&file, 7).fd_map(&reader, 3).close_other_fds().current_dir("/");
             other.umask(0o27).nice(3).signal_mask(SignalSet::full());
@@ -348,7 +350,7 @@ fn exec_failing_at_each_stage_leaves_all_as_it_was() {
     assert_eq!(HANDLED.load(Ordering::SeqCst), 1);
 }
 
-/// The program must receive a number that another thread's descriptor has. After a failed exec, that
+/// The command gives the program a descriptor number that another thread uses. After a failed exec, that
 /// thread still writes to its own file.
 fn exec_failing_never_replaces_a_descriptor_of_another_thread() {
     if no_thread("exec_failing_never_replaces_a_descriptor_of_another_thread") {
@@ -377,19 +379,19 @@ fn exec_failing_never_replaces_a_descriptor_of_another_thread() {
     });
     assert_eq!(reader.available(), Ok(0));
     assert_eq!(own.metadata().unwrap().len(), written);
-    // No thread still holds a copy of the write end.
+    // The failed exec has left no copy of the write end open.
     drop(writer);
     assert_eq!(all_of(Some(reader)), b"");
 }
 
-/// A failed exec leaves the process group and the limits changed, as documented.
+/// A failed exec does not restore the process group and the limits, as documented.
 fn exec_failing_leaves_group_and_limits_changed() {
     let code = child(|| {
         let mut command = Command::new("/no/such/program");
         command.process_group(0).rlimit(Resource::CORE, Rlimit::new(0, 0));
         let error = command.exec();
-        // The test reads the thread's file, because an emulator invents the process's file, in which the
-        // group is 0.
+        // The test reads the thread's file, because an emulator provides its own file for the process with a
+        // group of 0.
         let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
         let group = stat
             .rsplit(')')
@@ -429,7 +431,7 @@ fn exec_where_no_thread_may_be_made_eperm() {
         let error = program("exit", &["0"]).current_dir("/").exec();
         let right = (error.stage(), error.errno()) == (SpawnStage::Clone, Errno::EPERM);
         assert!(right && state() == before, "{error:?}");
-        // Without that setting, the exec needs no thread.
+        // Without `current_dir`, the exec needs no thread.
         let _ = program("exit", &["0"]).exec();
         1
     });
@@ -510,7 +512,7 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
         assert_eq!(ended, Ok(usize::from(dies)), "a folder: {folder}");
         drop(key);
         assert!(child.wait().unwrap().success());
-        // The child of the program ends with its parent in any case.
+        // The program's child ends in both cases, because its parent ends.
         assert_eq!(all_of(Some(alive)), b"");
     }
 }

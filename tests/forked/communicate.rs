@@ -166,8 +166,8 @@ fn communicate_child_is_killed_while_it_is_fed() {
         thread::sleep(Duration::from_millis(30));
         common::kill(pid, Signal::KILL.as_raw());
     });
-    // The pipe cannot pass on this much input before the child ends. A pattern of that size takes
-    // minutes on slow machines.
+    // The input is too large to be written before the child ends. A pattern of this size would take minutes
+    // to create on slow machines.
     let output = child.communicate(&vec![7; 200_000_000]);
     killer.join().unwrap();
     assert_eq!(output.unwrap().status.signal(), Some(Signal::KILL));
@@ -180,8 +180,8 @@ fn communicate_limit_is_exact() {
         let mut child = start("flood", &[size, "10"]);
         (Communicate::new().limit(limit).run(&mut child), child)
     };
-    // The limits lie around a pipe's capacity, the initial size of the output buffer, and the size from
-    // which the buffer uses huge pages.
+    // The limits are close to three sizes. These are a pipe's capacity, the initial size of the output
+    // buffer, and the size at which the buffer starts to use huge pages.
     let limits = [4096, 65_535, 65_536, 65_537, 69_631, 69_632, 69_633, 100_000, 1_000_000];
     for limit in limits.into_iter().chain([(2 << 20) + 1]) {
         let size = limit.to_string();
@@ -190,7 +190,7 @@ fn communicate_limit_is_exact() {
         let error = answer.unwrap_err();
         assert_eq!(error.reason(), Kind::Limit(StdStream::Stdout));
         assert!(error.stdout().len() == limit && is_pattern(error.stdout()));
-        // The surplus byte can still be read.
+        // The byte after the limit can still be read.
         assert_eq!(child.communicate(b"").unwrap().stdout, [pattern(limit)]);
     }
     let (answer, mut child) = run(7, "0");
@@ -213,7 +213,7 @@ fn communicate_limit_zero() {
 
 fn communicate_deadline_keeps_what_was_read() {
     let mut child = start("stall", &["200000"]);
-    // An emulator may need several deadlines until all bytes have arrived.
+    // Under an emulator, some bytes may arrive only after the first deadline.
     let mut before = Vec::new();
     while before.len() < 200_000 {
         let error = Communicate::new().deadline(soon()).run(&mut child).unwrap_err();
@@ -268,7 +268,7 @@ fn communicate_deadline_already_past() {
     let mut past = Communicate::new().deadline(Deadline::now());
     let mut child = start("sleep", &[]);
     assert_eq!(past.run(&mut child).unwrap_err().reason(), Kind::Deadline);
-    // This child has ended, so the run waits for nothing.
+    // This child has ended, so the run does not wait.
     let mut child = start("both", &[]);
     assert!(child.wait_deadline(late()).unwrap().is_some());
     let output = past.run(&mut child).unwrap();
@@ -381,7 +381,7 @@ fn communicate_sigchld_ignored_keeps_the_output() {
     }
 }
 
-/// A failed `output` leaves no child behind, because the caller would have no handle to wait for it.
+/// A failed `output` kills and reaps its child, because the caller has no handle to wait for that child.
 fn output_that_fails_leaves_no_child_enomem() {
     let test = "output_that_fails_leaves_no_child_enomem";
     unsafe extern "C" {
@@ -389,7 +389,7 @@ fn output_that_fails_leaves_no_child_enomem() {
     }
     // These children end only when they are killed.
     let (sleeps, too) = (program("sleep", &[]), program("sleep", &[]));
-    // If std polls at startup, it has a fallback for this error.
+    // At startup, std has a fallback if its poll fails with this error.
     if !Filter::new(&[nr::PPOLL], Errno::ENOMEM).install() {
         return skip(test, "no seccomp filter here");
     }

@@ -74,8 +74,8 @@ fn channel_other_side_dies_truncated() {
     assert!(child.wait().unwrap().success());
 }
 
-/// Each of two children ends when its own link is dropped. The second child holds no copy of the first
-/// child's link.
+/// Each of two children ends when the parent drops the link to that child. The second child holds no copy of
+/// the first child's link.
 fn duplex_children_do_not_hold_each_others_sides() {
     let wait_for_the_end = |link: Duplex| {
         let mut buf = [0; 8];
@@ -101,7 +101,7 @@ fn duplex_children_do_not_hold_each_others_sides() {
     assert!(second.wait().unwrap().success());
 }
 
-/// In a pool, a worker ends when the parent drops its link, and all other workers keep running.
+/// In a pool, a worker ends when the parent drops the link to that worker. All other workers keep running.
 fn duplex_pool_of_workers_each_ends_with_its_link() {
     const WORKERS: usize = 5;
     for closed in [true, false] {
@@ -113,8 +113,8 @@ fn duplex_pool_of_workers_each_ends_with_its_link() {
                     if closed {
                         links.clear();
                     }
-                    // The worker sends the parent's message back, and then reads until the parent drops
-                    // its side.
+                    // The worker sends the parent's message back, and then reads until the parent drops the
+                    // link.
                     let mut word = [0; 4];
                     let answered = link.read_exact(&mut word).and_then(|()| link.write_all(&word));
                     let ended = link.read(&mut word) == Ok(0);
@@ -216,7 +216,7 @@ fn channel_goes_on_after_signals() {
     assert!(echo.wait().unwrap().success());
 }
 
-/// Signals interrupt reads that fill the buffer and writes of many messages, and no message is lost.
+/// No message is lost if signals interrupt reads that fill the buffer and writes of several messages.
 fn channel_read_ahead_and_send_many_go_on_after_signals() {
     let messages: Vec<Vec<u8>> = (0..20_000_usize).map(|n| vec![1; n * n % 97]).collect();
     let (left, right) = Channel::pair_of(Builder::new().capacity(Capacity::Bytes(1))).unwrap();

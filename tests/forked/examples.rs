@@ -1,5 +1,5 @@
-//! Tests the programs in `examples/`. Each program must print its complete output in whatever order its
-//! processes run. Each program must fail if it cannot do its work.
+//! Tests the programs in `examples/`. Each program must print its complete output, whatever the order in
+//! which its processes run, and must fail if it cannot do its work.
 
 use crate::common;
 use rawpipe::event::{PollEvents, PollFd, poll};
@@ -27,10 +27,9 @@ struct Example {
 }
 
 enum Tested {
-    /// The example is tested here. It prints the lines of both processes, and each process prints its
-    /// own lines in this order.
+    /// The example is tested here. The parent and the child each print their lines in this order.
     Here { parent: &'static [&'static str], child: &'static [&'static str] },
-    /// The example is tested in this other file and only built here.
+    /// This module only builds the example, and another file tests it.
     Elsewhere(&'static str),
 }
 
@@ -208,7 +207,7 @@ fn table_names_every_file() {
         rows.map(str::to_owned).chain(["README.md".to_owned()]).collect();
     assert_eq!(found, listed, "examples/ (left) and its index, README.md (right)");
 
-    // Files that an example passes to another program are ignored.
+    // Only files whose names end in `.rs` are examples.
     let found = found.into_iter().filter(|name| name.ends_with(".rs")).collect::<BTreeSet<_>>();
     let named: BTreeSet<String> =
         EXAMPLES.iter().map(|example| format!("{}.rs", example.name)).collect();
@@ -307,7 +306,7 @@ fn pipeline_program_that_is_not_read_to_its_end() {
 
 // ---------------------------------------------------------------- failing
 
-/// An example fails if its standard output has no room for the lines.
+/// An example fails if its standard output is full.
 fn every_example_fails_stdout_full() {
     for example in here("every_example_fails_stdout_full") {
         let full = File::options().write(true).open("/dev/full").unwrap();
@@ -321,7 +320,7 @@ fn every_example_fails_stdout_without_reader() {
     for example in here("every_example_fails_stdout_without_reader") {
         let (reader, writer) = rawpipe::pipe().unwrap();
         drop(reader);
-        // A process that another thread is starting may briefly hold a copy of the reader.
+        // A process that another thread has just started may briefly hold a copy of the reader.
         let mut gone = [PollFd::new(&writer, PollEvents::empty())];
         assert_eq!(poll(&mut gone, Some(PATIENCE)).unwrap(), 1);
         let errors = fails(example.name, writer.into());
@@ -329,11 +328,12 @@ fn every_example_fails_stdout_without_reader() {
     }
 }
 
-/// The parent finishes its work, and then fails because its wait shows that the child has failed.
+/// If the child is killed, the parent finishes its work and then fails.
 fn parent_child_fails_child_killed() {
     let example = Held::start("parent_child");
     let (parent, child) = (example.running.0.id(), example.forked());
-    // A process that prints has already sent or received the message, and waits for room in the pipe.
+    // A process that sleeps here has already sent or received the message, and waits for room in the pipe to
+    // print.
     until("the parent prints", || (state(parent)? == 'S').then_some(()));
     common::kill(child, SIGKILL);
     until("the child ends", || (state(child)? == 'Z').then_some(()));
@@ -358,14 +358,15 @@ fn row(name: &str) -> &'static Example {
     EXAMPLES.iter().find(|example| example.name == name).expect("a row of the table")
 }
 
-/// Returns the examples in the table whose lines are checked, except those that are left out.
+/// Returns the examples in the table whose lines are checked. Examples that need a newer compiler are left
+/// out.
 fn here(test: &'static str) -> impl Iterator<Item = &'static Example> {
     let here = EXAMPLES.iter().filter(|example| matches!(example.tested, Tested::Here { .. }));
     here.filter(move |example| !left_out(example, test))
 }
 
-/// Returns whether the compiler is too old for an example. The variable `RAWPIPE_SKIP_187` determines
-/// the result, but a missing program does not.
+/// Returns whether the compiler is too old for an example. Only the variable `RAWPIPE_SKIP_187` determines
+/// the result, so a missing program still fails the test.
 fn left_out(example: &Example, test: &str) -> bool {
     let skip = example.needs_187 && env::var_os("RAWPIPE_SKIP_187").is_some_and(|set| set == "1");
     if skip {
@@ -381,8 +382,7 @@ fn run_and_check(example: &Example, path: &Path) {
     check_lines(example, std::str::from_utf8(&output.stdout).unwrap());
 }
 
-/// Asserts that every line belongs to one of the processes, and that each process printed its own lines
-/// in order.
+/// Asserts that the parent or the child printed each line, and that each process printed its lines in order.
 fn check_lines(example: &Example, text: &str) {
     let Tested::Here { parent, child } = example.tested else {
         panic!("{} is tested elsewhere", example.name);
@@ -411,7 +411,7 @@ impl Running {
         until("the example ends", || self.0.try_wait().unwrap()).code()
     }
 
-    /// Returns the example's complete standard error, which ends only when the example's child has also
+    /// Returns the example's complete standard error. The stream ends only when the example's child has also
     /// ended.
     fn errors(&mut self) -> String {
         let mut errors = String::new();
@@ -479,7 +479,7 @@ impl Held {
     }
 }
 
-/// Polls until `ask` returns a result.
+/// Calls `ask` repeatedly until it returns a result.
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {

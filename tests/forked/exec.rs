@@ -1,5 +1,5 @@
-//! Tests replacing a program by path, by directory and by descriptor. Also tests files that cannot be
-//! executed, and that a failure leaves everything unchanged. Each test runs in its own process.
+//! Tests executing a program by path, by directory and by descriptor. The tests also execute files that are
+//! not programs, and check that a failure leaves the process unchanged. Each test runs in its own process.
 #![allow(unsafe_code, reason = "a descriptor that is no descriptor, and FIFOs by the C library")]
 
 use crate::common::{self, child, closed_fd, keep, skip, tmp_path};
@@ -15,7 +15,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::{env, iter};
 
-/// The `open` flag for a descriptor that only names a file.
+/// The `open` flag for a descriptor that only refers to a path.
 const O_PATH: i32 = 0x20_0000;
 
 const NONE: ExecFlags = ExecFlags::empty();
@@ -31,8 +31,7 @@ fn c_string(path: &Path) -> &'static CStr {
     keep(CString::new(path.as_os_str().as_bytes()).unwrap().into_boxed_c_str())
 }
 
-/// Returns the result of a forked child that replaces itself: the program's exit code, or the error of
-/// the exec.
+/// Runs `exec` in a forked child. Returns the program's exit code, or the error of the exec.
 fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errno> {
     let (said, say) = rawpipe::pipe().unwrap(); // close-on-exec, so a program reports nothing
     let mut child = child(|| match exec() {
@@ -46,8 +45,8 @@ fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errn
     if failed { Err(errno.unwrap()) } else { Ok(code) }
 }
 
-/// Returns whether Valgrind runs this test, and skips the test if so. Valgrind first inspects a program,
-/// and dies if the `execve` then fails unexpectedly.
+/// Skips the test and returns true if Valgrind runs this process. Valgrind inspects a program first, and dies
+/// if the `execve` then fails unexpectedly.
 fn by_valgrind(test: &str) -> bool {
     let here = common::tool() == Some(common::Tool::Valgrind);
     if here {
@@ -56,7 +55,7 @@ fn by_valgrind(test: &str) -> bool {
     here
 }
 
-/// Returns whether `execveat` is missing, as in an emulator.
+/// Skips the test and returns true if `execveat` is missing, as in an emulator.
 fn no_execveat(test: &str) -> bool {
     let argv = list(&["x"]);
     let answer = outcome(|| process::execveat(closed_fd(), c"x", argv, argv, NONE));
@@ -174,7 +173,7 @@ fn fexecve_script() {
     assert_eq!(run(), Ok(11));
     io::set_close_on_exec(&file, true).unwrap();
     if no_execveat("fexecve_script") {
-        return; // with `/proc` the interpreter starts but cannot find the script
+        return; // through `/proc`, the interpreter starts but finds no script
     }
     assert_eq!(run(), Err(Errno::ENOENT));
     let by_call = outcome(|| process::execveat(&file, c"", list(&["script"]), list(&[]), EMPTY));
@@ -224,7 +223,7 @@ fn execve_what_cannot_be_executed() {
         let (place, argv) = (c_string(&path), list(&["x"]));
         assert_eq!(outcome(|| process::execve(place, argv, argv)), Err(errno), "execve {path:?}");
         if path.as_os_str().is_empty() || !path.has_root() {
-            continue; // a name without a slash is searched for in `PATH`
+            continue; // `PATH` is searched for a name without a slash
         }
         let error = Spawn::new(place, argv, argv).spawn().unwrap_err();
         assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, errno), "spawn {path:?}");
@@ -257,8 +256,8 @@ fn execveat_what_it_cannot() {
     assert_eq!(run(&common::file(b""), c"", EMPTY), Err(Errno::EACCES), "not executable");
 }
 
-/// An empty argument list is never intended for a child, so a spawn rejects it. The kernel adds an empty
-/// argument 0, but leaves the list empty before Linux 5.18.
+/// A spawn rejects an empty argument list, because a caller never intends one. Since Linux 5.18, the kernel
+/// adds an empty argument 0 to an empty list.
 fn arguments_without_argument_0() {
     let nothing = list(&[]);
     let error = Spawn::new(c"/bin/sh", nothing, nothing).spawn().unwrap_err();

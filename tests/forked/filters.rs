@@ -20,8 +20,8 @@ fn is_gnu(program: &str) -> bool {
     gnu
 }
 
-/// A limited transfer and `head -c` deliver the same bytes, and leave the same bytes in the pipe for the
-/// next program.
+/// A transfer with a limit and `head -c` write the same bytes. The same bytes remain in the pipe for the next
+/// program.
 fn limit_takes_what_head_takes() {
     if !is_gnu("head") {
         return;
@@ -48,8 +48,8 @@ fn limit_takes_what_head_takes() {
     }
 }
 
-/// Runs `tee`, or a fan-out in its place, with two files and standard output as sinks. Returns the exit
-/// status and the contents of the two files.
+/// Runs `tee` or an equivalent fan-out, with two files and standard output as sinks. Returns the exit status
+/// and the contents of the two files.
 fn teed(ours: bool, mode: Option<&str>, bytes: &[u8], output: &File) -> (ExitStatus, [Vec<u8>; 2]) {
     let paths = [common::tmp_path(), common::tmp_path()];
     let input = file(bytes);
@@ -85,8 +85,8 @@ fn teed(ours: bool, mode: Option<&str>, bytes: &[u8], output: &File) -> (ExitSta
     (status, files)
 }
 
-/// In each mode, a fan-out and `tee` have the same exit status. Their sinks that did not fail have the
-/// same contents.
+/// In each mode, a fan-out and `tee` have the same exit status. Sinks that do not fail receive the same bytes
+/// from the fan-out as from `tee`.
 fn fanout_does_what_tee_does() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;

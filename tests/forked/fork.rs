@@ -24,8 +24,8 @@ fn getpid() -> u32 {
     std::process::id()
 }
 
-/// Becomes a user without processes and pipes. Skips the test and returns `None` if this process is not
-/// root.
+/// Changes to a user that has no processes and no pipes. Skips the test and returns `None` if this process is
+/// not root.
 fn become_ordinary_user(test: &str) -> Option<()> {
     unsafe extern "C" {
         safe fn getuid() -> u32;
@@ -150,8 +150,7 @@ fn fork_with_panic_with_sigabrt_ignored_still_ends() {
     assert_eq!(code_of(|| panic!("in the child")), Some(128 + SIGABRT));
 }
 
-/// Text in the buffers of Rust and of the C library is written once, however the child is created and
-/// ends.
+/// Buffered text of Rust and of the C library is written once, whichever way the child is created and ends.
 fn fork_what_stdio_buffers_is_written_once() {
     unsafe extern "C" {
         fn puts(line: *const std::ffi::c_char) -> i32;
@@ -183,7 +182,8 @@ fn fork_what_stdio_buffers_is_written_once() {
     assert_eq!(output.matches("the C library's").count(), 1, "{output}");
 }
 
-/// A child that calls `std::process::exit` writes the buffer again, so the test above can fail.
+/// A child that calls `std::process::exit` writes the buffered text a second time. This shows that the test
+/// above can fail.
 fn fork_what_stdio_buffers_is_written_twice_by_an_ordinary_end() {
     if common::in_role("print") {
         print!("buffered");
@@ -205,8 +205,8 @@ fn fork_alone() -> Result<Option<i32>, Errno> {
     }
 }
 
-/// Returns whether another thread always exists. An emulator has one, and ThreadSanitizer starts one
-/// next to the first thread and in each child.
+/// Skips the test and returns true if a second thread always exists. Emulators have such a thread, and
+/// ThreadSanitizer starts one in this process and in each child.
 fn never_alone(test: &str) -> bool {
     let never = common::emulated() || common::tool() == Some(common::Tool::Thread);
     if never {
@@ -215,7 +215,7 @@ fn never_alone(test: &str) -> bool {
     never
 }
 
-/// Forks without another thread, then with one, and again after that thread has ended.
+/// Forks without another thread, then while another thread runs, and again after that thread has ended.
 fn alone_and_beside_a_thread() {
     assert_eq!(fork_alone(), Ok(Some(3)));
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -285,8 +285,8 @@ fn fork_single_threaded_beside_a_process_with_its_memory_ebusy() {
     assert_eq!(fork_alone(), Ok(Some(3)));
 }
 
-/// Threads are counted if `unshare` is rejected, as in some containers. If counting is rejected as well,
-/// the number of threads is unknown.
+/// Threads are counted if `unshare` is rejected, as in some containers. If counting is also rejected, the
+/// number of threads is unknown.
 fn fork_single_threaded_unshare_refused_counts_threads() {
     let test = "fork_single_threaded_unshare_refused_counts_threads";
     if never_alone(test) {
@@ -360,12 +360,12 @@ fn locked_mutex() -> Box<[u64; 16]> {
     mutex
 }
 
-/// Runs in a child and returns two bits. Bit 0 is set if another thread finds the thread that forked.
-/// Bit 1 is set if the C library knows that this thread does not own the parent's lock. The result is 3
-/// with a correct thread id and 0 with a stale one.
+/// Runs in a child and returns two bits. Bit 0 is set if another thread finds the thread that forked. Bit 1
+/// is set if the C library knows that this thread does not own the parent's lock. The result is 3 if the
+/// thread id is correct, and 0 if it is stale.
 fn thread_id_is_known(mutex: &mut [u64; 16]) -> u8 {
     let forked = pthread_self();
-    // SAFETY: the thread is alive, because it waits for this one. Signal 0 is not sent.
+    // SAFETY: the thread is alive, because it joins this thread below. Signal 0 is not sent.
     let found = std::thread::spawn(move || unsafe { pthread_kill(forked, 0) } == 0);
     // SAFETY: this is a copy of a mutex that was initialised before the fork.
     let not_owner =
@@ -409,7 +409,7 @@ fn fork_thread_id_is_right_from_another_thread() {
     }
 }
 
-/// A fork without the repair leaves a stale thread id, and the two tests above would then fail.
+/// A fork without the repair leaves a stale thread id. This shows that the two tests above can fail.
 fn fork_thread_id_is_stale_after_a_bare_clone() {
     const SIGCHLD: usize = Signal::CHLD.as_raw().unsigned_abs() as usize;
     if !repairable("fork_thread_id_is_stale_after_a_bare_clone") {
@@ -442,7 +442,7 @@ fn read_no_end_of_file_while_a_sibling_holds_the_writer() {
     let (g, o) = (&gate, &opener);
     let mut sibling = child(move || {
         let _held = held;
-        // If the child kept its own copy of the opener, the gate would never end.
+        // If the child kept its copy of the opener, the gate would never reach end of file.
         close_copy(o);
         u8::from(g.read(&mut [0]) != Ok(0))
     });
@@ -546,7 +546,7 @@ fn take_inherited_claims_a_number_that_exec_left_open() {
     use rawpipe::io::take_inherited;
     if common::in_role("write") {
         let number: i32 = std::env::var("RAWPIPE_TEST_FD").unwrap().parse().unwrap();
-        // SAFETY: this program was started with the descriptor, and claims it once.
+        // SAFETY: this program inherited the descriptor, and takes ownership of it only once.
         let writer = PipeWriter::from(unsafe { take_inherited(number) }.unwrap());
         assert_eq!(io::is_close_on_exec(&writer), Ok(true));
         writer.write_all(b"from the program").unwrap();
@@ -583,7 +583,7 @@ fn into_stdio_gives_a_program_its_output() {
     assert!(String::from_utf8(output).unwrap().contains("printed by a program\n"));
 }
 
-/// Sets the number of descriptors that this process may have.
+/// Limits the number of descriptors that this process may have open.
 fn limit_descriptors(count: u64) {
     const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
     let mut old = [0_u64; 2];
@@ -677,7 +677,7 @@ fn dup3_replaces_closes_and_sets_the_flag() {
 
     let unknown = DupFlags::from_bits_retain(1 << 27);
     assert_eq!(io::dup3(&writer, &mut target, unknown), Err(Errno::EINVAL));
-    // SAFETY: `target` stays open while `same` is used. The only call that uses this second borrow must
+    // SAFETY: `target` stays open while `same` is used. The only call that receives this second borrow must
     // reject it.
     let same = unsafe { BorrowedFd::borrow_raw(number) };
     assert_eq!(io::dup3(same, &mut target, DupFlags::empty()), Err(Errno::EINVAL));
@@ -710,7 +710,7 @@ fn is_degraded_when_the_user_has_too_many_pages() {
         if pipe.0.is_degraded().unwrap() {
             break pipe;
         }
-        // `Capacity::Max` enlarges the pipe as far as permitted. Near the limit it also succeeds, and
+        // `Capacity::Max` enlarges the pipe as far as permitted. Near the limit the call also succeeds, and
         // never makes the pipe smaller.
         let before = pipe.0.capacity().unwrap();
         assert!(pipe.0.set_capacity(Capacity::Max).unwrap() >= before);
@@ -725,8 +725,8 @@ fn is_degraded_when_the_user_has_too_many_pages() {
     assert_eq!(reader.available(), Ok(small));
 }
 
-/// The assembly backend forks without the C library. The shim forks with the C library, which calls
-/// registered handlers.
+/// The assembly backend forks without the C library, so no registered handler runs. The shim forks with the C
+/// library, which calls the registered handlers.
 fn fork_atfork_handlers_run_with_the_c_library_only() {
     unsafe extern "C" {
         safe fn pthread_atfork(

@@ -1,6 +1,6 @@
-//! Checks statements of the guide that no doctest can check. The tool without a C library
-//! (`docs/no_std.md`) is extracted from the page, built as a separate package, and run. The behaviour of
-//! Python (`docs/from_python.md`) is also checked.
+//! Checks statements of the guide that no doctest can check. One test extracts the tool without a C library
+//! from `docs/no_std.md`, builds it as a separate package, and runs it. Another test checks the behaviour of
+//! Python that `docs/from_python.md` describes.
 
 use crate::common;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,8 @@ fn no_std_tool_is_built_and_counts() {
         return common::skip("no_std_tool_is_built_and_counts", reason);
     }
     let page = fs::read_to_string(page).expect("it was there");
-    // The directory of other tests' files is not used, because programs may not be executable there.
+    // The temporary directory of the other tests may not permit the execution of programs, so this test uses
+    // another directory.
     let folder = format!("{}/guide-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let folder = Folder(PathBuf::from(folder));
     let write = |name: &str, text: &str| {
@@ -85,7 +86,7 @@ fn no_std_tool_is_built_and_counts() {
     assert_eq!((code, said.len(), &*told), (Some(0), 1_234_567, "tally: 1234567 bytes\n"));
 }
 
-/// Python can read an empty nonblocking pipe in three ways, with a different result for each.
+/// In Python, three ways to read an empty nonblocking pipe have three different results.
 fn python_reads_empty_nonblocking_pipe() {
     const SCRIPT: &str = "
 import os

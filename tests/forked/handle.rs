@@ -1,5 +1,5 @@
-//! Tests the life of a child: the state that a fork copies and a spawn passes on, pidfds, and several
-//! waits for one child. Each test runs in its own process.
+//! Tests a child from its creation to its end. The tests cover the state that a fork copies and a spawn
+//! passes on, pidfds, and several waits for one child. Each test runs in its own process.
 #![allow(unsafe_code, reason = "signals and descriptors by number")]
 
 use crate::common::nr;
@@ -78,7 +78,7 @@ fn fork_environment_is_a_copy() {
     assert!(env::var_os("RAWPIPE_B").is_none());
 }
 
-/// After a fork, each process continues at the file position that the other has reached.
+/// After a fork, the parent and the child share the file position.
 fn fork_position_is_common_both_ways() {
     let mut file = common::file(b"abcdefgh");
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -107,7 +107,7 @@ fn fork_child_may_close_everything() {
     let highest = usize::try_from(*common::open_fds().last().unwrap()).unwrap();
     let mut child = child(|| {
         for number in 0..=highest {
-            // SAFETY: `close` touches no memory, and this child uses no descriptor.
+            // SAFETY: `close` accesses no memory, and this child does not use the closed descriptors.
             unsafe { raw::syscall1(nr::CLOSE, number) };
         }
         3
@@ -116,7 +116,7 @@ fn fork_child_may_close_everything() {
     assert_eq!(io::read_exact(&file, &mut [0; 10]), Ok(()));
 }
 
-/// Neither a fork nor a spawn passes on the signals pending for the process and for the thread.
+/// Neither a fork nor a spawn passes on signals that are pending for the process or the thread.
 fn fork_and_spawn_pending_signals_stay_with_the_parent() {
     let pending =
         |pid| ["SigPnd", "ShdPnd"].map(|name| u64::from_str_radix(&line(pid, name), 16).unwrap());
@@ -152,9 +152,9 @@ fn fork_and_spawn_pending_signals_stay_with_the_parent() {
 
 // ---- state passed on by a spawn ----
 
-/// As with `vfork`, the parent's thread continues only when nothing can prevent the child from executing
-/// its program. The kernel resumes the thread slightly before `/proc` shows the program, as seen on
-/// Linux 5.10.
+/// As with `vfork`, the parent's thread continues only when the child can no longer fail to execute its
+/// program. The kernel resumes the thread slightly before `/proc` shows the program, as observed on Linux
+/// 5.10.
 fn spawn_returns_when_the_program_has_begun() {
     let own = fs::read_link("/proc/self/exe").unwrap();
     let moment = Duration::from_secs(if common::slow() { 5 } else { 1 });
@@ -183,8 +183,8 @@ fn spawn_ids_umask_folder_and_root_are_the_parents() {
     }
 }
 
-/// With the mask, a signal that the program sends itself does not kill the program. Without the mask, it
-/// does.
+/// If the mask is set, a signal that the program sends itself does not kill the program. Without the mask,
+/// the signal kills the program.
 fn spawn_signal_mask_holds_in_the_program() {
     let run = |mask| {
         let mut command = rawpipe::process::Command::new("/bin/sh");
@@ -250,14 +250,14 @@ fn pidfd_of_a_child_that_was_waited_for_stays_readable() {
     for _ in 0..2 {
         assert!(found(child.pidfd().unwrap(), LONG).contains(PollEvents::IN));
     }
-    // A copy of the descriptor also works for code that does not hold the `Child`.
+    // Code that does not hold the `Child` can use a copy of the descriptor.
     let copy = io::dup_cloexec(child.pidfd().unwrap()).unwrap();
     drop(child);
     assert!(found(&copy, LONG).contains(PollEvents::IN));
 }
 
-/// If the pidfd is nonblocking, a wait does not block and fails with `EAGAIN`. With a deadline, `poll`
-/// waits first, so the status is available.
+/// If the pidfd is nonblocking, a wait does not block and fails with `EAGAIN`. With a deadline, the wait
+/// polls first, so the status is then available.
 fn wait_with_a_nonblocking_pidfd_eagain() {
     let test = "wait_with_a_nonblocking_pidfd_eagain";
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -330,7 +330,7 @@ fn kill_by_another_thread_ends_a_wait() {
     assert_eq!(answer, 0);
 }
 
-/// A poll or a `try_wait` before a wait does not consume the status.
+/// Neither a poll nor a `try_wait` before a wait consumes the status.
 fn wait_and_try_wait_of_one_that_has_ended_agree() {
     for turn in 0..if common::emulated() { 10 } else { 200 } {
         let mut child = child(move || u8::try_from(turn % 200).unwrap());
@@ -350,7 +350,7 @@ fn exit_ends_all_threads() {
     assert_eq!(child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().code(), Some(6));
 }
 
-/// Bytes that were written are in the file, even if the child never closed the file.
+/// Written bytes are in the file even if the child exits without closing it.
 fn exit_leaves_what_was_written() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let file = common::file(b"");

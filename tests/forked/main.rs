@@ -46,14 +46,14 @@ mod talk;
 mod waiting;
 mod worlds;
 
-// The source of the ring of shared chunks, which `sanitizer` compiles, uses these names.
+// `sanitizer` compiles the source of the shared chunks' ring, which uses these names.
 use rawpipe::{Deadline, Errno, Result};
 
 macro_rules! topics {
     ($($topic:ident)*) => { &[$((stringify!($topic), $topic::TESTS)),*] };
 }
 
-/// The topics that use all processors, or resources that all processes of a user share.
+/// The topics that use all processors, or that use resources shared by all processes of a user.
 const SERIAL: &[&str] = &["outside", "spawn_attack", "spawn_differential", "speed", "worlds"];
 
 fn main() {

@@ -1,5 +1,5 @@
-//! Tests changes of a process to itself, and the terminals of its children. Each test runs in its own
-//! process.
+//! Tests calls by which a process changes itself, and the terminals of its children. Each test runs in its
+//! own process.
 #![allow(
     unsafe_code,
     reason = "descriptors that are closed by number, and the C library's view of a terminal"
@@ -161,7 +161,7 @@ fn close_other_fds_keeps_what_it_is_given() {
 
 // ---- terminals ----
 
-/// The side of a terminal on which input is typed and output is shown.
+/// The two ends of a pseudo-terminal: the master, on which the test types, and the terminal itself.
 struct Screen {
     terminal: File,
     keyboard: File,
@@ -185,7 +185,7 @@ impl Screen {
         (&self.keyboard).write_all(text.as_bytes()).unwrap();
     }
 
-    /// Reads the output until this text appears.
+    /// Reads the terminal's output until this text appears.
     #[track_caller]
     fn shows(&self, what: &str) {
         let mut all = Vec::new();
@@ -214,15 +214,15 @@ fn controlling_terminal_is_the_childs() {
     let id = i32::try_from(child.id()).unwrap();
     assert_eq!((getsid(id), getpgid(id)), (id, id));
     screen.shows("ready");
-    // The kernel makes the session's leader the foreground group.
+    // The kernel makes the session leader's group the foreground group.
     assert_eq!(tcgetpgrp(screen.keyboard.as_raw_fd()), id);
     assert!(child.send_signal_group(Signal::CONT).is_ok(), "it leads its group");
     screen.type_in("\x03");
     assert_eq!(ends(&mut child).signal(), Some(Signal::INT));
 }
 
-/// The controlling terminal is set before descriptors receive their numbers, so the terminal's number
-/// does not matter.
+/// The child sets its controlling terminal before it renumbers its descriptors, so the terminal's number does
+/// not matter.
 fn controlling_terminal_with_all_other_descriptors_closed() {
     let Some(screen) = Screen::new() else { return };
     let own = geteuid();
@@ -254,7 +254,7 @@ fn controlling_terminal_of_another_session_eperm() {
     let tty = || screen.terminal.try_clone().unwrap();
     let mut child = screen.shell("read word").controlling_terminal(tty()).spawn().unwrap();
     let error = screen.shell("true").controlling_terminal(tty()).spawn().unwrap_err();
-    // Root could take the terminal from the other session, but only on request.
+    // The kernel permits root to take the terminal from another session, but the crate never requests that.
     assert_eq!((error.stage(), error.errno()), (SpawnStage::ControllingTerminal, Errno::EPERM));
     screen.type_in("\x03");
     assert_eq!(ends(&mut child).signal(), Some(Signal::INT));
@@ -267,7 +267,7 @@ fn controlling_terminal_that_is_none_enotty() {
     assert_eq!(error.to_string(), format!("getting a controlling terminal: {}", Errno::ENOTTY),);
 }
 
-/// The child has the terminal and this process is in the background, as when a shell runs a job.
+/// The child's group is in the foreground and this process is in the background, as when a shell runs a job.
 fn foreground_of_this_processs_terminal() {
     const TIOCSCTTY: usize = 0x540e;
     let Some(screen) = Screen::new() else { return };
@@ -282,7 +282,7 @@ fn foreground_of_this_processs_terminal() {
             let mut child = screen.shell("echo job >/dev/tty; read word; exit 1");
             let mut child = child.foreground().spawn().unwrap();
             let id = i32::try_from(child.id()).unwrap();
-            // In the second round, this process is itself in the background.
+            // In the second iteration, this process is in the background when it spawns the child.
             assert_eq!(tcgetpgrp(screen.terminal.as_raw_fd()), id, "{turn}");
             assert_eq!((getsid(id), getpgid(id)), (own, id));
             screen.shows("job");
@@ -309,7 +309,7 @@ fn foreground_without_a_terminal_enxio() {
         let error = Command::new("true").foreground().spawn().unwrap_err();
         assert_eq!((error.stage(), error.errno()), (SpawnStage::Foreground, Errno::ENXIO));
     });
-    // A new session has no terminal, even if this process's session has one.
+    // A new session has no controlling terminal, even if this process's session has one.
     let error = Command::new("true").setsid().foreground().spawn().unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Foreground, Errno::ENXIO));
 }

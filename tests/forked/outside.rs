@@ -1,21 +1,22 @@
-//! Tests every public mover of bytes with every pair of descriptor kinds, from the user's side. The peer
-//! writes, waits and falls silent, competitors interfere, and either side can fail. Each case has its
+//! Tests every public function that moves bytes (a *mover*) with every pair of descriptor kinds. Peers write,
+//! wait and stop writing, other processes compete for the data, and either end can fail. Each case has its
 //! own name, `MOVER_WHAT_SOURCE_to_SINK`, as in `transfer_dialogue_tcp_to_pipe`:
 //!
 //! | what | expectation |
 //! |---|---|
 //! | `content` | everything arrives, and the mover counts it |
 //! | `dialogue` | each request arrives while its sender waits for the reply |
-//! | `end_…` | only the real end of the source counts as the end |
-//! | `deadline_…` | a deadline holds, with the right side in the error, and without a busy loop |
+//! | `end_…` | only the end of the source ends the transfer |
+//! | `deadline_…` | the mover returns in time without a busy loop, and its error names the side that is not
+//! ready |
 //! | `…_locks_no_…` | other processes can use one end's pipe while a mover waits for the other end |
-//! | `side` | an error is reported on its side |
+//! | `side` | an error names the side on which it occurred |
 //! | `itself_…` | a transfer that feeds itself is rejected |
 //!
-//! Each case runs in its own processes, and many cases run at the same time. A case that hangs is killed
-//! and counts as failed. By default, a seed selects a fraction of the cases. The test prints the seed,
-//! and `RAWPIPE_OUTSIDE_SEED` repeats its selection. `RAWPIPE_OUTSIDE=full` runs all cases. Any other
-//! word runs all cases whose names contain it.
+//! Each case runs in its own processes, and many cases run at the same time. A case that hangs is killed and
+//! counts as failed. By default, a seed selects a fraction of the cases. The test prints the seed.
+//! `RAWPIPE_OUTSIDE_SEED` sets the seed, so that a selection can be repeated. `RAWPIPE_OUTSIDE=full` runs all
+//! cases. Any other value runs all cases whose names contain that value.
 #![allow(unsafe_code, reason = "descriptors of every kind, and processes, by the C library")]
 
 use crate::common;

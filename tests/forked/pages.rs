@@ -1,5 +1,6 @@
-//! Tests more of `splice`, `tee`, `vmsplice`, `sendfile` and `copy_file_range`: every pair of kinds, odd
-//! files, far offsets, and pages whose sender has ended. Each test runs in its own process.
+//! Tests `splice`, `tee`, `vmsplice`, `sendfile` and `copy_file_range` in less common situations. The tests
+//! use every pair of descriptor kinds, unusual files, large offsets, and pages whose sender has ended. Each
+//! test runs in its own process.
 #![allow(unsafe_code, reason = "vmsplice, of memory that never changes")]
 
 use crate::common::bytes::waiting_in;
@@ -20,13 +21,13 @@ use std::time::Duration;
 
 const NONE: SpliceFlags = SpliceFlags::empty();
 const NOW: SpliceFlags = SpliceFlags::NONBLOCK;
-/// The `open` flag for a descriptor that only names a file.
+/// The `open` flag for a descriptor that only refers to a path.
 const O_PATH: i32 = 0x20_0000;
 
 /// Uses `vmsplice` to send memory that never changes.
 fn send(writer: &PipeWriter, bufs: &[&'static [u8]], flags: SpliceFlags) -> Result<usize> {
     let bufs: Vec<_> = bufs.iter().map(|buf| IoSlice::new(buf)).collect();
-    // SAFETY: memory behind a shared `'static` reference never changes; no test passes a read end.
+    // SAFETY: memory behind a shared `'static` reference never changes, and no test passes a read end.
     unsafe { vmsplice(writer, &bufs, flags) }
 }
 
@@ -100,8 +101,8 @@ impl Kinds {
     }
 }
 
-/// The kinds from which a splice can read, and those to which it can write, with a pipe at the other
-/// end.
+/// The kinds from which a splice can read if the sink is a pipe. `TARGETS` lists the kinds to which a splice
+/// can write if the source is a pipe.
 const SOURCES: [&str; 5] = ["file", "zero", "null", "reader", "socket"];
 const TARGETS: [&str; 5] = ["file", "null", "zero", "writer", "other writer"];
 
@@ -130,7 +131,7 @@ fn splice_every_pair_of_kinds() {
                 }
                 // The pipe of the other reader is still empty.
                 Err(Errno::EAGAIN) if from == "other reader" => assert!(fits, "{what}"),
-                // Not every version of Linux can splice from these devices, or to `/dev/zero`.
+                // Not every version of Linux can splice from these two devices or to `/dev/zero`.
                 Err(Errno::EINVAL) if ["zero", "null"].contains(&from) || to == "zero" => {}
                 Err(errno) => {
                     assert!(!fits, "{what}: {errno}");
@@ -143,7 +144,7 @@ fn splice_every_pair_of_kinds() {
     }
 }
 
-/// A `tee` needs two pipes, and no other kind of descriptor works.
+/// A `tee` needs two different pipes, and fails for every other pair.
 fn tee_every_pair_of_kinds() {
     let kinds = Kinds::new();
     for (from, source) in kinds.all() {
@@ -167,7 +168,7 @@ fn tee_every_pair_of_kinds() {
 
 // ---- odd files ----
 
-/// A splice of a `/proc` file returns the same bytes as a read, in one piece and in small pieces.
+/// A splice from a `/proc` file moves the same bytes as a read, in one piece and in small pieces.
 fn splice_of_proc_files_is_what_a_read_gives() {
     let mut spliced = 0;
     for path in
@@ -195,7 +196,7 @@ fn splice_of_proc_files_is_what_a_read_gives() {
                     assert!(all == wanted, "{path} by {len}");
                     spliced += 1;
                 }
-                // A file that cannot be spliced fails before the first byte.
+                // If a file cannot be spliced, the first call fails and no byte is moved.
                 Err(errno) => assert_eq!((errno, all.len()), (Errno::EINVAL, 0), "{path}"),
             }
         }
@@ -205,7 +206,7 @@ fn splice_of_proc_files_is_what_a_read_gives() {
     }
 }
 
-/// Repeated splices of an empty device never return old contents of the pages.
+/// Repeated splices from a source without data never move old contents of the pages.
 fn splice_of_an_empty_device_again_and_again() {
     let null = File::open("/dev/null").unwrap();
     let empty = file(b"");
@@ -230,7 +231,7 @@ fn splice_of_a_device_to_a_device() {
         let source = File::open(device).unwrap();
         match splice(&source, None, &writer, None, 10_000, NONE) {
             Ok(count) => assert_eq!(waiting_in(&reader), vec![0; count], "{device}"),
-            Err(errno) => assert_eq!(errno, Errno::EINVAL), // as above
+            Err(errno) => assert_eq!(errno, Errno::EINVAL), // as above, for a device
         }
     }
     for device in ["/dev/null", "/dev/zero"] {
@@ -258,7 +259,7 @@ fn splice_of_a_device_to_a_device() {
 
 // ---- far offsets ----
 
-/// Offsets beyond the range of 31 and of 32 bits work.
+/// Offsets that need more than 31 or 32 bits work.
 fn offsets_beyond_four_gigabytes() {
     for at in [(1_u64 << 31) + 5, (3 << 30) + 7, (1 << 32) + 11] {
         let source = file(b"near");
@@ -282,7 +283,7 @@ fn offsets_beyond_four_gigabytes() {
             Ok(count) => assert_eq!((count, from, to), (8, at + 8, at + 13)),
             Err(errno) => assert!(matches!(errno, Errno::EXDEV | Errno::EOPNOTSUPP), "{errno}"),
         }
-        // The same call works with the file's own position.
+        // The same call also works with the file's own position.
         target.seek(SeekFrom::Start(at)).unwrap();
         assert_eq!(splice(&target, None, &writer, None, 5, NONE), Ok(5));
         assert_eq!(waiting_in(&reader), b"there");
@@ -329,7 +330,7 @@ fn copy_file_range_of_what_is_no_file() {
 
 // ---- waiting ----
 
-/// The `O_NONBLOCK` flag of an open file has the same effect as the flag of the call.
+/// The `O_NONBLOCK` flag of an open file has the same effect as the nonblocking flag of the call.
 fn splice_by_a_nonblocking_end_eagain() {
     let (empty, _writer) = Builder::new().nonblocking().build().unwrap();
     let (reader, target) = rawpipe::pipe().unwrap();
@@ -339,8 +340,7 @@ fn splice_by_a_nonblocking_end_eagain() {
     assert_eq!(answer, Err(Errno::EAGAIN));
     target.write_all(b"x").unwrap();
     assert_eq!(splice(&reader, None, &full, None, 1, NONE), Err(Errno::EAGAIN));
-    // A nonblocking socket has the same effect whatever the call's flag is, because that flag concerns
-    // pipes.
+    // A nonblocking socket also makes the call fail, because the flag of the call applies only to pipes.
     let (left, right) = UnixStream::pair().unwrap();
     left.set_nonblocking(true).unwrap();
     assert_eq!(splice(&left, None, &target, None, 1, NONE), Err(Errno::EAGAIN));
@@ -372,7 +372,8 @@ fn vmsplice_buffers_arrive_as_one_stream() {
     assert!(waiting_in(&reader) == bufs.concat());
 }
 
-/// More pages than a pipe holds reach a file: a poll waits for room, and a short count is continued.
+/// More pages than a pipe can hold reach a file. The test polls for room, and continues after a call that
+/// sent only a part.
 fn vmsplice_more_than_the_pipe_holds_to_a_file() {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(16384)).build().unwrap();
     let target = file(b"");
@@ -381,7 +382,7 @@ fn vmsplice_more_than_the_pipe_holds_to_a_file() {
         let mut fds = [PollFd::new(&writer, PollEvents::OUT)];
         poll(&mut fds, Some(Duration::ZERO)).unwrap();
         if sent < pages().len() && fds[0].revents().contains(PollEvents::OUT) {
-            // The call may stop in the middle of a buffer, and the next call continues there.
+            // The call may stop in the middle of a buffer, and the next call continues at that byte.
             let (a, b) = pages()[sent..].split_at((pages().len() - sent).min(3000));
             let count = send(&writer, &[a, b], NOW).unwrap();
             partial += usize::from(sent + count < pages().len());
@@ -396,12 +397,12 @@ fn vmsplice_more_than_the_pipe_holds_to_a_file() {
     assert!(bytes[..pages().len()] == *pages());
 }
 
-/// The pipe keeps the pages after the memory is freed and the whole process has ended.
+/// The pipe keeps the pages after the sender has freed its memory and ended.
 fn vmsplice_pages_outlive_their_process() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut sender = child(|| {
-        // The child writes the pages itself, so that they belong to the child. It does not change them
-        // afterwards.
+        // The child writes the pages itself, so that the pages belong to the child. The child does not change
+        // the pages afterwards.
         let memory: &'static mut [u8] = keep(vec![0_u8; 20_000].into_boxed_slice());
         memory.copy_from_slice(&pages()[..20_000]);
         u8::from(send(&writer, &[memory], NONE) != Ok(20_000))
@@ -423,8 +424,8 @@ fn tee_into_a_file_and_on() {
     let (mut kept, mut passed) = (file(b""), file(b""));
     writer.write_all(&pages()[..30_000]).unwrap();
     drop(writer);
-    // The reader consumes exactly the duplicated bytes, because they would otherwise be duplicated
-    // again.
+    // The reader consumes exactly the duplicated bytes. Otherwise the next `tee` would duplicate the same
+    // bytes again.
     loop {
         let teed = tee(&reader, &copy_writer, 7000, NONE).unwrap();
         if teed == 0 {
@@ -445,7 +446,7 @@ fn tee_into_a_file_and_on() {
     }
 }
 
-/// A `tee` keeps packets separate in the copy.
+/// In the copy that a `tee` creates, packets stay separate.
 fn tee_of_packets() {
     let (reader, writer) = Builder::new().packet().build().unwrap();
     let (copy_reader, copy_writer) = Builder::new().packet().nonblocking().build().unwrap();

@@ -1,4 +1,4 @@
-//! Shared chunks between two programs, each with one half. Each test runs in its own process.
+//! Tests shared chunks between two programs, each of which owns one half. Each test runs in its own process.
 #![allow(unsafe_code, reason = "mappings, limits, and halves made of descriptors")]
 
 mod hostile;
@@ -23,14 +23,15 @@ const PROT_WRITE: usize = 2;
 const MAP_SHARED: usize = 1;
 const RLIMIT_FSIZE: usize = 1;
 
-/// The offset of the format version in the control page, as the module's documentation gives it.
+/// The documented offset of the format version in the control page.
 const FORMAT: u64 = 512;
 const WORD: u64 = size_of::<usize>() as u64;
 
 fn supported() -> bool {
     match SharedBuilder::new().pass_reader() {
         Ok(_) => true,
-        // User-mode emulators do not wipe memory. Kernels before Linux 5.1 lack the seal.
+        // User-mode emulators do not wipe memory in a forked child, and Linux before 5.1 lacks the required
+        // seal.
         Err(errno @ (Errno::EOPNOTSUPP | Errno::EINVAL)) => {
             skip(&common::name_alone(), &format!("no pair for two programs: {errno}"));
             false
@@ -109,7 +110,7 @@ fn trusted_reader_lends_in_place() {
         return;
     }
     let (parts, mut writer) = SharedBuilder::new().pass_reader().unwrap();
-    // SAFETY: only `writer` writes.
+    // SAFETY: only `writer` writes to the ring.
     let mut reader = unsafe { reader(parts).unwrap().trust() };
     send(&mut writer, b"in place");
     assert_eq!(&*reader.recv().unwrap().unwrap(), b"in place");
@@ -134,7 +135,7 @@ fn record_longer_than_the_buffer_emsgsize_stays() {
     assert_eq!(reader.try_recv(&mut buf), Ok(Some(1)));
 }
 
-/// Parts that do not form a pair, or that have another version, are rejected.
+/// Parts that do not form a pair, or that have another format version, are rejected.
 fn parts_of_something_else() {
     if !supported() {
         return;
@@ -164,7 +165,7 @@ fn parts_of_something_else() {
     assert!(writer(parts).is_ok());
 }
 
-/// When two programs have the same parts, the first to use a half owns it.
+/// If two programs have the same parts, the first program that uses a half owns that half.
 fn parts_taken_twice_ebusy() {
     if !supported() {
         return;
@@ -183,7 +184,7 @@ fn parts_taken_twice_ebusy() {
     assert_eq!((reader.recv(&mut buf), &buf), (Ok(Some(1)), b"3"));
 }
 
-/// A file size limit causes an error instead of the signal that kills the process.
+/// If a ring exceeds the file size limit, its creation fails with `EFBIG`, and no signal kills the process.
 fn ring_beyond_the_limit_of_files_efbig() {
     if !supported() {
         return;
@@ -196,7 +197,8 @@ fn ring_beyond_the_limit_of_files_efbig() {
         let set = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) };
         let refused = SharedBuilder::new().pass_reader().err() == Some(Errno::EFBIG)
             && SharedBuilder::new().pass_writer().err() == Some(Errno::EFBIG);
-        // The limit also applies to a chunk writer's memory, even though its check of one page succeeds.
+        // The limit also applies to a chunk writer's memory, although the writer's check with one page
+        // succeeds.
         let (reader, writer) = rawpipe::pipe().unwrap();
         let memfd = ChunkWriter::builder().mechanism(ChunkMechanism::Memfd).build(writer).err();
         drop(reader);
@@ -206,7 +208,7 @@ fn ring_beyond_the_limit_of_files_efbig() {
     assert!(trying.wait().unwrap().success());
 }
 
-/// In both examples the reader is another program, and both programs print the same sum.
+/// In each example the reader is another program, and the writer and the reader print the same sum.
 fn examples_print_one_sum() {
     if !supported() {
         return;

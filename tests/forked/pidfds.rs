@@ -1,8 +1,8 @@
-//! Tests of pidfds: a second handle, waiting, signals that reach no other process, and copies of descriptors.
-//! Each test runs in its own process.
+//! Tests pidfds. The tests cover second handles, waiting, signals that reach no other process, and copies of
+//! descriptors. Each test runs in its own process.
 //!
-//! `RAWPIPE_TEST_REAPS` sets how often another thread kills a child while the kernel reuses process ids
-//! (300).
+//! `RAWPIPE_TEST_REAPS` sets how often another thread kills a child while the kernel reuses process ids (by
+//! default 300).
 #![allow(unsafe_code, reason = "name spaces, and forks beside threads")]
 
 use crate::common::programs::program;
@@ -22,7 +22,7 @@ const SHORT: Duration = Duration::from_millis(30);
 /// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(120);
 
-/// Returns whether the kernel supports waiting for pidfds.
+/// Returns whether the kernel supports waiting on pidfds.
 fn supported() -> bool {
     let mut child = child(|| 0);
     let answer = child.try_clone_pidfd().and_then(|pidfd| pidfd.wait());
@@ -112,7 +112,7 @@ fn pidfd_open_of_no_process_esrch() {
     assert_eq!(Pidfd::open(u32::MAX).unwrap_err(), Errno::ESRCH);
 }
 
-/// A pidfd works both before and after the child's handle collects the status.
+/// A pidfd works before and after the child's handle collects the status.
 fn pidfd_of_a_child_beside_its_handle() {
     if !supported() {
         return;
@@ -125,7 +125,7 @@ fn pidfd_of_a_child_beside_its_handle() {
     pidfd.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
     assert_eq!((pidfd.kill(), pidfd.send_signal(Signal::KILL)), (Ok(()), Err(Errno::ESRCH)));
-    // A pidfd of a child that was already waited for behaves the same way.
+    // A pidfd that is created after the wait behaves in the same way.
     assert_eq!(child.try_clone_pidfd().unwrap().kill(), Ok(()));
 }
 
@@ -145,7 +145,7 @@ fn into_pidfd_has_no_drop_policy() {
     let mut fds = [PollFd::new(&copy, PollEvents::IN)];
     assert_eq!(poll(&mut fds, Some(SHORT)), Ok(0), "it runs");
     let change = || process::wait_any(&mut [] as &mut [Child], process::WaitFlags::empty());
-    // The unreaped child still has its process id.
+    // The child has not been reaped, so it still has its process id.
     let pid = fs::read_to_string(format!("/proc/self/fdinfo/{}", copy.as_raw_fd())).unwrap();
     let pid = pid.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().parse();
     common::kill(pid.unwrap(), Signal::KILL.as_raw());
@@ -176,7 +176,7 @@ fn getfd_of_a_child() {
     assert_eq!(pidfd.getfd(number).unwrap_err(), Errno::ESRCH);
 }
 
-/// If the kernel rejects pidfds, calls that need one return the kernel's error. Handles still work.
+/// If the kernel rejects pidfds, calls that need a pidfd return the kernel's error. Handles still work.
 fn pidfd_that_cannot_be_made() {
     let test = "pidfd_that_cannot_be_made";
     for errno in [Errno::ENOSYS, Errno::EPERM] {
@@ -208,8 +208,8 @@ fn pidfd_that_cannot_be_made() {
     }
 }
 
-/// One thread kills each child while another thread waits for the child and reaps it. New processes reuse the
-/// ids of the killed children at the same time.
+/// One thread kills each child while another thread reaps the child. At the same time, new processes reuse
+/// the ids of the killed children.
 fn pidfd_killed_by_another_thread_while_numbers_are_given_again() {
     const CLONE_NEWPID: i32 = 0x2000_0000;
     let test = "pidfd_killed_by_another_thread_while_numbers_are_given_again";
@@ -227,7 +227,7 @@ fn pidfd_killed_by_another_thread_while_numbers_are_given_again() {
     if unshare(CLONE_NEWPID) != 0 {
         return skip(test, "no name space of process ids");
     }
-    // SAFETY: the process has no other thread.
+    // SAFETY: this process has no other thread.
     let mut init = match unsafe { rawpipe::fork() }.unwrap() {
         Fork::Child => {
             assert_eq!(process::getpid(), 1);

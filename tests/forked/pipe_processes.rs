@@ -1,5 +1,5 @@
-//! Pipes and channels between processes. The tests check which processes wake up or die, and that no byte is
-//! lost. Each test runs in its own process.
+//! Tests pipes and channels between processes. The tests check which processes wake up or die, and that no
+//! byte is lost. Each test runs in its own process.
 #![allow(unsafe_code, reason = "limits, signals and descriptors by number")]
 
 use crate::common::nr;
@@ -55,7 +55,8 @@ fn full_pipe() -> (rawpipe::PipeReader, PipeWriter) {
 
 // ---- blocked ----
 
-/// Signals kill processes that wait for space. A waiting process continues after its pipe is drained.
+/// A signal kills a process that waits for space in a pipe. Other waiting processes continue after their
+/// pipes are drained.
 fn write_blocked_processes_are_killed_or_go_on() {
     let (reader, writer) = full_pipe();
     let capacity = writer.capacity().unwrap();
@@ -64,7 +65,7 @@ fn write_blocked_processes_are_killed_or_go_on() {
         wait_until_asleep(child.id());
         child
     };
-    // A process started in the background ignores `SIGINT`, and its children inherit this.
+    // A shell may start this process with `SIGINT` ignored, and its children would also ignore the signal.
     signal(Signal::INT.as_raw(), SIG_DFL);
     for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
         let mut writing: Vec<Child> = (0..3).map(|_| blocked(&writer)).collect();
@@ -165,7 +166,8 @@ fn writes_longer_than_pipe_buf_lose_nothing() {
     assert!(writing.iter_mut().all(|child| child.wait().unwrap().success()));
 }
 
-/// Writes up to `PIPE_BUF` stay whole, even if many processes wait for space in a small pipe.
+/// A write of at most `PIPE_BUF` bytes is never interleaved, even if many processes wait for space in a small
+/// pipe.
 fn writes_up_to_pipe_buf_of_processes_are_whole() {
     const COUNT: usize = 300;
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(1)).build().unwrap();
@@ -190,7 +192,7 @@ fn writes_up_to_pipe_buf_of_processes_are_whole() {
 
 // ---- SIGPIPE ----
 
-/// With a handler for `SIGPIPE`, the handler runs and the write fails with `EPIPE`. If the signal is ignored,
+/// If `SIGPIPE` has a handler, the handler runs and the write fails with `EPIPE`. If `SIGPIPE` is ignored,
 /// the write only fails.
 fn write_without_reader_sigpipe_handled_or_ignored() {
     extern "C" fn handler(_signal: i32) {
@@ -210,7 +212,7 @@ fn write_without_reader_sigpipe_handled_or_ignored() {
 
 // ---- descriptor numbers ----
 
-/// Pipes use two descriptors each until the limit is reached. After the failure no descriptor is leaked.
+/// Each pipe uses two descriptors until the limit is reached. The failed call leaks no descriptor.
 fn pipe_takes_every_descriptor_that_is_allowed() {
     const LIMIT: u64 = 64;
     let limit = [LIMIT, LIMIT];
@@ -249,8 +251,8 @@ fn dup_takes_the_lowest_free_number() {
     let third = io::dup(&writer).unwrap();
     assert_eq!((first.as_raw_fd(), second.as_raw_fd()), (numbers[1], numbers[2]));
     assert!(third.as_raw_fd() > writer.as_raw_fd());
-    // Copies have numbers above the standard streams, even if the standard streams are closed. SAFETY: the
-    // argument is an integer, and this test does not read its standard input.
+    // A duplicate has a number above 2, even if the standard streams are closed. SAFETY: the argument is an
+    // integer, and this test does not read its standard input.
     assert_eq!(unsafe { raw::syscall1(nr::CLOSE, 0) }, 0);
     assert!(io::dup_cloexec(&writer).unwrap().as_raw_fd() > 2);
     assert!(io::dup(&writer).unwrap().as_raw_fd() > 2);
@@ -285,7 +287,8 @@ fn pipe2_notification_pipe() {
     assert_eq!(common::open_fds(), before);
 }
 
-/// `O_NONBLOCK` on one end applies to every process that has this end, but not to the other end.
+/// `O_NONBLOCK` on one end applies in every process that shares this end, but does not apply to the other
+/// end.
 fn set_nonblocking_is_seen_by_a_child_that_has_the_end() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -351,8 +354,8 @@ fn channel_looked_at_by_one_process_and_received_by_another() {
     }
 }
 
-/// With a lock around the sender, messages of several threads stay whole, and those of each thread stay in
-/// order.
+/// If threads share a sender through a lock, their messages stay whole, and the messages of each thread stay
+/// in order.
 fn channel_senders_behind_a_lock() {
     const COUNT: u32 = 200;
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -384,7 +387,7 @@ fn channel_senders_behind_a_lock() {
     assert_eq!(next, [COUNT; 4]);
 }
 
-/// If the peer closes before any message, `recv` returns `None` and `send` fails.
+/// If the peer closes its link before it sends a message, `recv` returns `None` and `send` fails.
 fn channel_closed_right_after_the_fork() {
     // SAFETY: the child only drops the link.
     let (mut silent, link) = unsafe { Duplex::fork(|link| (drop(link), 0).1) }.unwrap();

@@ -1,4 +1,4 @@
-//! Programs connected by pipes. Each test runs in its own process.
+//! Tests programs that are connected by pipes. Each test runs in its own process.
 
 use crate::common::programs::{all_of, is_pattern, pattern, program};
 use crate::common::{self};
@@ -15,8 +15,7 @@ fn missing() -> Command<'static> {
     Command::new("/no/such/program")
 }
 
-/// Returns the kernel's list of this process's children. Returns an empty string if the kernel has no such
-/// list.
+/// Returns the kernel's list of this process's children, or an empty string if the kernel provides none.
 fn children() -> String {
     fs::read_to_string("/proc/thread-self/children").unwrap_or_default()
 }
@@ -46,7 +45,7 @@ fn pipeline_statuses_are_in_order() {
     assert_eq!(children.children_mut()[1].wait().unwrap().code(), Some(5));
 }
 
-/// If the last program ends early, the write of the program before it fails. No reader remains, because this
+/// If the last program ends early, the preceding program's write fails. No reader remains, because this
 /// process keeps no copy of the read end.
 fn pipeline_last_one_ends_early() {
     let (flood, deaf) = (program("flood", &["100000000", "0"]), program("deaf", &[]));
@@ -63,8 +62,8 @@ fn pipeline_one_pipe_for_the_errors_of_all() {
     let output = both.pipe(&aside).pipe(&aside).output().unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"errerrerr"[..]));
 
-    // A command's setting overrides the default of `output`, but the pipeline's setting overrides the
-    // command's.
+    // A command's setting overrides the default of `output`, and the pipeline's setting overrides the
+    // command's setting.
     let mut own = program("aside", &[]);
     own.stderr(Stdio::null());
     assert_eq!(both.pipe(&own).output().unwrap().stderr, b"err");
@@ -105,7 +104,7 @@ fn pipeline_fd_map_replaces_the_default_of_output() {
     let mut first = program("cat", &[]);
     first.fd_map(common::file(b"mapped"), 0);
     assert_eq!(first.pipe(program("cat", &[])).output().unwrap().stdout, b"mapped");
-    // A command must not replace a pipe between two programs.
+    // A command must not map another descriptor over a pipe between two programs.
     let mut between = program("cat", &[]);
     between.fd_map(common::file(b""), 1);
     let error = between.pipe(program("cat", &[])).spawn().unwrap_err();
@@ -201,7 +200,7 @@ fn made_elsewhere(input: &'static [u8]) -> Pipeline<'static> {
 
 fn pipeline_owns_its_commands() {
     let row = made_elsewhere(b"returned");
-    // The clone shares one open file with the original, so its run starts at the end of the file.
+    // The clone and the original share one open file, so the clone's run starts at the end of that file.
     let again = row.clone();
     let output = std::thread::spawn(move || row.output().unwrap()).join().unwrap();
     assert_eq!((output.stdout, output.statuses.len()), (b"returned".to_vec(), 3));
@@ -281,12 +280,12 @@ fn pipeline_in_one_group() {
     without.wait().unwrap();
 }
 
-/// The other programs can join the group even if only a zombie remains in it.
+/// The other programs can join the group even if the group contains only a zombie.
 fn pipeline_group_of_a_leader_that_has_ended() {
     let first = program("exit", &["4"]);
     let mut second = program("sleep", &[]);
-    // A long list of arguments delays the start of the second program. In some rounds the first program has
-    // ended by the time the second one starts.
+    // A long list of arguments delays the start of the second program. In some iterations the first program
+    // ends before the second program starts.
     second.args((0..20_000).map(|_| "x"));
     for _ in 0..50 {
         let row = first.pipe(&second).in_one_group();
@@ -350,7 +349,8 @@ fn pipeline_on_failure_policies() {
     assert_eq!(row.spawn().unwrap_err().index(), 1);
     assert_eq!(children(), before);
 
-    // With `OnDrop::KillGroup` the programs die together with their children if they have a group.
+    // With `OnDrop::KillGroup` the programs die even if they form no group. If they form a group, their
+    // children also die.
     let (alive, writer) = rawpipe::pipe().unwrap();
     let mut sleep = program("sleep", &[]);
     sleep.fd_map(&writer, 8);
@@ -366,14 +366,15 @@ fn pipeline_on_failure_policies() {
     assert_eq!(all_of(Some(alive)), b"");
 }
 
-/// As in `a 2>&1 | b`, the standard error of a program goes into the pipe to the next program.
+/// As in `a 2>&1 | b`, the standard error of a program is written to the pipe to the next program.
 fn pipeline_errors_with_the_output() {
     let both = program("both", &[]);
     let mut first = both.clone();
     first.stderr(Stdio::same_as_stdout());
     let output = first.pipe(program("cat", &[])).output().unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (&b"outerr"[..], &b""[..]));
-    // If this is set for all programs, the last program's standard error goes to the pipeline's output.
+    // If all programs have this setting, the last program's standard error is written to the pipeline's
+    // output.
     let aside = program("aside", &[]);
     let output = both.pipe(&aside).stderr(Stdio::same_as_stdout()).output().unwrap();
     assert_eq!(output.stderr, b"");

@@ -1,5 +1,5 @@
-//! The options, messages, and exit status of the example `pump`. The library's own tests, mainly `streams`,
-//! check that no byte is lost.
+//! Tests the options, messages, and exit status of the example `pump`. The tests of the library, mainly
+//! `streams`, check that no byte is lost.
 
 use crate::common::{self, bytes::data, file, terminal, terminals};
 use std::ffi::OsStr;
@@ -26,7 +26,7 @@ fn stderr_of(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// Asserts that the command failed with this status and printed one line with these words.
+/// Asserts that the command failed with this status and printed one line that contains these words.
 fn assert_fails(command: &mut Command, status: i32, words: &[&str]) {
     command.stderr(Stdio::piped());
     let output = command.spawn().unwrap().wait_with_output().unwrap();
@@ -102,7 +102,8 @@ fn pump_file_to_itself_is_refused() {
     fs::remove_file(&path).unwrap();
 }
 
-/// After a broken output pipe the exit status is the same as after death by `SIGPIPE`.
+/// If the output pipe has no reader, the exit status is the status that shells report for a death by
+/// `SIGPIPE`.
 fn pump_broken_output_pipe_ends_in_silence() {
     let input = file(&data(3 << 20));
     let mut command = pump(["-"]);
@@ -140,8 +141,8 @@ fn pump_help_lists_the_options() {
     }
 }
 
-/// On a terminal, `pump` overwrites one progress line and erases it at the end. If the input size is known,
-/// the line includes the percentage and the remaining time.
+/// On a terminal, `pump` repeatedly overwrites one progress line and finally erases it. If the input size is
+/// known, the line includes the percentage and the remaining time.
 fn pump_progress_is_shown_on_a_terminal_only() {
     if !terminals() {
         return;

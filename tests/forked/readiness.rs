@@ -1,4 +1,4 @@
-//! More tests of `poll`, `select` and `epoll`: children at the other end, kinds of descriptors, chains,
+//! Tests `poll`, `select` and `epoll` with children at the other end, various kinds of descriptors, chains,
 //! cycles, and wake-ups. Each test runs in its own process.
 #![allow(unsafe_code, reason = "a call by its number, to see who sleeps in it")]
 
@@ -35,7 +35,7 @@ fn poll_both_ends_in_one_call() {
     let mut fds = [PollFd::new(&reader, PollEvents::IN), PollFd::new(&writer, PollEvents::OUT)];
     assert_eq!(poll(&mut fds, NOW), Ok(2));
     assert_eq!(fds.each_ref().map(PollFd::revents), [PollEvents::IN, PollEvents::OUT]);
-    // The same descriptor may be in the list twice with different events.
+    // The list may contain the same descriptor twice with different events.
     let mut fds = [PollFd::new(&reader, PollEvents::IN), PollFd::new(&reader, PollEvents::PRI)];
     assert_eq!(poll(&mut fds, NOW), Ok(1));
     assert_eq!(fds.each_ref().map(PollFd::revents), [PollEvents::IN, PollEvents::empty()]);
@@ -69,7 +69,7 @@ fn poll_output_of_a_child_until_the_hang_up() {
     assert!(talking.wait().unwrap().success());
 }
 
-/// Writes to any ready write end and reads from any ready read end until all twelve messages have arrived.
+/// The test writes to ready write ends and reads from ready read ends until all twelve messages have arrived.
 fn poll_twelve_pipes_each_in_its_time() {
     const MESSAGE: &[u8] = b" This is a test.";
     let mut pipes: BTreeMap<usize, _> =
@@ -215,7 +215,7 @@ fn epoll_chains_and_rings() {
     assert!(outer.len() >= 4);
 }
 
-/// After a descriptor is closed and its number reused, the epoll instance does not report events of the new
+/// If a descriptor is closed and its number is reused, the epoll instance reports no events of the new
 /// descriptor.
 fn epoll_number_used_again_is_not_watched() {
     let epoll = Epoll::new().unwrap();
@@ -232,7 +232,7 @@ fn epoll_number_used_again_is_not_watched() {
     assert_eq!(found(&epoll), [(3, PollEvents::IN)]);
 }
 
-/// A level-triggered registration reports unread data again. An edge-triggered one does not.
+/// A level-triggered registration reports unread data again, but an edge-triggered registration does not.
 fn epoll_level_is_told_again_and_an_edge_is_not() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (level, edge) = (Epoll::new().unwrap(), Epoll::new().unwrap());
@@ -254,7 +254,7 @@ fn epoll_level_is_told_again_and_an_edge_is_not() {
     assert_eq!(found(&edge), []);
 }
 
-/// A forked child uses the epoll instance of its parent, because `fork` copies descriptors and not instances.
+/// A forked child shares the epoll instance of its parent, because `fork` copies only the descriptor.
 fn epoll_is_shared_with_a_forked_child() {
     let epoll = Epoll::new().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -280,11 +280,11 @@ fn waiters(count: u8, events: PollEvents, reader: &PipeReader) -> (Vec<Child>, P
             if answer.map(<[Event]>::len) == Ok(1) {
                 tell.write_all(&[number]).unwrap();
             }
-            let _ = poll(&mut [], None); // until it is killed
+            let _ = poll(&mut [], None); // until a signal kills the child
             0
         });
-        // The child must die even if the test fails. Otherwise the test program would wait for its output to
-        // end.
+        // The child must die even if the test fails. Otherwise the test harness would wait until the child
+        // closes its output.
         waiting.on_drop(OnDrop::Kill).unwrap();
         waiting
     });
@@ -311,7 +311,8 @@ fn asleep(children: &[Child]) -> Option<()> {
     Some(())
 }
 
-/// Returns the children that report a wake-up. Stops when no further child reports one for 200 ms.
+/// Returns the children that report a wake-up. Stops waiting if no further child reports a wake-up within 200
+/// ms.
 fn count_woken(woken: &PipeReader, expected: usize) -> BTreeSet<u8> {
     let mut told = BTreeSet::new();
     loop {
@@ -348,7 +349,7 @@ fn epoll_wakes_everybody_or_exclusively_one() {
     }
 }
 
-/// One wait covers many pipes, and each pipe's event has its own token.
+/// One wait covers the pipes of many children, and each pipe's event has its own token.
 fn epoll_waits_for_many_children() {
     let epoll = Epoll::new().unwrap();
     let mut children = Vec::new();

@@ -1,7 +1,8 @@
-//! Waiting for any child: orphans, children whose handles are passed, and children whose handles are
-//! elsewhere. Each test runs in its own process.
+//! Tests waiting for any child. The tests cover orphans, children whose handles are passed to the call, and
+//! children whose handles are held elsewhere. Each test runs in its own process.
 //!
-//! `RAWPIPE_TEST_REAPS` sets how often two children end while another child with a handle is alive (300).
+//! `RAWPIPE_TEST_REAPS` sets how often two children end while another child with a handle is alive (by
+//! default 300).
 #![allow(unsafe_code, reason = "a signal's disposition, and forks beside threads")]
 
 use crate::common::programs::program;
@@ -21,7 +22,7 @@ const SHORT: Duration = Duration::from_millis(30);
 const LONG: Duration = Duration::from_secs(120);
 const ENDS: WaitFlags = WaitFlags::empty();
 
-/// Returns the number of rounds.
+/// Returns the number of repetitions.
 pub(crate) fn reaps() -> usize {
     let asked = std::env::var("RAWPIPE_TEST_REAPS").ok();
     let usual = if common::slow() { 15 } else { 300 };
@@ -76,7 +77,7 @@ fn wait_any_nothing_has_happened() {
     assert_eq!((change.pid, change.index, change.status.code()), (child.id(), Some(0), Some(3)));
 }
 
-/// `wait_any` reports a child whose handle is passed with its index, and the handle later returns the same
+/// If a child's handle is passed, `wait_any` reports the handle's index. The handle later returns the same
 /// status.
 fn wait_any_of_given_handles_and_orphans() {
     let gate = rawpipe::pipe().unwrap();
@@ -133,8 +134,8 @@ fn wait_any_orphan_that_was_adopted() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// Two children end while the child of a handle still runs. The kernel lists a third child first, which has
-/// already ended. `wait_any` must not report it, because its handle is elsewhere.
+/// Two children end while a child with a handle still runs. The kernel reports a third child first, which has
+/// already ended. `wait_any` must not report the third child, because its handle is held elsewhere.
 fn wait_any_two_end_beside_a_living_handle() {
     let mut elsewhere = child(|| 77);
     has_ended(&elsewhere);
@@ -157,8 +158,8 @@ fn wait_any_two_end_beside_a_living_handle() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// The children of other threads keep their statuses, and `wait_any` reports none of them. Some children have
-/// just been created, some have failed to start, and some are about to be waited for.
+/// `wait_any` reports no child of another thread, and these children keep their statuses. Some of the
+/// children have just been created, some have failed to start, and some are about to be waited for.
 fn wait_any_beside_threads_that_make_children() {
     if common::emulated() {
         let test = "wait_any_beside_threads_that_make_children";
@@ -208,7 +209,7 @@ fn wait_any_beside_threads_that_make_children() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// If several threads wait, exactly one of them receives the status of each child.
+/// If several threads wait, exactly one thread receives the status of each child.
 fn wait_any_by_several_threads() {
     const EACH: usize = 50;
     let gate = rawpipe::pipe().unwrap();
@@ -232,8 +233,8 @@ fn wait_any_by_several_threads() {
 }
 
 fn wait_any_stops_and_continuations_if_asked_for() {
-    // The stop may arrive before the child closes its copy of the write end. With its own gate, this child
-    // does not keep the other children alive.
+    // The stop may arrive before the child closes its copy of the write end. This child has its own gate, so
+    // it does not keep the other children alive.
     let other_gate = rawpipe::pipe().unwrap();
     let mut elsewhere = held(8, &other_gate);
     let gate = rawpipe::pipe().unwrap();
@@ -264,7 +265,7 @@ fn wait_any_stops_and_continuations_if_asked_for() {
         [(None, Some(6)), (Some(0), Some(7))]
     );
     assert_eq!(next(all, SHORT), None);
-    // `wait_any` has not consumed the stop event of the other handle's child.
+    // `wait_any` has not consumed the stop event of the child whose handle was not passed.
     assert_eq!(elsewhere.wait_change().unwrap().stopped_signal(), Some(Signal::STOP));
     drop(other_gate);
     elsewhere.send_signal(Signal::CONT).unwrap();
@@ -330,7 +331,7 @@ fn wait_any_with_sigchld_ignored_echild() {
     assert_eq!(wait_any(&mut [&mut given], ENDS).unwrap_err(), Errno::ECHILD);
 }
 
-/// In a forked child, the handles of its parent's children have no effect on `wait_any`.
+/// In a forked child, the handles that it inherited from its parent have no effect on `wait_any`.
 fn wait_any_in_a_forked_child() {
     let gate = rawpipe::pipe().unwrap();
     let mut elsewhere = held(3, &gate);
@@ -369,7 +370,7 @@ fn rusage_of_a_child_that_works() {
 }
 
 /// `wait_any` works in a child that other code has forked. The child inherits the parent's count of children
-/// that are being created, and this copy of the count never changes.
+/// that are being created, and no thread in the child decrements this count.
 fn wait_any_in_a_child_that_other_code_has_forked() {
     unsafe extern "C" {
         fn fork() -> i32;

@@ -1,4 +1,4 @@
-//! The example programs `daemonize`, `tee`, `filter_sigpipe`, `socket_proxy`, `supervisor` and `yes`.
+//! Tests the example programs `daemonize`, `tee`, `filter_sigpipe`, `socket_proxy`, `supervisor` and `yes`.
 
 use crate::common::{self, bytes::data, file};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,14 +69,15 @@ fn filter_is_killed_by_sigpipe_without_reader() {
     let mut child = filter.spawn().unwrap();
     let mut line = String::new();
     BufReader::with_capacity(5, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "LINE\n"); // reads one line like `head -n 1`, then drops the reader
+    assert_eq!(line, "LINE\n"); // like `head -n 1`, the test reads one line and drops the reader
     let output = child.wait_with_output().unwrap();
     assert_eq!((common::signal(output.status), &*output.stderr), (Some(SIGPIPE), &b""[..]));
 }
 
 // ---------------------------------------------------------------- yes
 
-/// `yes` repeats lines from one byte to more than a chunk, and writes more than a pipe holds.
+/// `yes` repeats lines whose lengths range from one byte to more than a chunk. The output is larger than a
+/// pipe.
 fn yes_repeats_its_line_until_killed_by_sigpipe() {
     let long = "long".repeat(25_000);
     for (words, line) in [
@@ -90,7 +91,7 @@ fn yes_repeats_its_line_until_killed_by_sigpipe() {
         let mut child =
             yes.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut all = vec![0; if common::slow() { 1 << 20 } else { 5 << 20 }];
-        child.stdout.take().unwrap().read_exact(&mut all).unwrap(); // dropping the reader as well
+        child.stdout.take().unwrap().read_exact(&mut all).unwrap(); // this also drops the reader
         assert!(all.chunks(line.len()).all(|part| line.as_bytes().starts_with(part)), "{words:?}");
         let output = child.wait_with_output().unwrap();
         assert_eq!((common::signal(output.status), &*output.stderr), (Some(SIGPIPE), &b""[..]));
@@ -110,7 +111,7 @@ fn yes_stdout_full_fails() {
 
 // ---------------------------------------------------------------- socket_proxy
 
-/// The running proxy, its standard output, and the two socket paths. Dropping it kills the proxy.
+/// The running proxy, its standard output, and the two socket paths. Dropping this value kills the proxy.
 struct Proxy {
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
@@ -128,7 +129,7 @@ impl Proxy {
         Self { child, stdout, target, paths }
     }
 
-    /// Connects to the proxy. Returns the client's end and the target's end.
+    /// Connects to the proxy. Returns the client's socket and the target's socket.
     fn connect(&self) -> (UnixStream, UnixStream) {
         let client = until("the proxy listens", || UnixStream::connect(&self.paths[0]).ok());
         (client, self.target.accept().unwrap().0)
@@ -153,7 +154,7 @@ fn proxy_both_directions_and_half_close() {
     let (mut client, mut server) = proxy.connect();
     let mut word = [0; 4];
     for _ in 0..3 {
-        client.write_all(b"ping").unwrap(); // in a dialogue neither side has closed
+        client.write_all(b"ping").unwrap(); // during a dialogue both connections stay open
         server.read_exact(&mut word).unwrap();
         server.write_all(b"pong").unwrap();
         client.read_exact(&mut word).unwrap();
@@ -165,7 +166,7 @@ fn proxy_both_directions_and_half_close() {
             (&client).write_all(&bytes).unwrap();
             client.shutdown(Shutdown::Write).unwrap();
         });
-        server.read_to_end(&mut there).unwrap(); // returns because the proxy forwards end of file
+        server.read_to_end(&mut there).unwrap(); // the proxy forwards end of file
         sending.join().unwrap();
     });
     server.write_all(b"a reply after the end").unwrap();
@@ -181,7 +182,7 @@ fn proxy_silent_connection_ends_at_the_deadline_and_others_continue() {
     let (mut client, _server) = proxy.connect();
     assert_eq!(client.read(&mut [0]).unwrap(), 0); // the proxy has closed the connection
     let line = proxy.line();
-    assert!(line.contains("ETIMEDOUT"), "{line}"); // the timeout of one direction may end both
+    assert!(line.contains("ETIMEDOUT"), "{line}"); // one timeout may end both directions
 
     let (mut client, mut server) = proxy.connect();
     client.write_all(b"!").unwrap();
@@ -194,7 +195,7 @@ fn proxy_silent_connection_ends_at_the_deadline_and_others_continue() {
 struct Supervisor {
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
-    /// The process id of each worker's latest start.
+    /// The process id of each worker's most recently started process.
     started: BTreeMap<String, u32>,
 }
 
@@ -217,7 +218,7 @@ impl Supervisor {
         Some(new)
     }
 
-    /// Reads the next line. Returns the worker and, if the line has one, its exit status.
+    /// Reads the next line. Returns the worker and, if the line contains one, the exit status.
     fn next(&mut self) -> Option<(String, Option<String>)> {
         let mut line = String::new();
         if self.stdout.read_line(&mut line).unwrap() == 0 {
@@ -229,7 +230,7 @@ impl Supervisor {
         Some((worker.to_owned(), id.is_none().then(|| what.to_owned())))
     }
 
-    /// Returns all exit statuses that the supervisor still reports.
+    /// Returns all remaining exit statuses that the supervisor reports.
     fn ends(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.next()).filter_map(|(_, end)| end).collect()
     }
@@ -279,7 +280,7 @@ fn supervisor_starts_a_killed_worker_again_and_kills_its_tree() {
     assert_ne!(supervisor.started["worker 2"], victim);
     until("all have a child again", || (supervisor.processes().len() == 10).then_some(()));
     let after = supervisor.processes();
-    assert_eq!(before.intersection(&after).count(), 8); // the child of the killed worker is also dead
+    assert_eq!(before.intersection(&after).count(), 8); // the worker's child has also died
 
     drop(supervisor.child.stdin.take());
     assert_eq!(supervisor.ends(), ["signal: 15 (SIGTERM)"; 5]);

@@ -1,5 +1,5 @@
-//! Complete runs of a program in one call: `output` and `status` with input, a limit, a timeout, and errors.
-//! Each test runs in its own process.
+//! Tests complete runs of a program in one call. The tests call `output` and `status` with input, limits,
+//! timeouts, and errors. Each test runs in its own process.
 #![allow(unsafe_code, reason = "looking for children, as the C library does it")]
 
 use crate::common::nr;
@@ -28,7 +28,7 @@ unsafe extern "C" {
     fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
 }
 
-/// Asserts that no child remains, neither running nor as a zombie.
+/// Asserts that this process has no child, whether running or a zombie.
 fn no_child_is_left(of: &str) {
     // SAFETY: a null pointer requests no status.
     let answer = unsafe { waitpid(-1, std::ptr::null_mut(), 1) };
@@ -103,7 +103,7 @@ fn output_input_of_ten_mebibytes_through_sort() {
     assert!(output.status.success(), "{}", output.status);
     lines.sort();
     assert!(output.stdout == lines.concat().into_bytes());
-    // The same amount of input also reaches a program that writes while it reads.
+    // The same amount of input also passes through a program that writes while it reads.
     let input = some_bytes(size as usize);
     assert!(program("cat", &[]).input(input.as_slice()).output().unwrap().stdout == input);
 }
@@ -173,7 +173,7 @@ fn output_timeout_of_every_kind_of_child() {
     out_of_time("ignores SIGTERM", &mut shell("trap '' TERM; kill -TERM $$; kill -STOP $$"));
     out_of_time("busy", &mut shell("while :; do :; done"));
     out_of_time("waits for its end", program("sleep", &[]).on_drop(OnDrop::Reap));
-    // This child never stops writing.
+    // This child writes until it is killed.
     let error = program("flood", &["100000000000", "0"]).timeout(SHORT).output().unwrap_err();
     assert_eq!(error.reason(), Some(Kind::Deadline));
     no_child_is_left("flood");
@@ -190,7 +190,7 @@ fn output_timeout_without_pidfds() {
 }
 
 fn output_timeout_keeps_what_was_read() {
-    // Under an emulator the child may not have started by the timeout.
+    // Under an emulator the child may not have started before the timeout expires.
     let mut timeout = Duration::from_millis(50);
     let error = loop {
         let error = out_of_time("stall", program("stall", &["200000"]).timeout(timeout), timeout);
@@ -209,14 +209,15 @@ fn output_timeout_keeps_what_was_read() {
     assert_eq!(error.into_outputs().0.len(), 200_000);
 }
 
-/// Waits until the grandchild and the command have closed their ends.
+/// Waits for at most `wait`. Returns whether the grandchild and the command have closed their ends of the
+/// pipe.
 fn is_gone(gate: &PipeWriter, wait: Duration) -> bool {
     let mut fds = [PollFd::new(gate, PollEvents::empty())];
     poll(&mut fds, Some(wait)).unwrap() == 1
 }
 
-/// The timeout applies even if a grandchild holds the pipe. The grandchild dies only if the policy is
-/// `OnDrop::KillGroup`.
+/// The timeout applies even if a grandchild holds the output pipe open. The grandchild dies only if the
+/// policy is `OnDrop::KillGroup`.
 fn output_timeout_though_a_grandchild_has_the_pipe() {
     for name in ["parent", "family"] {
         for group in [false, true] {
@@ -255,7 +256,8 @@ fn output_timeout_begins_with_each_run() {
     thread::sleep(SHORT);
     out_of_time("first", &sleep, SHORT);
     out_of_time("second", &sleep, SHORT);
-    // The earlier of the timeout and the deadline applies. A deadline is the same for every run.
+    // The earlier of the timeout and the deadline applies. A timeout starts again for every run, but a
+    // deadline does not.
     sleep.deadline(Deadline::now());
     out_of_time("past", sleep.timeout(LONG), Duration::ZERO);
     sleep.deadline(Deadline::NEVER).timeout(SHORT);
@@ -308,7 +310,7 @@ fn output_limit_kills_and_keeps_what_was_read() {
         let size = limit.to_string();
         let output = program("flood", &[&size, &size]).limit(limit).output().unwrap();
         assert_eq!((output.stdout.len(), output.stderr.len()), (limit, limit));
-        // This child does not end by itself.
+        // This child runs until it is killed.
         let mut flood = program("stall", &[&(limit + 1).to_string()]);
         let error = flood.limit(limit).timeout(LONG).output().unwrap_err();
         no_child_is_left("stall");
@@ -339,7 +341,7 @@ fn wait_with_output_as_with_std() {
     no_child_is_left("cat");
 }
 
-/// If `wait_with_output` fails, it kills the child, because the caller no longer has a handle.
+/// If `wait_with_output` fails, the function kills the child, because the caller no longer has a handle.
 fn wait_with_output_that_fails_kills() {
     let child = program("sleep", &[]).stdout(Stdio::piped()).spawn().unwrap();
     if !Filter::new(&[nr::PPOLL], Errno::ENOMEM).install() {
@@ -387,11 +389,11 @@ fn communicate_input_from_a_reader() {
     let mut reader = input.as_slice();
     let output = Communicate::new().input_from(&mut reader).run(&mut child).unwrap();
     assert!(output.stdout == input);
-    // The reader replaces the earlier input, and its `EINTR` does not end the input.
+    // The reader replaces the earlier input. An `EINTR` from the reader does not end the input.
     let mut pieces = Pieces(vec![Ok(vec![1]), Err(Some(Errno::EINTR)), Ok(vec![2, 3])]);
     let mut talk = Communicate::new().input(b"bytes").input_from(&mut pieces);
     assert_eq!(talk.run(&mut cat()).unwrap().stdout, [1, 2, 3]);
-    // The reader never ends, but the child stops reading.
+    // The reader never reaches its end, but the child stops reading.
     let mut deaf =
         program("deaf", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut zeros = io::repeat(0);
@@ -413,14 +415,14 @@ fn communicate_reader_that_fails() {
         assert_eq!((error.kind(), error.errno()), (kind, errno));
         let text = format!("reading the input: {kind} after ");
         assert!(error.to_string().starts_with(&text), "{error}");
-        // The output so far is part of the error or of the next run's result.
+        // The error or the result of the next run contains the output so far.
         let mut all = error.into_outputs().0;
         all.extend(talk.run(&mut child).unwrap().stdout);
         assert_eq!(all, b"behind");
     }
 }
 
-/// No byte that was read from the reader but not yet written to the child is lost.
+/// A deadline loses no byte that was read from the reader but not yet written to the child.
 fn communicate_reader_and_a_deadline() {
     let input = some_bytes(4_000_000);
     let (mut reader, mut child) = (input.as_slice(), cat());
@@ -565,7 +567,7 @@ fn every_function(child: &mut process::Child, fd: &fs::File) -> io::Result<()> {
 fn functions_work_behind_a_question_mark() {
     let mut child = program("exit", &["3"]).spawn().unwrap();
     let file = common::file(b"");
-    // `kill_group` is the first call that fails, because the child does not lead a group.
+    // `kill_group` is the first function that fails, because the child does not lead a group.
     let error = every_function(&mut child, &file).unwrap_err();
     assert_eq!(Errno::from_io_error(&error), Some(Errno::EINVAL));
     assert_eq!(error.raw_os_error(), Some(Errno::EINVAL.raw_os_error()));

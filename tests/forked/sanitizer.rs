@@ -1,5 +1,5 @@
-//! Checks that sanitizers and Valgrind detect what they should. Each test makes one mistake on purpose in its
-//! own process and requires a report. Tests are skipped if no such tool is in use. `.ci/sanitize.sh` fails if
+//! Checks that sanitizers and Valgrind detect mistakes. Each test deliberately makes one mistake in its own
+//! process and requires a report. The tests are skipped if no such tool is in use. `.ci/sanitize.sh` fails if
 //! a test for its tool is skipped.
 #![allow(unsafe_code, reason = "mistakes")]
 
@@ -19,11 +19,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Runs `mistake` in another process under one of these tools, and requires the tool's words in the report.
+/// Runs `mistake` in another process. If one of these tools is in use, requires that its report contains the
+/// tool's words.
 fn reported(test: &str, words: &[(Tool, &str)], mistake: fn()) {
     if common::in_role("mistake") {
         mistake();
-        // The C library's `exit` lets a tool look for leaks, so this function must not return.
+        // A tool looks for leaks in the C library's `exit`, so this branch must call `exit`.
         std::process::exit(0);
     }
     let Some((_, words)) = words.iter().find(|(tool, _)| common::tool() == Some(*tool)) else {
@@ -71,8 +72,8 @@ fn read_beyond_the_end_of_a_buffer() {
         let (reader, writer) = rawpipe::pipe().unwrap();
         writer.write_all(&[7; 16]).unwrap();
         let mut buf = vec![0_u8; 16];
-        // The kernel writes only 16 bytes, but the slice is longer. SAFETY: none, because the length is wrong
-        // on purpose.
+        // The kernel writes only 16 bytes, but the slice is longer. SAFETY: none, because the length is
+        // deliberately wrong.
         let longer = unsafe { slice::from_raw_parts_mut(buf.as_mut_ptr(), 24) };
         black_box((rawpipe::read(&reader, longer).ok(), buf));
     });
@@ -87,7 +88,7 @@ fn readv_beyond_the_end_of_a_buffer() {
         let (reader, writer) = rawpipe::pipe().unwrap();
         writer.write_all(&[7; 16]).unwrap();
         let mut buf = vec![0_u8; 16];
-        // SAFETY: none, because the length is wrong on purpose.
+        // SAFETY: none, because the length is deliberately wrong.
         let longer = unsafe { slice::from_raw_parts_mut(buf.as_mut_ptr(), 24) };
         let (first, second) = longer.split_at_mut(8);
         let mut list = [IoSliceMut::new(first), IoSliceMut::new(second)];
@@ -139,7 +140,7 @@ fn write_of_uninitialised_memory() {
         let (_reader, writer) = rawpipe::pipe().unwrap();
         let mut buf = Vec::<u8>::with_capacity(16);
         buf.push(1);
-        // SAFETY: none, because the length is wrong on purpose.
+        // SAFETY: none, because the length is deliberately wrong.
         let longer = unsafe { slice::from_raw_parts(buf.as_ptr(), 2) };
         black_box(rawpipe::write(&writer, longer)).ok();
     });
@@ -152,8 +153,8 @@ fn memory_that_nobody_can_free() {
         (Tool::Valgrind, "definitely lost"),
     ];
     reported("memory_that_nobody_can_free", &words, || {
-        // A remaining pointer would hide a leak. The loop leaks many blocks, and the last line overwrites the
-        // stack that pointed to them.
+        // A remaining pointer would hide a leak. The loop therefore leaks many blocks, and the last line
+        // overwrites the part of the stack that held the pointers.
         for turn in 0..100_u8 {
             std::mem::forget(black_box(vec![turn; 1000]));
         }
@@ -171,8 +172,8 @@ fn store(value: u8) {
     unsafe { SHARED.0.get().write([value; 64]) };
 }
 
-/// Waits until both threads have arrived, but does not synchronise them. A tool may treat two threads as one
-/// if the second begins after the first has ended.
+/// Waits until both threads have called this function, but does not synchronise their memory accesses. A tool
+/// may treat two threads as one if the second thread begins after the first has ended.
 fn both_are_here() {
     static HERE: AtomicU8 = AtomicU8::new(0);
     HERE.fetch_add(1, Ordering::Relaxed);
@@ -215,7 +216,7 @@ fn write_of_what_another_thread_stores() {
     });
 }
 
-/// Bytes in two different pipes do not order the threads.
+/// A write to one pipe and a read from another pipe do not order the threads.
 fn threads_in_the_order_of_two_pipes() {
     reported("threads_in_the_order_of_two_pipes", &[(Tool::Thread, "data race")], || {
         let (reader, other) = rawpipe::pipe().unwrap();
@@ -257,14 +258,14 @@ fn threads_in_the_order_of_a_ring() {
     silent("threads_in_the_order_of_a_ring", Tool::Thread, || records_between_threads(false));
 }
 
-/// The ring does not order the threads if it stores a position with less than `Release`.
+/// The ring does not order the threads if it stores a position with an ordering weaker than `Release`.
 fn threads_in_the_order_of_a_relaxed_ring() {
     let words = [(Tool::Thread, "data race")];
     reported("threads_in_the_order_of_a_relaxed_ring", &words, || records_between_threads(true));
 }
 
-/// A call on a closed descriptor accesses no memory, and the kernel rejects an invalid address. The tool
-/// reports neither.
+/// The tool reports neither a call on a closed descriptor nor a call that the kernel rejects because of an
+/// invalid address.
 fn calls_that_fail() {
     let tool = common::tool().unwrap_or(Tool::Address);
     silent("calls_that_fail", tool, || {

@@ -1,5 +1,5 @@
-//! Tests of `select` with descriptors of any number. Each test runs in its own process, because one test
-//! closes a descriptor by its number and others need exclusive numbers.
+//! Tests `select` with descriptors of any number. Each test runs in its own process, because the tests need
+//! control over all descriptor numbers of their process.
 #![allow(unsafe_code, reason = "descriptors by number")]
 
 use crate::common::nr;
@@ -18,8 +18,8 @@ fn set<'fd>(fds: &[BorrowedFd<'fd>]) -> FdSet<'fd> {
     set
 }
 
-/// Duplicates a descriptor to a number of at least `minimum`. Returns `None` if the limit does not allow this
-/// number.
+/// Duplicates a descriptor to a number of at least `minimum`. Returns `None` if the limit does not permit
+/// such a number.
 fn dup_at(fd: impl AsFd, minimum: usize) -> Option<OwnedFd> {
     const F_DUPFD_CLOEXEC: usize = 1030;
     const RLIMIT_NOFILE: usize = 7; // MIPS and SPARC differ
@@ -136,8 +136,8 @@ fn select_descriptors_beyond_1024() {
     assert_eq!(rawpipe::read(read.iter().next().unwrap(), &mut byte), Ok(1));
 }
 
-/// `select` fails with `EBADF` for any closed number. The kernel itself checks only numbers within the
-/// process's table.
+/// `select` fails with `EBADF` for any descriptor number that is closed. The kernel itself checks only
+/// numbers within the process's table.
 fn select_closed_descriptor_ebadf() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     if common::emulated() {
@@ -145,7 +145,7 @@ fn select_closed_descriptor_ebadf() {
     }
     let numbers = [40, 63, 64, 65, 300, 100_000];
     for number in numbers {
-        // SAFETY: the test requires that this number is closed, and only the failing calls below use it.
+        // SAFETY: only the calls below use this number, and the calls must fail because the number is closed.
         let closed = unsafe { BorrowedFd::borrow_raw(number) };
         for role in 0..3 {
             let mut sets: [FdSet<'_>; 3] = Default::default();

@@ -1,8 +1,8 @@
-//! Chunks in shared memory between processes. Each test runs in its own process.
+//! Tests chunks in shared memory between processes. Each test runs in its own process.
 //!
-//! `RAWPIPE_TEST_KILLS` sets how often each side is killed (30). `RAWPIPE_TRANSFER_BYTES` sets the number of
-//! bytes sent while signals arrive (64 MiB). `RAWPIPE_MODEL_OPERATIONS` sets the number of operations of the
-//! model (100,000), and `RAWPIPE_MODEL_SEED` repeats a run.
+//! `RAWPIPE_TEST_KILLS` sets how often each side is killed (by default 30). `RAWPIPE_TRANSFER_BYTES` sets the
+//! number of bytes sent while signals arrive (by default 64 MiB). `RAWPIPE_MODEL_OPERATIONS` sets the number
+//! of operations of the model (by default 100,000). `RAWPIPE_MODEL_SEED` sets the seed, to repeat a run.
 #![allow(unsafe_code, reason = "fork, limits, shared words, and system calls by number")]
 
 mod copies;
@@ -32,8 +32,8 @@ use readiness::*;
 use records::*;
 use waiting::*;
 
-/// Returns whether this system can create pairs, and otherwise reports a skipped test. User-mode emulators do
-/// not wipe memory.
+/// Returns whether this system can create pairs. Otherwise skips the test, because user-mode emulators do not
+/// wipe memory in a forked child.
 fn supported() -> bool {
     match shared() {
         Ok(_) => true,
@@ -77,7 +77,7 @@ fn send_all(mut writer: SharedWriter, chunk: usize, records: usize) -> rawpipe::
     (0..records).try_for_each(|number| send(&mut writer, len_of(number, chunk), number))
 }
 
-/// Receives and checks all records, and returns their number.
+/// Receives and checks all records. Returns the number of records.
 fn receive_all(reader: &mut SharedReader, chunk: usize) -> rawpipe::Result<usize> {
     let mut number = 0;
     while let Some(record) = reader.recv()? {
@@ -102,17 +102,17 @@ fn succeeds(mut child: Child) {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// Pairs of chunk and ring sizes, from the smallest to a ring that is larger than caches.
+/// Pairs of chunk and ring sizes, from the smallest ring to one that is larger than the caches.
 const SIZES: [(usize, usize); 6] =
     [(1, 1), (8, 1), (100, 4096), (4096, 1), (65536, 0), (65536, 8 << 20)];
 
-/// Returns a number from an environment variable.
+/// Returns the number in an environment variable, if the variable is set.
 fn asked_for(name: &str) -> Option<usize> {
     env::var(name).ok().map(|number| number.parse().expect("a number"))
 }
 
-/// Returns the mappings of this process without the heap and the stack. Under a tool the function returns
-/// only shared mappings, because the tool maps memory itself.
+/// Returns the mappings of this process except the heap and the stack. Under a tool, returns only shared
+/// mappings, because the tool maps private memory itself.
 fn mappings() -> Vec<String> {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let own = |line: &&str| match common::tool() {

@@ -1,5 +1,5 @@
-//! Waiting for signals instead of handling them. Each test runs in its own process, because the kernel can
-//! deliver a process's signal to any thread that does not block it.
+//! Tests waiting for signals instead of handling them. Each test runs in its own process, because the kernel
+//! can deliver a signal to any thread that does not block it.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "signals by number, and a handler")]
 
@@ -39,7 +39,7 @@ fn raise_here(signal: Signal) {
     assert_eq!(unsafe { raw::syscall3(nr::TGKILL, process, thread, signal) }, 0);
 }
 
-/// Returns a signal mask such as `SigBlk` from a thread's status file. Bit n - 1 stands for signal n.
+/// Returns a signal mask such as `SigBlk` from a thread's status file. Bit n − 1 represents signal n.
 fn mask(path: &str, name: &str) -> u64 {
     let status = fs::read_to_string(path).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -68,12 +68,13 @@ fn block_adds_and_its_guard_restores() {
         assert_eq!(blocked(), before | bit(Signal::USR1));
     }
     assert_eq!(blocked(), before);
-    // A full set blocks every signal except the unblockable ones and those that the C library's threads need.
+    // A full set blocks every signal except two that cannot be blocked and two that the C library uses
+    // internally.
     let _all = SignalSet::full().block().unwrap();
     for number in 1..=64 {
-        // An emulator does not block `SIGBUS` and `SIGSEGV`, with which it detects faults of its program. The
-        // emulator maps the program's signals 32 and 33 to 34 and 35, because its own C library needs 32 and
-        // 33.
+        // An emulator does not block `SIGBUS` and `SIGSEGV`, because it uses them to detect faults of its
+        // program. The emulator also maps the program's signals 32 and 33 to 34 and 35, because its own C
+        // library uses 32 and 33.
         let emulator = common::emulated() && [7, 11, 34, 35].contains(&number);
         let left = emulator || [9, 19, 32, 33].contains(&number);
         let signal = Signal::from_raw(number).unwrap();
@@ -165,7 +166,8 @@ fn wait_signal_takes_one_from_a_process() {
     assert!(sender.wait().unwrap().success());
 }
 
-/// Returns the user id through the C library, because the number of `getuid` differs on most architectures.
+/// Returns the user id. The C library makes the call, because the number of `getuid` differs between
+/// architectures.
 fn uid() -> u32 {
     unsafe extern "C" {
         safe fn getuid() -> u32;
@@ -173,8 +175,8 @@ fn uid() -> u32 {
     getuid()
 }
 
-/// `wait_signal` returns a thread's signals before the process's, and lower numbers first. Equal signals are
-/// merged.
+/// `wait_signal` returns the thread's signals before the process's signals, and lower numbers first. The
+/// kernel merges pending signals with the same number.
 fn wait_signal_order_and_merging() {
     let all = set(&[Signal::USR1, Signal::USR2, Signal::TERM]);
     let _guard = all.block().unwrap();
@@ -248,14 +250,14 @@ fn sigchld_says_how_each_child_ended() {
     }
 }
 
-/// The kernel merges the signals of two children that end. Code that waits for one child per signal misses a
-/// child.
+/// If two children end, the kernel merges their signals. Code that waits for one child per signal would miss
+/// a child.
 fn sigchld_of_two_children_is_merged() {
     let chld = set(&[Signal::CHLD]);
     let _guard = chld.block().unwrap();
     let mut children = [child(|| 1), child(|| 2)];
     for child in &mut children {
-        // The child has ended but has not been waited for.
+        // The child has ended, but its status has not been collected.
         let mut fds = [PollFd::from_borrowed_fd(child.pidfd().unwrap(), PollEvents::IN)];
         assert_eq!(poll(&mut fds, Some(LONG)), Ok(1));
     }
@@ -306,7 +308,7 @@ fn signal_fd_with_poll_and_epoll() {
     assert_eq!(signals.try_read().unwrap().signal, Signal::USR1);
     assert_eq!(signals.read().unwrap().signal, Signal::TERM);
     assert_eq!((ready(), signals.try_read()), ((0, 0), Err(Errno::EAGAIN)));
-    // A signal returned by one function is not available to the other.
+    // The descriptor does not return a signal that `wait_signal` has already returned.
     raise(Signal::TERM);
     assert!(wait_signal(both, Deadline::now()).unwrap().is_some());
     assert_eq!(signals.try_read(), Err(Errno::EAGAIN));
@@ -406,7 +408,7 @@ fn signal_fd_refused() {
             return NO_FILTER;
         }
         assert_eq!(SignalFd::new(SignalSet::empty()).unwrap_err(), Errno::EPERM);
-        // A wait without a `Cancel` does not need a signal descriptor.
+        // A wait without a `Cancel` works, because it needs no signal descriptor.
         let usr1 = set(&[Signal::USR1]);
         assert_eq!(wait_signal(usr1, Deadline::now()), Ok(None));
         let refused = Filter::new(&[nr::RT_SIGPROCMASK, nr::RT_SIGTIMEDWAIT], Errno::EACCES);
@@ -432,8 +434,8 @@ fn signal_fd_emfile() {
     assert!(limited.wait().unwrap().success());
 }
 
-/// The C library sends a signal to all threads to change their ids. A wait for all signals must not consume
-/// that signal.
+/// The C library sends an internal signal to all threads to change their ids. A wait for all signals must not
+/// consume that signal.
 fn wait_signal_for_all_leaves_the_librarys_to_it() {
     unsafe extern "C" {
         safe fn geteuid() -> u32;

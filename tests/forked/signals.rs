@@ -1,4 +1,4 @@
-//! The effect of a signal handler on each call. Each test runs in its own process.
+//! Tests the effect of a signal handler on each call. Each test runs in its own process.
 
 use crate::common::{self, HANDLED, Storm, child, skip};
 use rawpipe::Deadline;
@@ -26,7 +26,7 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
 fn read_interrupted_eintr() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let _storm = storm();
-    let _writer = writer; // dropped after the calls and before the storm ends
+    let _writer = writer; // dropped after the calls but before the storm ends
     assert_eq!(reader.read(&mut [0; 8]), Err(Errno::EINTR));
     let mut buf = [std::mem::MaybeUninit::uninit(); 8];
     assert_eq!(reader.read_uninit(&mut buf).unwrap_err(), Errno::EINTR);
@@ -110,11 +110,10 @@ fn wait_goes_on_after_signals() {
     assert!(HANDLED.load(Ordering::SeqCst) > 2);
 }
 
-/// The maximum number of attempts if no signal arrives. On a busy machine the sender may not run during an
-/// attempt.
+/// The maximum number of attempts. On a busy machine the sender of the signals may not run during an attempt.
 const TURNS: usize = 50;
 
-/// The functions that retry on `EINTR` transfer 8 MiB through a small pipe while signals arrive.
+/// Functions that retry on `EINTR` transfer 8 MiB through a small pipe while signals arrive.
 fn transfers_go_on_after_signals() {
     assert!((0..TURNS).any(|_| transfer_while_signals_arrive()), "no signal came");
 }
@@ -157,7 +156,7 @@ fn chunks_go_on_after_signals() {
         (ChunkMechanism::Write, Reuse::Never, Wait::Block),
     ] {
         let mut turns = (0..TURNS).map(|_| chunks_while_signals_arrive(way));
-        // Repeats until a signal arrives or the mechanism proves to be unavailable.
+        // Repeats the transfer until signals arrive on both sides or the mechanism proves to be unavailable.
         match turns.find(|came| *came != Some(false)) {
             Some(Some(_)) => {}
             Some(None) => {

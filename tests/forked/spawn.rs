@@ -1,5 +1,5 @@
-//! Tests of `Spawn`: the state that a child receives, and every way in which a start can fail. Each test runs
-//! in its own process. The started program is this binary, which reports its state.
+//! Tests `Spawn`. The tests check the state that a child receives, and every way in which a start can fail.
+//! Each test runs in its own process. The started program is this binary, which reports its state.
 #![allow(unsafe_code, reason = "the C library's own view of a process")]
 
 use crate::common::nr;
@@ -83,7 +83,7 @@ static AT_THE_BEGINNING: extern "C" fn() = {
     look
 };
 
-/// Prints the state of this process if it runs in the role "report".
+/// Prints the state of this process if the process has the role "report".
 pub(crate) fn report() {
     let words: Vec<_> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     println!("args={}", words[1..].join("|"));
@@ -130,7 +130,7 @@ fn leak(string: impl Into<Vec<u8>>) -> &'static CStr {
     keep(CString::new(string).unwrap().into_boxed_c_str())
 }
 
-/// Returns a list as the kernel reads it, valid for the test's lifetime.
+/// Returns the strings as a list with its end marker, valid for the test's lifetime.
 fn list<S: Into<Vec<u8>>>(strings: impl IntoIterator<Item = S>) -> &'static [Arg<'static>] {
     let strings = strings.into_iter().map(|string| Arg::new(leak(string)));
     keep(strings.chain([Arg::END]).collect())
@@ -146,7 +146,8 @@ fn environment(more: &[&str]) -> &'static [Arg<'static>] {
     list(own.chain(more.iter().map(|variable| variable.as_bytes().to_vec())))
 }
 
-/// Returns a `Spawn` of this program in its reporting role, under the emulator if one is in use.
+/// Returns a `Spawn` that runs this program in the role "report". If an emulator is in use, the emulator runs
+/// the program.
 fn reporter(arguments: &[&str]) -> Spawn<'static> {
     let role = common::plain_program(&env::current_exe().unwrap());
     let program = leak(role.get_program().as_bytes());
@@ -165,8 +166,8 @@ fn reporter_environment() -> &'static [Arg<'static>] {
     environment(&set.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Returns the report of a child that also has these descriptors. The child writes the report to its standard
-/// output.
+/// Returns the report of a child that also receives these descriptors. The child writes the report to its
+/// standard output.
 fn facts_with(spawn: Spawn<'_>, fds: &[(BorrowedFd<'_>, RawFd)]) -> Facts {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let fds: Vec<_> = fds.iter().copied().chain([(writer.as_fd(), 1)]).collect();
@@ -377,11 +378,11 @@ fn spawn_user_group_and_groups() {
     let given = facts(spawn);
     assert_eq!(given["ids"], "61000,61000,62000,62000");
     assert_eq!(given["groups"], "[63000, 63001]");
-    // Without `groups`, the child has none of its parent's groups.
+    // Without `groups`, the child keeps none of its parent's groups.
     let given = facts(program.spawn().uid(61_000));
     assert_eq!((given["ids"].as_str(), given["groups"].as_str()), ("61000,61000,0,0", "[]"));
     assert_eq!(dumpable(), 1, "as it was");
-    // The dumpable flag is also unchanged if the child fails after the change of its user.
+    // The dumpable flag of this process is also unchanged if the child fails after changing its user.
     assert_eq!(
         failure(program.spawn().uid(61_000).current_dir(c"/no/such/folder")),
         (SpawnStage::Chdir, Errno::ENOENT)
@@ -472,8 +473,8 @@ fn set_groups(groups: &[u32]) {
     assert_eq!(unsafe { raw::syscall2(nr::SETGROUPS, groups.len(), place) }, 0);
 }
 
-/// Checks the groups of children of a process that cannot change its groups. The children run with and
-/// without each of `uids`.
+/// Checks the groups of children if this process cannot change its groups. The children run without a user id
+/// and with each of `uids`.
 fn groups_denied(given: &[u32], program: &Reachable, uids: &[u32]) {
     let groups_of = |spawn| facts(spawn)["groups"].clone();
     let denied = (SpawnStage::Setgroups, Errno::EPERM);
@@ -545,7 +546,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
     }
 }
 
-/// A user without privileges can set the user id that the process already has, and the groups stay the same.
+/// An unprivileged user can request the user id that the process already has, and the groups stay the same.
 fn spawn_uid_of_ones_own_keeps_the_groups() {
     let uid = getuid();
     if uid != 0 {
@@ -602,7 +603,7 @@ fn spawn_death_signal_arrives() {
     reader.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"up\n");
     to_say.write_all(b"x").unwrap();
-    // The kernel sends the signal before the parent can be waited for.
+    // The kernel sends the death signal before it reports the parent's end.
     assert!(parent.wait().unwrap().success());
     drop(keeper);
     let mut rest = Vec::new();
@@ -630,11 +631,12 @@ fn spawn_death_signal_in_a_new_pid_namespace() {
     assert_eq!(spawn.close_other_fds().spawn().unwrap().wait().unwrap().code(), Some(7));
 }
 
-/// Starts a child whose parent is killed before the child sets its death signal. Returns whether the child's
+/// Starts a child, and kills its parent before the child sets its death signal. Returns whether the child's
 /// program starts, or `None` if the kernel does not show where the child waits.
 fn begins_without_its_parent(namespace: bool) -> Option<bool> {
     let (reader, writer) = rawpipe::pipe().unwrap();
-    // The child blocks when it writes to this full pipe, which it receives as its control group's file.
+    // This full pipe replaces the file of the child's control group, so the child blocks when it writes to
+    // the file.
     let (drain, full) = rawpipe::pipe().unwrap();
     full.set_nonblocking(true).unwrap();
     while full.write(&[0; 4096]).is_ok() {}
@@ -669,7 +671,7 @@ fn begins_without_its_parent(namespace: bool) -> Option<bool> {
     parent.kill().unwrap();
     assert_eq!(parent.wait().unwrap().signal(), Some(Signal::KILL));
     let mut rest = Vec::new();
-    // The child also has a write end until it ends or its program starts.
+    // The child also holds a write end until it ends or its program starts.
     drain.read_to_end(&mut rest).unwrap();
     assert_eq!(rest.last(), Some(&b'0'), "the child has continued");
     let mut text = Vec::new();
@@ -761,7 +763,7 @@ fn spawn_fds_one_at_several_numbers_and_a_hundred() {
     for (file, number) in one {
         assert_eq!(given[&format!("fd {number}")], identity(file));
     }
-    // Each file receives the number of the next file, which makes a cycle of a hundred.
+    // Each file receives the number of the next file, so the mapping is a cycle of a hundred descriptors.
     let numbers: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
     let next = numbers.iter().cycle().skip(1).copied();
     let fds: Vec<_> = files.iter().map(AsFd::as_fd).zip(next).collect();
@@ -802,14 +804,15 @@ fn spawn_close_other_fds_leaves_what_is_mapped() {
         drop(loose);
     };
     check();
-    // The result is the same if the kernel lacks `close_range` and errors arrive through a pipe.
+    // If the kernel lacks `close_range`, the child may report errors through a pipe, and the result is the
+    // same.
     if common::Filter::new(&[nr::CLOSE_RANGE], Errno::ENOSYS).install() {
         check();
     }
 }
 
 fn spawn_fds_with_the_standard_ones_closed_here() {
-    // The child closes its standard streams and moves the ends of a pipe to the numbers 0 and 1.
+    // The child closes its standard streams, creates a pipe, and moves its ends to the numbers 0 and 1.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (r, w) = (reader.as_raw_fd(), writer.as_raw_fd());
     assert!(r > 2 && w > 2);
@@ -825,8 +828,8 @@ fn spawn_fds_with_the_standard_ones_closed_here() {
         drop((near, far));
         // SAFETY: the lines above have opened these descriptors.
         let [near, far] = [0, 1].map(|number| unsafe { BorrowedFd::borrow_raw(number) });
-        // The read end moves to 1, the write end to 0, and the report to 2. An error channel, if used, needs
-        // a higher number.
+        // The spawn moves the read end to 1, the write end to 0, and the report pipe to 2. If the spawn uses
+        // an error channel, that channel needs a higher number.
         let fds = [(near, 1), (far, 0), (writer.as_fd(), 2)];
         let argv = list(["sh", "-c", "echo through >&0; read line <&1; echo got $line >&2"]);
         let spawned = Spawn::new(c"sh", argv, list::<&str>([])).fd_maps(&fds).spawn();
@@ -860,7 +863,8 @@ fn spawn_fds_number_beyond_the_limit_ebadf() {
     assert_eq!((stage, errno), (SpawnStage::Dup { from: file.as_raw_fd(), to }, Errno::EBADF));
 }
 
-/// Makes 39 the highest possible descriptor. The first spawn of this process must handle this limit.
+/// Makes 39 the highest possible descriptor number. The first spawn of this process must already work with
+/// this limit.
 fn limit_of_40() {
     set_limit(Resource::NOFILE, 40);
 }
@@ -885,7 +889,7 @@ fn spawn_fds_permutation_with_the_highest_number() {
     let low = common::file(b"");
     let other = common::file(b"");
     let from = usize::try_from(other.as_raw_fd()).unwrap();
-    // SAFETY: the arguments are integers, and no code owns descriptor 39.
+    // SAFETY: all arguments are integers, and descriptor 39 has no owner.
     assert_eq!(unsafe { raw::syscall3(nr::DUP3, from, 39, 0) }, 39);
     // SAFETY: the descriptor is new and has no other owner.
     let high = unsafe { <OwnedFd as rawpipe::fd::FromRawFd>::from_raw_fd(39) };
@@ -896,10 +900,11 @@ fn spawn_fds_permutation_with_the_highest_number() {
         assert_eq!(given["fd 39"], low_identity);
         assert_eq!(given[&format!("fd {}", low.as_raw_fd())], high_identity);
     }
-    // A fork reports errors through a pipe, which moves to a free number if its own number is a target.
+    // With a fork, the child reports errors through a pipe, which is moved to a free number if its number is
+    // a target.
     if refuse_shared_memory(Errno::EPERM) {
         let file = common::file(b"");
-        let free = common::file(b"").as_raw_fd(); // the error pipe will have this number
+        let free = common::file(b"").as_raw_fd(); // the error pipe will receive this number
         let targets = [free, free + 1, free + 2, 38, 39];
         let fds: Vec<_> = targets.iter().map(|number| (file.as_fd(), *number)).collect();
         let given = facts_with(reporter(&[]), &fds);
@@ -931,7 +936,7 @@ fn spawn_fds_without_a_number_left() {
     let swapped = [(a, b.as_raw_fd()), (b, a.as_raw_fd())];
     let swap = SpawnStage::Dup { from: swapped[1].0.as_raw_fd(), to: swapped[1].1 };
     for _ in ["the first", "later"] {
-        // Starting a program needs no free number, and neither does reporting that the program is missing.
+        // Neither starting a program nor reporting that the program is missing needs a free number.
         assert_eq!(script.spawn().unwrap().wait().unwrap().code(), Some(5));
         let error = missing.spawn().unwrap_err();
         assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
@@ -1003,7 +1008,7 @@ fn spawn_program_open_for_writing_etxtbsy() {
     assert!(script.spawn().spawn().unwrap().wait().unwrap().success());
 }
 
-/// Returns whether the tool dies when certain calls to `execve` fail. If so, the test is reported as skipped.
+/// Skips the test and returns true if the tool dies when certain calls to `execve` fail.
 fn dies_of_exec(test: &str) -> bool {
     let dies = common::tool() == Some(common::Tool::Valgrind);
     if dies {
@@ -1031,7 +1036,7 @@ fn spawn_list_without_end_einval() {
         assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
         assert_eq!(process::execve(c"/bin/sh", argv, envp), Err(Errno::EINVAL));
     }
-    // The kernel stops at the first end of the list, so the program has no name.
+    // The kernel stops at the first end marker, so this argument list is empty.
     let nameless = [Arg::END, Arg::new(c"sh"), Arg::END];
     let spawn = Spawn::new(c"/bin/sh", &nameless, good);
     assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
@@ -1070,7 +1075,7 @@ fn spawn_search_takes_the_path_of_the_child() {
     assert_eq!(failed(format!("PATH={a}:/no/such/folder")), Err((SpawnStage::Exec, Errno::EACCES)));
     assert_eq!(failed(format!("PATH={b}x:/dev/null")), Err((SpawnStage::Exec, Errno::ENOENT)));
     assert_eq!(failed("NOPATH=x".to_owned()), Err((SpawnStage::Exec, Errno::ENOENT)));
-    // An empty entry in `PATH` means the child's current directory.
+    // An empty entry in `PATH` refers to the child's current directory.
     let spawn = Spawn::new(c"prog", list(["prog"]), list(["PATH=:/bin"]));
     let there = leak(second.as_os_str().as_bytes());
     assert_eq!(spawn.current_dir(there).spawn().unwrap().wait().unwrap().code(), Some(2));
@@ -1103,7 +1108,7 @@ fn spawn_without_memory_enomem() {
     common::end_without_a_look_at_leaks();
 }
 
-/// Without a guard page every spawn fails, because the failed stack is not kept for the next child.
+/// If the guard page cannot be set up, every spawn fails. No spawn reuses the stack of a failed spawn.
 fn spawn_without_a_guard_page_enomem() {
     let spawn = Spawn::new(c"/bin/true", list(["true"]), list::<&str>([]));
     if !common::Filter::new(&[nr::MPROTECT], Errno::ENOMEM).install() {
@@ -1128,7 +1133,7 @@ fn by_fork() {
     let mut child = reporter(&[]).fd_maps(&[(null.as_fd(), 1)]).spawn().unwrap();
     assert_eq!(child.method(), SpawnMethod::Fork);
     assert!(child.wait().unwrap().success());
-    // The child reports errors through a pipe, whose number must not be one of these targets.
+    // The child reports errors through a pipe, which must be moved away from these target numbers.
     let file = File::open("/").unwrap();
     let fds: Vec<_> = (3..40).map(|number| (file.as_fd(), number)).collect();
     let given = facts_with(reporter(&["x"]), &fds);
@@ -1155,7 +1160,7 @@ fn spawn_shared_memory_refused_eperm_forks() {
 }
 
 fn spawn_shared_memory_refused_enosys_later_forks() {
-    // The first spawn shows that memory is shared. Later spawns must still fall back to a fork.
+    // The first spawn uses shared memory. Later spawns must still fall back to a fork.
     facts(reporter(&[]));
     if !refuse_shared_memory(Errno::ENOSYS) {
         return skip(
@@ -1168,7 +1173,7 @@ fn spawn_shared_memory_refused_enosys_later_forks() {
 
 fn spawn_any_clone_refused() {
     for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EACCES] {
-        // A filter is permanent, so each one needs its own process.
+        // A filter is permanent, so each filter needs its own process.
         let mut child = common::child(|| {
             let calls = [nr::CLONE, nr::CLONE3];
             if !common::Filter::new(&calls, errno).install() {
@@ -1221,8 +1226,8 @@ fn spawn_killed_before_exec_echild() {
     }
 }
 
-/// Without files in `/proc`, `spawn` still detects a kill before `execve`, except for a child in another
-/// session.
+/// If `/proc` cannot be read, `spawn` still detects that the child was killed before its `execve`. A child in
+/// another session is an exception.
 fn spawn_killed_before_exec_without_proc() {
     let no_files = common::Filter::new(&[nr::OPENAT], Errno::ENOENT);
     if !no_files.install() || !kill_at_exec() {
@@ -1230,7 +1235,7 @@ fn spawn_killed_before_exec_without_proc() {
     }
     let error = reporter(&[]).spawn().unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Killed(Signal::SYS), Errno::ECHILD));
-    // In another session `spawn` cannot detect the kill, but the child's status shows it.
+    // If the child is in another session, `spawn` cannot detect the kill, but `wait` returns the signal.
     let mut child = reporter(&[]).setsid().spawn().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::SYS));
 }
@@ -1291,7 +1296,7 @@ fn spawn_without_newer_calls() {
 
 // ---- replacing this program ----
 
-/// Returns the exit code of a forked child that replaces itself.
+/// Runs `exec` in a forked child, and returns the exit code.
 fn code_of(exec: impl FnOnce() -> Result<std::convert::Infallible, Errno>) -> Option<i32> {
     let failed = |errno: Errno| u8::try_from(errno.raw_os_error()).unwrap_or(255);
     let mut child = common::child(|| match exec() {
@@ -1362,7 +1367,7 @@ fn spawn_from_threads_with_signals_and_allocations() {
     let (turns, spawners) = if common::slow() { (3, 2) } else { (100, 8) };
     thread::scope(|scope| {
         scope.spawn(|| {
-            // Any thread can receive a signal that is sent to the process.
+            // A signal that is sent to the process can reach any of its threads.
             while !stop.load(Ordering::SeqCst) {
                 common::kill(std::process::id(), Signal::USR1.as_raw());
                 thread::sleep(Duration::from_micros(100));
@@ -1451,7 +1456,7 @@ fn spawn_error_is_an_io_error() {
     assert_eq!(error.to_string(), "starting the program: no such file or directory (ENOENT)");
     let error = std::io::Error::from(error);
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
-    // If memory is not shared, as under an emulator, std reports success for a missing program.
+    // If the child does not share memory, as under an emulator, std reports success for a missing program.
     if !common::emulated() && common::tool() != Some(common::Tool::Valgrind) {
         let oracle = std::process::Command::new("/no/such/program").spawn().unwrap_err();
         assert_eq!(Errno::from_io_error(&error), Errno::from_io_error(&oracle));

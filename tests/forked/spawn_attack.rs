@@ -1,11 +1,11 @@
-//! A program that is started with another user's id must not make this process's memory accessible to that
+//! Tests that starting a program as another user does not make the memory of this process accessible to that
 //! user.
 //!
 //! An attacker with that user's id looks for new processes. Through each new process the attacker tries to
-//! read and write a word of *this* process with `/proc/PID/mem` and with `ptrace`. The tests create
-//! situations in which a child still shares memory for a moment after its parent has continued.
+//! access a word of *this* process with `/proc/PID/mem` and with `ptrace`. The tests create situations in
+//! which a child briefly still shares memory after its parent has continued.
 //!
-//! `RAWPIPE_ATTACK_SECONDS` sets the total duration of all attacks in seconds (4).
+//! `RAWPIPE_ATTACK_SECONDS` sets the total duration of all attacks in seconds (by default 4).
 #![allow(unsafe_code, reason = "system calls that the crate has no name for")]
 
 use crate::common::nr;
@@ -56,7 +56,8 @@ struct Score {
     tries: usize,
     /// The number of attempts that opened the memory of a process or traced it.
     reached: usize,
-    /// The number of attempts that read the secret. Each of these attempts also overwrote it.
+    /// The number of attempts that read the secret. Each of these attempts also tried to overwrite the
+    /// secret.
     read: usize,
 }
 
@@ -100,8 +101,8 @@ impl Score {
         }
         // SAFETY: the call accesses no memory of this process.
         unsafe { ptrace(PTRACE_DETACH, pid, 0_usize, 0_usize) };
-        // If this was not the requested stop, the requested one arrives later, so the process must be
-        // continued. SAFETY: the call accesses no memory.
+        // If `waitpid` reported another stop, the requested stop occurs after the detach, so the process must
+        // be continued. SAFETY: the call accesses no memory.
         unsafe { raw::syscall2(nr::KILL, pid, SIGCONT) };
     }
 
@@ -132,7 +133,7 @@ fn has_ended(gate: &PipeReader) -> bool {
     poll(&mut [PollFd::new(gate, PollEvents::IN)], Some(Duration::ZERO)) == Ok(1)
 }
 
-/// Returns whether a process is a child of `parent`. The attacker kills no other processes of its user.
+/// Returns whether a process is a child of `parent`. The attacker kills only such processes.
 fn is_child_of(pid: usize, parent: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let rest = stat.rsplit(')').next().unwrap_or_default();
@@ -255,7 +256,7 @@ fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
 }
 
 /// Starts two children as another user and waits for them. One child runs a program, and the other exits
-/// because its program is missing. The kernel releases their memory in different ways.
+/// because its program is missing. The children therefore release the shared memory in different ways.
 fn spawn_other() {
     let argv = [Arg::new(c"true"), Arg::END];
     for program in [c"/bin/true", c"/no/such/program"] {
@@ -269,7 +270,8 @@ fn spawn_other() {
     }
 }
 
-/// Forks this process. The large memory makes the kernel hold the memory lock for a long time.
+/// Forks this process. The kernel holds the memory lock for a long time, because the process uses much
+/// memory.
 fn fork_long() {
     // SAFETY: the child only exits.
     match unsafe { rawpipe::fork() }.unwrap() {
@@ -298,9 +300,9 @@ fn spawn_uid_attacked_by_one_that_kills() {
     assert!(memory.iter().step_by(4096).all(|byte| *byte == 1));
 }
 
-/// The kernel closes a child's memory only if the effective ids change. Here the parent changed them earlier
-/// and then made its memory dumpable again. Its real user is root, so the other user still cannot access this
-/// memory. A copy of the memory would be accessible.
+/// The kernel makes a child's memory inaccessible only if the child changes its effective ids. Here the
+/// parent changed its own ids earlier and then made its memory dumpable again. The parent's real user is
+/// root, so the other user still cannot access this memory, but could access a copy of it.
 fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     static ONCE: Once = Once::new();
     let spawn = || {
@@ -316,7 +318,7 @@ fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     attacked(false, &[&spawn, &spawn]);
 }
 
-/// A spawn does not change the dumpable flag of its process, which another thread sets at the same time.
+/// A spawn does not change the dumpable flag of this process while another thread sets that flag.
 fn spawn_uid_leaves_dumpable_to_another_thread() {
     let test = "spawn_uid_leaves_dumpable_to_another_thread";
     if geteuid() != 0 {

@@ -1,10 +1,10 @@
 //! Compares `Command` with std's, and `Spawn` with `posix_spawn`, for random requests. Each round derives the
-//! state of the process and the request from one seed. The started program reports its whole state. The
-//! reports must be equal, except for the intended differences in `compare.rs`.
+//! state of the spawning process and the request from one seed. The started program reports its whole state.
+//! The reports must be equal, except for the intended differences in `compare.rs`.
 //!
-//! By default this takes several seconds. `RAWPIPE_DIFFERENTIAL=60000` sets the number of rounds. Each
-//! difference is printed with the seed of its round. `RAWPIPE_DIFFERENTIAL_SEED` sets the seed of the first
-//! round. If only the seed is set, only that round runs.
+//! By default the test takes several seconds. `RAWPIPE_DIFFERENTIAL=60000` sets the number of rounds. The
+//! test prints each difference with the seed of its round. `RAWPIPE_DIFFERENTIAL_SEED` sets the seed of the
+//! first round. If only this variable is set, only that round runs.
 #![allow(unsafe_code, reason = "the C library's posix_spawn, and descriptors by number")]
 
 mod case;
@@ -27,7 +27,7 @@ use worker::{Findings, Worker};
 
 /// The time to run if no number of rounds is set.
 const TIME: Duration = Duration::from_secs(7);
-/// The number of kinds of differences that a worker prints in full.
+/// The maximum number of kinds of differences for which a worker prints a full report.
 const STORIES: usize = 12;
 
 /// The variable that makes this program a worker. Its value lists the worker's directory, the first seed, the
@@ -47,7 +47,7 @@ fn spawn_is_what_std_and_posix_spawn_do() {
     }
 }
 
-/// Runs a worker's rounds if this process was started as one.
+/// Runs a worker's rounds if this process was started as a worker.
 pub(crate) fn become_worker() {
     if let Ok(words) = env::var(WORKER) {
         work(&words);
@@ -148,7 +148,7 @@ fn compare_all() -> bool {
     for (kind, (count, seed)) in &unexplained {
         println!("unexplained: {count} times {kind}, first in RAWPIPE_DIFFERENTIAL_SEED={seed}");
     }
-    // If no program could be started, all forms would fail in the same way.
+    // If no program can be started, all forms fail in the same way and show no difference.
     if done > 100 && started < done {
         println!("only {started} programs were started in {done} rounds");
         passed = false;

@@ -1,5 +1,5 @@
-//! The output and the errors of the example `speed`. The tests do not check the ratios, because other tests
-//! run at the same time and the build may not be optimised.
+//! Tests the output and the errors of the example `speed`. The tests do not check the measured values,
+//! because other tests run at the same time and the build may not be optimised.
 
 use crate::common;
 use std::collections::BTreeSet;
@@ -7,7 +7,8 @@ use std::env;
 use std::fs::File;
 use std::process::{Command, Output, Stdio};
 
-/// The measured paths with their numbers of CPUs and their units. The limits are last.
+/// The measured paths, with the numbers of CPUs and the unit of each path. The paths that measure limits are
+/// last.
 const PATHS: [(&str, &[&str], &str); 12] = [
     ("made_and_summed", &["two", "one"], "GiB/s"),
     ("file_to_read", &["two", "one"], "GiB/s"),
@@ -37,7 +38,7 @@ const ENGINES: [&str; 11] = [
     "rawpipe-vmsplice-afterread",
 ];
 
-/// The mechanisms that the library may report.
+/// The mechanisms that the library can report.
 const MECHANISMS: [&str; 7] =
     ["vmsplice", "memfd", "splice", "broker", "copy_file_range", "sendfile", "copy"];
 
@@ -79,7 +80,7 @@ struct Row<'a> {
 fn row(line: &str) -> Row<'_> {
     let number = |text: &str| {
         let number: f64 = text.parse().unwrap_or_else(|_| panic!("{text} in {line}"));
-        // On a busy machine a value can be so small that its printed digits are all 0.
+        // On a busy machine a value can be so small that all its printed digits are 0.
         assert!(number.is_finite() && number >= 0.0, "{line}");
         number
     };
@@ -127,7 +128,7 @@ fn csv_has_every_path_by_both_engines() {
             let best = best.expect("one of std");
             let ties = rows.iter().filter(|row| (row.value - best.value).abs() < 1e-9).count();
             let is_one = |ratio: f64| (ratio - 1.0).abs() < 1e-9;
-            // If the CPU time per unit is very short, its printed digits are all 0, but the ratio is still
+            // If the CPU time per unit is very short, all its printed digits are 0, but the ratio is still
             // exact.
             let right = is_one(best.ratio) && is_one(best.cpu_ratio);
             assert!(right || ties > 1, "{path} {}: {}", best.engine, best.ratio);

@@ -1,5 +1,5 @@
-//! Descriptors 0 to 2: this crate's own descriptors have these numbers only on request. Each test runs in its
-//! own process.
+//! Tests descriptors 0 to 2. A descriptor that this crate creates has one of these numbers only if the caller
+//! requests it. Each test runs in its own process.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "limits by number, and forking")]
 
@@ -24,7 +24,7 @@ const STREAMS: [StdStream; 3] = [StdStream::Stdin, StdStream::Stdout, StdStream:
 
 // ---- descriptors that the crate creates ----
 
-/// The descriptors that a maker returns, and whether they must be close-on-exec.
+/// The new descriptors, and whether they must be close-on-exec.
 type Made = rawpipe::Result<(Vec<OwnedFd>, bool)>;
 type Maker = (&'static str, fn(&OwnedFd) -> Made);
 
@@ -48,7 +48,7 @@ const MAKERS: [Maker; 14] = [
     ("SignalFd", |_| Ok((vec![SignalFd::new(SignalSet::empty())?.into()], true))),
     ("Cancel", |_| Ok((vec![Cancel::new()?.into()], true))),
     ("shared chunks", |_| {
-        // The pair has the four ends of two pipes. Its memory has no descriptor.
+        // The pair owns the four ends of two pipes. The shared memory has no descriptor.
         let _pair = SharedBuilder::new().build()?;
         assert_free();
         Ok((Vec::new(), true))
@@ -60,7 +60,7 @@ const MAKERS: [Maker; 14] = [
     }),
 ];
 
-/// Returns the closed numbers that are still free.
+/// Returns the numbers in `closed` that are still free.
 fn free(closed: u8) -> u8 {
     let is_free = |number: &u8| {
         closed >> number & 1 == 1
@@ -78,8 +78,8 @@ fn assert_free() {
     }
 }
 
-/// Returns the makers that work here. Shared chunks need memory that a fork wipes, and user-mode emulators do
-/// not support this.
+/// Returns the functions in `MAKERS` that work on this system. User-mode emulators do not support shared
+/// chunks, because they do not wipe memory in a forked child.
 fn makers() -> Vec<Maker> {
     let shared = SharedBuilder::new().build().map(drop);
     if shared.is_err() {
@@ -89,7 +89,7 @@ fn makers() -> Vec<Maker> {
     MAKERS.into_iter().filter(|(name, _)| shared.is_ok() || !name.contains("shared")).collect()
 }
 
-/// While any of the standard streams are closed, all new descriptors have numbers above 2.
+/// All new descriptors have numbers above 2, whichever standard streams are closed.
 fn descriptors_made_while_streams_are_closed_lie_above_them() {
     let from = OwnedFd::from(rawpipe::pipe().unwrap().1);
     let makers = makers();
@@ -165,7 +165,8 @@ fn set_limit(soft: u64) {
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, place, 0) }, 0);
 }
 
-/// If only numbers of standard streams are free, every maker fails with `EMFILE`.
+/// If only the numbers of standard streams are free, every function that creates a descriptor fails with
+/// `EMFILE`.
 fn descriptors_with_a_limit_of_3_emfile_leave_nothing() {
     if common::descriptors_without_limit("descriptors_with_a_limit_of_3_emfile_leave_nothing") {
         return;
@@ -215,8 +216,7 @@ fn redirect_and_back() {
     assert_eq!(all, b"into the pipeof a program\n");
 }
 
-/// A redirection works onto each stream from any source, even from another standard stream or from the stream
-/// itself.
+/// Each stream can be redirected to any file, even to that of another standard stream or to its own.
 fn redirect_each_onto_each() {
     let files = [0, 1, 2].map(|number: u8| {
         let path = common::tmp_path();
@@ -225,7 +225,7 @@ fn redirect_each_onto_each() {
     });
     let other = common::file(b"x");
     let contents = |number: RawFd| {
-        // The copies share one position, and `read_at` does not change it.
+        // All copies share one file position, which `read_at` does not change.
         let copy = File::from(io::dup_cloexec(own(number)).ok()?);
         let mut byte = [0];
         (copy.read_at(&mut byte, 0).unwrap() == 1).then_some(byte[0])
@@ -265,7 +265,7 @@ fn redirect_beyond_the_limit_ebadf() {
     assert_eq!(results, [Ok(()), Ok(()), Err(Errno::EBADF)]);
 }
 
-/// While another thread writes continuously, each write goes to the old file or to the new one.
+/// While another thread writes continuously, each write reaches either the old file or the new file.
 fn redirect_under_a_writing_thread_loses_nothing() {
     let files = [common::file(b""), common::file(b"")];
     let kept = io::dup_cloexec(std::io::stdin()).unwrap();

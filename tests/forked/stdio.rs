@@ -1,5 +1,5 @@
-//! The standard streams: every mapping from this process's streams to a child's, with some of them closed,
-//! and other processes with the pipes. Each test runs in its own process.
+//! Tests the standard streams of children. The tests cover every mapping from this process's streams, closed
+//! streams, and other processes that hold the pipes. Each test runs in its own process.
 #![allow(unsafe_code, reason = "closing and replacing standard streams, by their numbers")]
 
 use crate::common::nr;
@@ -28,7 +28,8 @@ pub(crate) fn own(number: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
-/// Runs `body` while 0, 1 and 2 are these inheritable files or are closed, and then restores the streams.
+/// Runs `body` while each of the descriptors 0, 1 and 2 is the given file or is closed. Restores the streams
+/// afterwards.
 pub(crate) fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl FnOnce() -> R) -> R {
     let replace = |from: BorrowedFd<'_>, to: usize| {
         let from = usize::try_from(from.as_raw_fd()).unwrap();
@@ -49,15 +50,15 @@ pub(crate) fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl Fn
     result
 }
 
-/// Runs `body` while some of the three streams are closed. Each bit of `closed` stands for a stream.
+/// Runs `body` while some of the three streams are closed. Each bit of `closed` represents a stream.
 pub(crate) fn with_closed<R>(closed: u8, body: impl FnOnce() -> R) -> R {
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
     let open = |number: u8| (closed >> number & 1 == 0).then(|| null.as_fd());
     with_standard([0, 1, 2].map(open), body)
 }
 
-/// Makes all later spawns use an ordinary fork, which reports failures through a pipe. Returns whether this
-/// works.
+/// Makes all later spawns use an ordinary fork, which reports failures through a pipe. Skips the test and
+/// returns false if no filter can reject shared memory.
 fn no_shared_memory(test: &str) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 };
     let filters = [
@@ -102,9 +103,9 @@ fn contents(file: &File) -> String {
 
 // ---- mappings between standard streams ----
 
-/// Checks every mapping of the child's standard streams for every set of open streams in this process.
-/// Streams that are not mapped are inherited. Some mappings exchange or rotate streams, or use one stream
-/// twice.
+/// Checks every mapping of the child's standard streams for every set of open streams in this process. The
+/// child inherits the streams that are not mapped. Some mappings exchange or rotate streams, or use one
+/// stream twice.
 fn every_mapping() {
     let open_sets: &[u8] = if common::emulated() { &[0b111] } else { &[0, 1, 2, 3, 4, 5, 6, 7] };
     let spawn = marker(&["0", "1", "2"]);
@@ -150,7 +151,7 @@ fn spawn_every_way_from_standard_to_standard_streams_by_fork() {
     }
 }
 
-/// A child and its pipes work while any of this process's standard streams are closed.
+/// A child and its pipes work, whichever standard streams of this process are closed.
 fn closed_ones() {
     for closed in 0..8 {
         for piped in 0..8 {
@@ -222,7 +223,7 @@ fn stdio_same_as_stdout_wherever_that_goes() {
         command.stderr(Stdio::same_as_stdout());
         command
     };
-    // The destination is the pipe of `output`, and then the caller's own pipe.
+    // The destination is first the pipe of `output` and then a pipe that the caller reads.
     let output = same().output().unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (BOTH.as_bytes(), &b""[..]));
     let mut child = same().stdout(Stdio::piped()).spawn().unwrap();
@@ -230,7 +231,7 @@ fn stdio_same_as_stdout_wherever_that_goes() {
     let output = child.communicate(b"").unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (BOTH.as_bytes(), &b""[..]));
 
-    // The destination is a descriptor that was set earlier or later, or that was mapped.
+    // The destination is a file that is set after or before `same_as_stdout`, or that is mapped to 1.
     let sets: [fn(&mut Command<'static>, File); 3] = [
         |command, file| _ = command.stdout(file),
         |command, file| {
@@ -245,7 +246,7 @@ fn stdio_same_as_stdout_wherever_that_goes() {
         assert!(command.status().unwrap().success());
         assert_eq!(contents(&file), BOTH);
     }
-    // The destination is `/dev/null`, and then this process's own standard output.
+    // The destination is first `/dev/null` and then the standard output of this process.
     assert!(same().stdout(Stdio::null()).status().unwrap().success());
     let (out, err) = (common::file(b""), common::file(b""));
     let null = File::open("/dev/null").unwrap();
@@ -286,7 +287,8 @@ fn stdio_same_as_stdout_for_another_stream_einval() {
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Arguments, Errno::EINVAL));
 }
 
-/// The child's standard output is the file at 2, and the child inherits the same file as its standard error.
+/// The child's standard output is mapped to this process's descriptor 2, and the child inherits the same file
+/// as its standard error.
 fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
     let file = common::file(b"");
     let null = File::open("/dev/null").unwrap();
@@ -297,8 +299,8 @@ fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
     assert_eq!((ended, contents(&file)), (Ok(Ok(Some(0))), "12".to_owned()));
 }
 
-/// Repeated duplicates of the standard streams leave the streams open. As in std, the kind of file is not
-/// checked.
+/// Creating and dropping duplicates of the standard streams leaves the streams open. As in std, a duplicate
+/// can become a `PipeWriter` whatever its kind of file.
 fn dup_of_standard_streams_again_and_again_leaves_them_open() {
     for _ in 0..100 {
         for number in 0..3 {
@@ -340,7 +342,7 @@ fn fds_of_the_parent_are_not_in_the_child() {
     assert!(given.iter().all(|number| !open.contains(number)), "{given:?} {open:?}");
     io::set_close_on_exec(&file, false).unwrap();
     assert!(open_in(&mut program("fds", &[])).contains(&file.as_raw_fd()));
-    // With `close_other_fds` the child does not receive the file, but it stays open in this process.
+    // With `close_other_fds` the child does not receive the file, but the file stays open in this process.
     let open = open_in(program("fds", &[]).close_other_fds());
     assert!(!open.contains(&file.as_raw_fd()), "{open:?}");
     assert_eq!(io::is_close_on_exec(&file), Ok(false));
@@ -390,7 +392,8 @@ fn close_other_fds_above_a_lowered_limit() {
     assert_eq!(io::is_close_on_exec(own(high)), Ok(false), "this process's is open");
 }
 
-/// The second child has no copy of the first child's pipes, so closing a write end here ends the first child.
+/// The second child has no copy of the first child's pipes, so the first child ends when this process closes
+/// its write end.
 fn pipes_of_one_child_are_not_in_the_next() {
     let cat = || {
         let mut command = program("cat", &[]);
@@ -406,7 +409,7 @@ fn pipes_of_one_child_are_not_in_the_next() {
     assert!(second.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
 }
 
-/// `wait` does not wait for a grandchild that has no pipe of this process.
+/// `wait` does not wait for a grandchild that continues after the child has ended.
 fn stdio_null_with_a_grandchild_left_behind() {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let before = common::open_fds();
@@ -421,7 +424,8 @@ fn stdio_null_with_a_grandchild_left_behind() {
     assert_eq!(opener.write(b"x"), Ok(1));
 }
 
-/// Limits are set after the descriptors are in place, and an exec needs no descriptor.
+/// A descriptor limit of 0 does not affect the child's streams, because limits are set after the descriptors
+/// are in place.
 fn rlimit_nofile_0_leaves_the_streams() {
     if common::descriptors_without_limit("rlimit_nofile_0_leaves_the_streams") {
         return;
@@ -432,7 +436,7 @@ fn rlimit_nofile_0_leaves_the_streams() {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "echo out"]).rlimit(Resource::NOFILE, Rlimit::both(0));
     let output = command.output().unwrap();
-    // The loader of a dynamically linked program cannot open shared libraries and reports this failure.
+    // The loader of a dynamically linked program cannot open shared libraries, and reports this error.
     match output.status.code() {
         Some(0) => assert_eq!(output.stdout, b"out\n"),
         code => assert!(code.is_some() && !output.stderr.is_empty(), "{output:?}"),
@@ -441,15 +445,15 @@ fn rlimit_nofile_0_leaves_the_streams() {
 
 // ---- the program, its directory, its environment ----
 
-/// Creates a link to this test's own program in that directory.
+/// Creates a link to this program in the directory.
 fn link_to_this(folder: &std::path::Path, name: &OsStr) -> std::path::PathBuf {
     let path = folder.join(name);
     symlink(env::current_exe().unwrap(), &path).unwrap();
     path
 }
 
-/// A program name with a slash is a path, which is never searched for in `PATH`. A relative path starts at
-/// the child's directory.
+/// If a program name contains a slash, `PATH` is not searched. A relative path is resolved in the child's
+/// directory.
 fn program_by_a_relative_path_or_by_any_bytes() {
     if common::emulated() {
         let test = "program_by_a_relative_path_or_by_any_bytes";
@@ -475,7 +479,7 @@ fn program_by_a_relative_path_or_by_any_bytes() {
     assert_eq!(code(&in_sub("sub/"), &there), Ok(Some(5)), "from the child's folder");
     assert_eq!(code(&in_sub("./sub/"), &there), Ok(Some(5)));
     assert_eq!(code(&in_sub("sub/"), &|_| ()), Err(Errno::ENOENT), "and not from this one's");
-    // The path is not searched for in `PATH`, although a directory in `PATH` contains it.
+    // `PATH` is not searched, although a directory in `PATH` contains the program.
     let with_path = |command: &mut Command<'_>| _ = command.env("PATH", &folder);
     assert_eq!(code(&in_sub("sub/"), &with_path), Err(Errno::ENOENT));
     let by_name = |command: &mut Command<'_>| _ = command.env("PATH", folder.join("sub"));
@@ -502,8 +506,8 @@ fn current_dir_relative_and_of_any_bytes() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
-/// The child inherits variables with their values at the time of the spawn, not at the creation of the
-/// command.
+/// The child inherits the values that variables have when the command is spawned, not when the command is
+/// created.
 fn env_is_that_of_the_time_of_the_spawn() {
     // SAFETY: this process has no other thread.
     let set = |value: &str| unsafe { env::set_var("RAWPIPE_LATE", value) };
@@ -531,11 +535,12 @@ fn env_of_nothing() {
     assert_eq!(output, b"\xff\xfe=\xff\xfe\0");
 }
 
-/// As in `yes | head`, `SIGPIPE` kills the writer when no reader remains, although this process ignores
-/// `SIGPIPE`.
+/// As in `yes | head`, `SIGPIPE` kills the writer when no reader remains. This process ignores `SIGPIPE`, but
+/// the child does not.
 fn pipeline_writer_ends_by_sigpipe() {
     let mut yes = Command::new("/bin/sh");
-    // This output is larger than any pipe, but finite in case the signal does not arrive.
+    // This output is larger than any pipe, but finite, so that the program ends even if the signal does not
+    // arrive.
     yes.args(["-c", "n=0; while [ $n -lt 400000 ]; do echo yes; n=$((n + 1)); done"]);
     let mut head = Command::new("/bin/sh");
     head.args(["-c", "read line; echo $line"]);
@@ -545,7 +550,7 @@ fn pipeline_writer_ends_by_sigpipe() {
     assert!(output.statuses[1].success());
 }
 
-/// A child can receive both ends of one pipe and send to itself.
+/// A child can receive both ends of one pipe and send bytes to itself.
 fn fd_map_both_ends_of_a_pipe() {
     let (reader, writer) = rawpipe::pipe2(PipeFlags::empty()).unwrap();
     let mut command = Command::new("/bin/sh");
@@ -554,8 +559,8 @@ fn fd_map_both_ends_of_a_pipe() {
     assert_eq!(output_of(&mut command), (b"round\n".to_vec(), Some(0)));
 }
 
-/// With 0, 1 and 2 closed, no internal descriptor has one of these numbers. Otherwise another thread's output
-/// could go to that descriptor.
+/// If 0, 1 and 2 are closed, no internal descriptor receives one of these numbers. Otherwise another thread
+/// could print to that descriptor.
 #[cfg(feature = "transfer")]
 fn descriptors_of_the_crate_are_no_standard_streams() {
     use rawpipe::chunk::{ChunkMechanism, ChunkWriter};

@@ -1,5 +1,5 @@
-//! More tests of `communicate`: every combination of pipes, several steps, and other processes that hold the
-//! other ends. Each test runs in its own process.
+//! Tests `communicate` with every combination of pipes, in several steps, and with other processes that hold
+//! the other ends. Each test runs in its own process.
 
 #![allow(unsafe_code, reason = "a tracer")]
 
@@ -57,7 +57,7 @@ fn communicate_every_combination_of_pipes_leaves_nothing() {
         for fails in [false, true] {
             let mut child = command.spawn().unwrap();
             if fails && is_piped(2) {
-                // `communicate` fails with a limit first, and then runs a second time.
+                // `communicate` first fails because of its limit, and then runs a second time.
                 let error = Communicate::new().limit(0).run(&mut child).unwrap_err();
                 assert_eq!(error.reason(), Kind::Limit(StdStream::Stderr), "{piped:03b}");
             }
@@ -88,7 +88,8 @@ fn communicate_input_begun_by_hand() {
     assert!(first == input[..10] && output.stdout == input[10..]);
 }
 
-/// With a limit, every partial result is full, and no byte is lost or repeated.
+/// Each call that reaches its limit returns exactly that many bytes. No byte is lost or repeated between
+/// calls.
 fn communicate_limit_in_steps_loses_nothing() {
     const STEP: usize = 70_001;
     let (size, errors) = (1_000_000, 300_000);
@@ -123,8 +124,8 @@ fn communicate_limit_in_steps_loses_nothing() {
     assert!(err.len() == errors && is_pattern(&err));
 }
 
-/// The outputs have lengths around every size at which the buffer grows. Both outputs arrive at the same
-/// time.
+/// The lengths of the outputs are close to every size at which the buffer grows. The child writes both
+/// outputs at the same time.
 fn communicate_output_of_every_length() {
     let pipe = 65_536;
     let around = [4096, pipe, pipe + 4096, 3 * pipe + 4096, 7 * pipe, 1 << 20, 2 << 20];
@@ -140,7 +141,7 @@ fn communicate_output_of_every_length() {
     }
 }
 
-/// If a child writes endlessly, `communicate` still feeds its input, reads its errors and observes the
+/// If a child writes endlessly, `communicate` still writes the input, reads standard error and observes the
 /// deadline.
 fn communicate_endless_output_and_a_deadline() {
     let input = some_bytes(300_000);
@@ -158,7 +159,7 @@ fn communicate_endless_output_and_a_deadline() {
     child.wait().unwrap();
 }
 
-/// Outputs that have ended are not polled again, and the wait for the child is not a busy loop.
+/// `communicate` does not poll outputs that have ended, and does not wait for the child in a busy loop.
 fn communicate_outputs_closed_long_before_the_end() {
     let (mut child, gate) = held("shut");
     let (begin, busy_before) = (Instant::now(), busy());
@@ -198,7 +199,7 @@ fn communicate_grandchild_holds_the_input() {
     assert!(child.communicate(&input).unwrap().status.success());
 }
 
-/// A kill and a wait with a deadline do not wait for other processes that hold the pipes.
+/// Neither a kill nor a wait with a deadline waits for other processes that hold the pipes.
 fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     let (mut child, gate) = held("family");
     let mut pid = [0];
@@ -221,8 +222,8 @@ fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     assert_eq!(output.status, status);
 }
 
-/// If a shell's own child continues, one call with a deadline returns soon after the deadline and keeps the
-/// output.
+/// If a shell has ended but its child continues, a call with a deadline returns soon after the deadline and
+/// keeps the output.
 fn communicate_shell_with_a_child_that_lives_on() {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let mut shell = rawpipe::process::Command::new("/bin/sh");
@@ -247,7 +248,8 @@ fn communicate_shell_with_a_child_that_lives_on() {
 
 // ---- a traced child ----
 
-/// A stop that only the tracer sees does not end `communicate`. The tracer is another thread.
+/// A stop that the kernel reports only to the tracer does not end `communicate`. The tracer is another
+/// thread.
 fn communicate_traced_child_until_its_end() {
     const SEIZE: isize = 0x4206;
     const INTERRUPT: isize = 0x4207;
@@ -266,7 +268,7 @@ fn communicate_traced_child_until_its_end() {
         let _storm = Storm::begin(Duration::from_millis(5));
         let (mut child, opener) = held(name);
         if grace.is_none() {
-            // After this, only the wait for the child's end remains.
+            // After these reads, `communicate` only waits for the child's end.
             let outputs = [child.stdout_ref().unwrap(), child.stderr_ref().unwrap()];
             for output in outputs {
                 assert_eq!(output.read_to_end(&mut Vec::new()), Ok(0));
@@ -326,7 +328,7 @@ fn communicate_sigpipe_guard_refused_errno() {
             if !possible {
                 return;
             }
-            // The failed call wrote no byte of its input.
+            // The failed call has written no byte of its input.
             assert_eq!(child.communicate(b"all").unwrap().stdout, b"all");
         }
     }

@@ -1,5 +1,5 @@
-//! Deadlines while signals arrive, writing without `SIGPIPE`, and behaviour without certain system calls.
-//! Each test runs in its own process, and changes to the process happen in a child.
+//! Tests deadlines while signals arrive, writes without `SIGPIPE`, and behaviour without certain system
+//! calls. Each test runs in its own process, and changes process-wide state only in a child.
 #![allow(unsafe_code, reason = "signals, by the C library")]
 
 use crate::common::nr;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 const SIGPIPE: i32 = 13;
 
-/// Restores the default action of `SIGPIPE`, as in a program that Rust's `main` has not started.
+/// Restores the default action of `SIGPIPE`, as in a program that Rust's runtime has not started.
 fn sigpipe_kills() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -40,7 +40,7 @@ fn mortal(body: impl FnOnce() -> u8) -> ExitStatus {
     child.wait().unwrap()
 }
 
-/// Runs `body` with the kernel's flag, if it exists, and without the flag.
+/// Runs `body` with `pwritev2`, and again with filters that reject `pwritev2` with various errors.
 fn both_ways(test: &str, body: impl Fn() -> u8) {
     let status = mortal(&body);
     assert!(status.success(), "{status}");
@@ -106,7 +106,8 @@ fn write_nosignal_writes_like_write() {
     });
 }
 
-/// If the reader closes during a write, the count is positive although the kernel raised the signal.
+/// If the reader closes during a write, the write returns a positive count although the kernel raised
+/// `SIGPIPE`.
 fn write_nosignal_reader_leaves_in_the_middle_is_short() {
     both_ways("write_nosignal_reader_leaves_in_the_middle_is_short", || {
         const TAKEN: usize = 64 << 10;
@@ -116,7 +117,7 @@ fn write_nosignal_reader_leaves_in_the_middle_is_short() {
         let mut leaving = child(|| {
             common::close_copy(copy);
             reader.read_exact(&mut vec![0; TAKEN]).unwrap();
-            // The writer fills the pipe again and then waits.
+            // The writer fills the pipe again and then blocks.
             let deadline = Deadline::after(Duration::from_secs(60));
             while reader.available().unwrap() < capacity && !deadline.has_passed() {
                 std::thread::yield_now();
@@ -170,8 +171,8 @@ fn without_sigpipe_guards_other_calls() {
 /// A `SIGPIPE` that was already pending belongs to other code and stays pending.
 fn without_sigpipe_leaves_a_pending_one() {
     let status = mortal(|| {
-        // The outer guard blocks the signal and consumes the one raised inside. The inner guards must not
-        // consume it.
+        // The outer guard blocks `SIGPIPE`, and finally consumes the signal that the first write raises. The
+        // inner guards must not consume that signal.
         without_sigpipe(|| {
             let writer = broken_pipe();
             assert_eq!(writer.write(b"x"), Err(Errno::EPIPE)); // the signal is pending from this line
@@ -221,14 +222,14 @@ fn sigpipe_from_a_child() {
     assert!(sender.wait().unwrap().success());
 }
 
-/// Sends the signal from this process to itself, so the sender is the same as for a signal that a call
+/// Sends the signal from this process to itself. The signal names the same sender as a signal that a call
 /// raises.
 fn sigpipe_from_itself() {
     common::kill(std::process::id(), SIGPIPE);
 }
 
-/// A signal sent to the process during the guard is delivered afterwards, even if a call has raised another
-/// one. The signal that the call raised is not delivered.
+/// A signal that is sent to the process during the guard is delivered after the guard, even if a call has
+/// raised another signal. The signal that the call raised is not delivered.
 fn without_sigpipe_delivers_what_the_process_is_sent() {
     let test = "without_sigpipe_delivers_what_the_process_is_sent";
     if common::emulated() {
@@ -275,7 +276,7 @@ fn without_sigpipe_delivers_what_the_process_is_sent() {
     }
 }
 
-/// A signal that was already pending for the process does not affect the thread's own signal.
+/// The guard consumes the thread's own signal, even if a signal was already pending for the process.
 fn without_sigpipe_takes_its_own_beside_one_of_the_process() {
     let test = "without_sigpipe_takes_its_own_beside_one_of_the_process";
     if common::emulated() {
@@ -327,7 +328,8 @@ fn without_sigpipe_queueing_refused_takes_its_own() {
     }
 }
 
-/// If the guard cannot be created, calls that need it fail with the filter's error before the first byte.
+/// If the guard cannot be created, calls that need the guard fail with the filter's error and transfer no
+/// byte.
 fn nosignal_guard_refused_errno_before_the_first_byte() {
     use rawpipe::message::{MessageError, Sender};
 
@@ -377,7 +379,7 @@ fn nosignal_guard_refused_errno_before_the_first_byte() {
 
 // ---------------------------------------------------------------- deadlines
 
-/// A timeout is never early, and on an idle machine it is not late.
+/// A timeout never expires early, and on an idle machine it does not expire late.
 fn read_deadline_under_signals_is_exact() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let timeout = Duration::from_millis(50);
@@ -419,8 +421,8 @@ fn deadlines_go_on_after_signals() {
     assert!(writing.wait().unwrap().success());
 }
 
-/// Without the kernel's flags, `try_read` and `try_write` fall back to other calls. The fallback works for
-/// every error that reports missing flags.
+/// If the kernel rejects the flags of `preadv2` and `pwritev2`, `try_read` and `try_write` fall back to other
+/// calls. The fallback works for every error that reports missing flags.
 fn try_calls_refused_fall_back_or_say_so() {
     let refusals = [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
     for errno in refusals {

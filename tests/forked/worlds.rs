@@ -24,7 +24,7 @@ type Way = fn() -> Result<(), String>;
 struct World {
     name: &'static str,
     way: Way,
-    /// `true` if the kernel may discard the status of a child.
+    /// True if the kernel may discard the status of a child.
     lost: bool,
     watch: Watch,
 }
@@ -79,7 +79,7 @@ impl World {
                 Verdict::Failed(reason) => failed.push(format!("{name}: {reason}")),
             }
         }
-        // If the world cannot be entered, one line is enough.
+        // If all checks are skipped for the same reason, one line is enough.
         let same = skipped.first().is_some_and(|(_, first)| {
             skipped.len() == checks.len() && skipped.iter().all(|(_, reason)| reason == first)
         });
@@ -92,7 +92,7 @@ impl World {
     }
 }
 
-/// Creates the directory of the reporting program.
+/// Creates the directory of the reporting program. Returns its path.
 fn furnish(place: &Place) -> PathBuf {
     let base = place.folder().join("0");
     let folder = base.join("good");
@@ -147,7 +147,8 @@ fn spawn_with_standard_streams_closed() {
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// The first spawn of a process and a later one have the same result. With free descriptors both succeed.
+/// Without a free descriptor, the first spawn of a process and a later spawn have the same result. With free
+/// descriptors the spawn works.
 fn spawn_without_a_descriptor_left_emfile() {
     World::new("no descriptor left", || Ok(())).make(&[
         ("first and later", |_| checks::without_descriptors(&[])),
@@ -157,7 +158,7 @@ fn spawn_without_a_descriptor_left_emfile() {
 
 // ---- worlds with their own checks ----
 
-/// The spawned program itself is the init of the namespace.
+/// The spawned program is the init process of the namespace.
 fn parent_death_signal_as_init_of_a_new_pid_namespace() {
     World::new("first in a pid name space", ways::empty_pid_namespace)
         .make(&[("death signal", checks::death_signal_is_set)]);
@@ -170,7 +171,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
         .make(&[("uid", checks::uid_without_groups)]);
 }
 
-/// The parent may change its user but not its groups.
+/// This process may change its user but not its groups.
 fn spawn_uid_without_cap_setgid_eperm() {
     World::new("no CAP_SETGID, with groups", || ways::no_cap_setgid(&[1, 2]))
         .make(&[("uid", checks::uid_with_groups_eperm)]);

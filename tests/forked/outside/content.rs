@@ -1,4 +1,4 @@
-//! Tests that everything in the source arrives, and that the mover counts it.
+//! Tests that all bytes of the source arrive, and that the mover counts them.
 
 use super::kinds::{End, LEN, SINKS, SOURCES, Says, SinkKind, SourceKind, request};
 use super::movers::{MOVERS, Mover, Outcome};
@@ -51,7 +51,7 @@ pub(crate) fn words(from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
     }
 }
 
-/// Returns the expected outcome of a mover at the end of this source, after this many bytes.
+/// Returns the expected outcome of a mover that reaches the end of this source after `bytes` bytes.
 pub(crate) fn complete(from: &SourceKind, exact: Option<usize>, bytes: usize) -> Outcome {
     let error = match from.end {
         End::CloseEio if exact.is_none() => Some((Some(Side::Source), EIO)),
@@ -75,7 +75,7 @@ pub(crate) fn compare(
     };
     match &seen.outcome {
         None => complaints.push(format!("expected {expected}; it hung (the peer: {})", seen.said)),
-        // On a failure the program reports only that it failed.
+        // If `pump` fails, it reports only the failure and not the number of bytes.
         Some(outcome) if mover == Mover::Pump && error.is_some() => {
             if outcome.error != error {
                 complaints.push(format!("expected {expected}, seen {outcome}"));
@@ -106,7 +106,7 @@ pub(crate) fn compare(
     complaints
 }
 
-/// Creates a pair, or returns why it cannot be created.
+/// Creates a source and a sink, or returns why they cannot be created.
 pub(crate) fn made(
     from: &'static SourceKind,
     to: &'static SinkKind,
@@ -140,8 +140,8 @@ fn content(mover: Mover, from: &'static SourceKind, to: &'static SinkKind) -> io
     Ok(judge(mover, &seen, &compare(mover, &seen, &expected, arrived)))
 }
 
-/// Returns the verdict. The case is skipped if this kernel cannot splice between the two descriptors.
-/// Older kernels do not support all sinks.
+/// Returns the verdict. The case is skipped if this kernel cannot splice between the two descriptors, because
+/// older kernels do not support all sinks.
 pub(crate) fn judge(mover: Mover, seen: &Seen, complaints: &[String]) -> Verdict {
     match &seen.outcome {
         Some(Outcome { bytes: 0, error: Some((None, EINVAL)), .. }) if mover == Mover::SpliceTo => {

@@ -1,6 +1,6 @@
-//! Tests that a deadline holds, and that the error names the side that is not ready. The peer is silent,
-//! competitors consume the data, or a socket's error queue holds an entry. Bytes that were moved before
-//! the deadline have arrived.
+//! Tests that a mover returns at its deadline, and that the error names the side that is not ready. The peer
+//! is silent, competitors consume the data, or a socket's error queue is not empty. Bytes that were moved
+//! before the deadline must have arrived.
 
 use super::content::{compare, made, words};
 use super::kinds::{End, Made, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source, text};
@@ -32,7 +32,7 @@ pub(crate) fn cases(table: &mut Table) {
     exact_room(table);
 }
 
-/// Complains unless the mover returned in time with `ETIMEDOUT` on this side.
+/// Returns complaints unless the mover returned in time with `ETIMEDOUT` on this side.
 fn timed_out(seen: &Seen, side: Side, bytes: Option<usize>) -> Vec<String> {
     let mut complaints = Vec::new();
     match &seen.outcome {
@@ -54,8 +54,8 @@ fn timed_out(seen: &Seen, side: Side, bytes: Option<usize>) -> Vec<String> {
     complaints
 }
 
-/// Complains as [`timed_out`] does, but accepts either side. Also accepts that `all` bytes were moved in
-/// time.
+/// Returns complaints as [`timed_out`] does, but accepts an error on either side. The mover may also succeed
+/// if it moved `all` bytes in time.
 fn kept(seen: &Seen, all: usize) -> Vec<String> {
     match &seen.outcome {
         Some(outcome) if outcome.bytes == all && outcome.took <= BACK => Vec::new(),
@@ -71,7 +71,7 @@ fn little_cpu(seen: &Seen) -> Option<String> {
     (cpu > LITTLE_CPU).then(|| format!("expected at most {LITTLE_CPU:?} of CPU, seen {cpu:?}"))
 }
 
-// ---- a source that falls silent after one message ----
+// ---- a source that stops after one message ----
 
 fn silent(table: &mut Table) {
     for from in SOURCES.iter().filter(|kind| kind.talks()) {
@@ -100,7 +100,8 @@ fn silent(table: &mut Table) {
 
 // ---- a full sink ----
 
-/// Writes until the sink accepts no more. Returns whether it ever stopped accepting.
+/// Writes until the sink accepts no more bytes or 64 MiB are written. Returns whether the sink stopped
+/// accepting bytes.
 fn fill(near: &impl AsFd, to: &SinkKind) -> io::Result<bool> {
     const MOST: usize = 64 << 20;
     let fd = near.as_fd().try_clone_to_owned()?;
@@ -110,12 +111,12 @@ fn fill(near: &impl AsFd, to: &SinkKind) -> io::Result<bool> {
     let most_of_an_eventfd = (u64::MAX - 1).to_ne_bytes();
     let whole: &[u8] = if to.unit == 8 { &most_of_an_eventfd } else { &[b'f'; 4096] };
     let mut piece = whole;
-    // A socket or a terminal continues to move accepted bytes for a moment. For example, TCP retries
-    // after 200 ms.
+    // A full socket or terminal may have room again a moment later. For example, TCP retransmits after 200
+    // ms.
     let patience = if to.pipe || to.unit == 8 { 1 } else { 120 };
     while refused < patience && written < MOST {
         match file.write(piece) {
-            // There may now be room for megabytes, which is too much to fill with single bytes.
+            // The sink may now have room for megabytes, which would take too long to fill with single bytes.
             Ok(count) => (written, refused, piece) = (written + count, 0, whole),
             Err(error)
                 if error.kind() == ErrorKind::WouldBlock && to.unit == 1 && piece.len() > 1 =>
@@ -133,7 +134,7 @@ fn fill(near: &impl AsFd, to: &SinkKind) -> io::Result<bool> {
     Ok(written < MOST)
 }
 
-/// Creates a pair as [`made`] does, with a full sink.
+/// Creates a source and a sink as [`made`] does, and fills the sink.
 pub(crate) fn made_full(
     from: &'static SourceKind,
     to: &'static SinkKind,
@@ -190,8 +191,9 @@ fn full(table: &mut Table) {
 
 const OLD: &str = "before Linux 6.4, or in an emulator that drops the flag, a blocking socket has no call that does not wait";
 
-/// Returns why no deadline is promised for a socket that `poll` reports as ready for its error queue.
-/// The same applies if `poll` understates the room in a sink.
+/// Returns why the crate promises no deadline for this pair, or `None` if it does. For example, `poll`
+/// reports a socket as ready although only its error queue has an entry. In other cases `poll` understates
+/// the room in a sink.
 fn not_promised_between(from: &SourceKind, to: &SinkKind, room: bool) -> Option<&'static str> {
     let queue = [from.name, to.name].iter().any(|name| name.ends_with("_error_queue"));
     let socket = room && ["unix", "tcp"].iter().any(|word| to.name.starts_with(word));
@@ -201,7 +203,8 @@ fn not_promised_between(from: &SourceKind, to: &SinkKind, room: bool) -> Option<
     ((queue || socket) && sockets_wait()).then_some(OLD)
 }
 
-/// Returns why the loser of a race waits here: the kernel has no nonblocking call for this descriptor.
+/// Returns why a mover that loses a race may wait indefinitely, or `None` if it may not. The reason is that
+/// the kernel has no nonblocking call for this descriptor.
 fn not_promised(name: &str, pipe: bool) -> Option<&'static str> {
     let waits = !name.ends_with("_nonblocking");
     (!pipe && waits && sockets_wait()).then_some(OLD)
@@ -229,7 +232,8 @@ fn competitors(table: &mut Table) {
             for mover in WITH_DEADLINE {
                 let pair = (*mover, from, to);
                 let nonsense = not_promised(from.name, from.pipe);
-                // A mover rarely loses the last race, so the case with small chunks is repeated.
+                // The mover rarely loses the race for the last byte, so the case with small chunks is
+                // repeated.
                 let times = if *mover == Mover::SmallChunk { 6 } else { 1 };
                 table.pair(FAMILY, "deadline_competing_readers", pair, nonsense, move || {
                     let mut complaints = Vec::new();
@@ -240,8 +244,8 @@ fn competitors(table: &mut Table) {
                         };
                         scene.limits.deadline = Some(DEADLINE);
                         scene.others = Others::Readers(OTHERS);
-                        // The speaker then stops, so a mover that has lost the last race waits
-                        // indefinitely.
+                        // The speaker stops before the deadline, so a mover that loses the race for the last
+                        // byte has nothing to read.
                         scene.acts = vec![Act::Chatter(DEADLINE / 2)];
                         complaints.extend(kept(&play(scene)?, usize::MAX));
                         if !complaints.is_empty() {
@@ -347,8 +351,8 @@ fn error_queue(table: &mut Table) {
 
 // ---- room for exactly the contents ----
 
-/// Returns the number of bytes that fit into this sink without a reader. After that many bytes, `poll`
-/// reports the sink as full.
+/// Returns the number of bytes that fit into this sink before `poll` reports it as full. No process reads
+/// from the sink.
 fn room(to: &SinkKind) -> Option<usize> {
     match to.name {
         "pipe" | "pipe_nonblocking" | "fifo" | "fifo_rdwr" | "unix_stream" | "unix_seqpacket" => {

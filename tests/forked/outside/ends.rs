@@ -1,5 +1,5 @@
-//! Tests that only the end of a source ends a transfer, not TCP's urgent mark or an empty datagram. The
-//! end is read only once, because a terminal reports it once.
+//! Tests that only the end of a source ends a transfer, not TCP's urgent mark or an empty datagram. A mover
+//! must read the end only once, because a terminal reports its end only once.
 
 use super::content::{compare, made};
 use super::kinds::{SinkKind, SourceKind, sink, source};
@@ -11,7 +11,7 @@ use rawpipe::transfer::Side;
 use std::io;
 use std::time::Duration;
 
-/// A source with its own kind of end.
+/// One row of the test table: a source and the way in which it ends.
 struct Row {
     name: &'static str,
     from: &'static str,

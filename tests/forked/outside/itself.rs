@@ -1,4 +1,4 @@
-//! Tests that a transfer that feeds itself is rejected, unless it is bounded.
+//! Tests that a transfer that feeds itself is rejected, unless its length is limited.
 
 use super::content::made;
 use super::kinds::{Made, Near, look_at, sink, source, text};
@@ -14,7 +14,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 const FAMILY: &str = "itself";
 const LEN: usize = 10_000;
 
-/// A case with one file at both ends.
+/// A case in which one file is both the source and the sink.
 struct Row {
     name: &'static str,
     /// The position of the source.
@@ -55,7 +55,7 @@ pub(crate) fn cases(table: &mut Table) {
             if endless || (row.exact.is_some() && !mover.takes_exact()) {
                 continue;
             }
-            // Without a bound, this mover is the same as `transfer`.
+            // Without a limit, this mover is the same as `transfer`.
             if row.exact.is_none() && *mover == Mover::Exact {
                 continue;
             }
@@ -119,7 +119,8 @@ fn one_file(mover: Mover, row: &Row) -> io::Result<Verdict> {
     match row.moves {
         None => complaints.extend(complain(seen.as_ref(), mover)),
         Some(moves) => {
-            // The expected bytes are copied one by one, because written bytes may be read again.
+            // The expected bytes are copied one at a time, because the mover may read bytes that it has
+            // written.
             let at = row.to.map_or(LEN, |to| usize::try_from(to).unwrap_or(0));
             let begin = usize::try_from(row.from).unwrap_or(0);
             expected.resize(LEN.max(at + moves), 0);
@@ -142,7 +143,8 @@ fn one_file(mover: Mover, row: &Row) -> io::Result<Verdict> {
     Ok(Verdict::of(&complaints))
 }
 
-/// Tests one pipe with contents at both ends. Its write end is open, so the pipe does not end.
+/// Tests one pipe as both the source and the sink. The pipe holds data and does not end, because its write
+/// end stays open.
 fn one_pipe(mover: Mover, kind: &str) -> io::Result<Verdict> {
     let mut scene = match made(source("pipe"), sink("dev_null"), mover, b"") {
         Ok(scene) => scene,

@@ -1,5 +1,5 @@
-//! Describes each kind of descriptor as a source and as a sink: creation, the peer's writes, the end,
-//! and the supported features.
+//! Describes each kind of descriptor as a source and as a sink. The description covers the creation, the
+//! peer's writes, the end, and the supported features.
 
 use super::sys;
 use crate::common::{closed_fd, tmp_path};
@@ -34,10 +34,10 @@ impl AsFd for Near {
     }
 }
 
-/// A descriptor and its peer's side.
+/// A descriptor for the mover, and the peer's descriptor.
 pub(crate) struct Made {
     pub(crate) near: Near,
-    /// The descriptor to which the peer of a source writes, or from which the peer of a sink reads. It
+    /// The descriptor to which the peer of a source writes, or from which the peer of a sink reads. The field
     /// is `None` for a file that already has its contents.
     pub(crate) far: Option<OwnedFd>,
     /// The position at which the new bytes begin, for a sink that is a file.
@@ -57,7 +57,7 @@ impl Made {
 /// The way in which the peer of a source provides data.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Says {
-    /// The peer does nothing, because the data is there from the start.
+    /// The peer does nothing, because the source holds its data from the start.
     Nothing,
     /// The peer writes.
     Write,
@@ -70,15 +70,15 @@ pub(crate) enum Says {
 /// The way in which a source ends.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum End {
-    /// The source ends with its contents.
+    /// The source ends after its contents.
     Contents,
-    /// The peer closes its side.
+    /// The peer closes its descriptor.
     Close,
-    /// The peer closes its side, and `read` fails with `EIO`.
+    /// The peer closes its descriptor, and `read` fails with `EIO`.
     CloseEio,
     /// The peer writes the end-of-file character of a terminal.
     ControlD,
-    /// Reading is shut down, because datagrams have no end by themselves.
+    /// Reading is shut down, because a datagram socket has no end of file.
     Shut,
     Never,
 }
@@ -86,22 +86,22 @@ pub(crate) enum End {
 #[derive(Clone, Copy)]
 pub(crate) struct SourceKind {
     pub(crate) name: &'static str,
-    /// Creates the source, with these contents if they are there from the start.
+    /// Creates the source. A source that holds its data from the start receives these contents.
     pub(crate) make: fn(&[u8]) -> io::Result<Made>,
     pub(crate) says: Says,
     pub(crate) end: End,
-    /// The maximum number of bytes that a peer can write, or that the source can hold.
+    /// The maximum number of bytes that the peer can write or the source can hold.
     pub(crate) most: usize,
     /// The minimum length of one `read`.
     pub(crate) unit: usize,
-    /// True if a `read` receives a message, or receives a part of it and drops the remainder.
+    /// True if each `read` returns one message. A shorter `read` discards the remaining bytes of the message.
     pub(crate) packets: bool,
     pub(crate) pipe: bool,
-    /// True if the source has no errors, and a single call on it can be made nonblocking.
+    /// True if several processes may read from the source, and the source supports single nonblocking calls.
     pub(crate) shared: bool,
     /// True if reading the source fails.
     pub(crate) bad: bool,
-    /// True if a user-mode emulator implements this kind itself.
+    /// True if a user-mode emulator implements this kind of descriptor itself.
     pub(crate) native: bool,
 }
 
@@ -109,11 +109,11 @@ pub(crate) struct SourceKind {
 pub(crate) struct SinkKind {
     pub(crate) name: &'static str,
     pub(crate) make: fn() -> io::Result<Made>,
-    /// True if the bytes that arrive can be observed.
+    /// True if the test can read the bytes that arrive at the sink.
     pub(crate) heard: bool,
-    /// True if the sink is a regular file, whose reader reads its contents.
+    /// True if the sink is a regular file, so the test reads its contents.
     pub(crate) file: bool,
-    /// The total number of bytes that fit.
+    /// The total number of bytes that the sink accepts.
     pub(crate) most: usize,
     /// The unit in which the sink accepts bytes.
     pub(crate) unit: usize,
@@ -123,16 +123,16 @@ pub(crate) struct SinkKind {
     pub(crate) pipe: bool,
     /// True if the sink can be filled until it accepts no more.
     pub(crate) fills: bool,
-    /// True if several processes may write to the sink, and a single call on it can be made nonblocking.
+    /// True if several processes may write to the sink, and the sink supports single nonblocking calls.
     pub(crate) shared: bool,
     pub(crate) bad: bool,
     pub(crate) native: bool,
 }
 
-/// The length of most contents, in whole pages and whole lines. With this length, each side waits for
-/// its peer several times.
+/// The length of most contents, which is a multiple of a page and of a line. With this length, each side
+/// waits for its peer several times.
 pub(crate) const LEN: usize = 50 * 4096;
-/// The number of bytes that a terminal keeps.
+/// The number of bytes that a terminal can hold.
 const TERMINAL: usize = 50 * 64;
 /// The length of the data at either end of a sparse file, around the hole.
 const EDGE: usize = 64;
@@ -141,7 +141,7 @@ const EVENT: usize = 8;
 
 // ---- messages ----
 
-/// Returns lines of 64 bytes, no two of which are the same.
+/// Returns distinct lines of 64 bytes each.
 pub(crate) fn text(len: usize) -> Vec<u8> {
     let random = crate::common::bytes::data(len / 2 + 64);
     let mut text = String::new();
@@ -157,7 +157,7 @@ pub(crate) fn text(len: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Returns a request of a peer: eight bytes that form a line and also a number that an eventfd accepts.
+/// Returns a request of a peer. The eight bytes form a line and also a number that an eventfd accepts.
 pub(crate) fn request(number: usize) -> Vec<u8> {
     format!("asked {number}\n").into_bytes()
 }
@@ -177,8 +177,7 @@ impl SourceKind {
         match self.says {
             Says::Expire => sys::expire(far),
             Says::Touch => File::from(far.try_clone()?).write_all(b"x"),
-            // Each piece is a packet if the kind has packets, and a packet of a pipe has at most one
-            // page.
+            // If the kind has packets, each piece is one packet. A packet of a pipe has at most one page.
             _ => said
                 .chunks(4096)
                 .try_for_each(|piece| File::from(far.try_clone()?).write_all(piece)),
@@ -235,8 +234,8 @@ fn folder_in_memory() -> PathBuf {
     crate::common::tmp()
 }
 
-/// Returns the directory of the test program, or the directory for temporary files. Both are usually on
-/// a disk.
+/// Returns the directory of the test program, or the directory for temporary files. Both directories are
+/// usually on a disk.
 fn folder_on_disk() -> PathBuf {
     let here = env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from));
     let writable = |folder: &PathBuf| {
@@ -396,7 +395,7 @@ fn fifo(both: bool) -> io::Result<(File, File)> {
     let open = || {
         let reader = read_write(&path)?;
         let writer = write_only(&path)?;
-        // Opening the pipe only for reading would wait for a writer.
+        // Without the open read and write end above, this `open` would wait for a writer.
         let reader = if both { reader } else { File::open(&path)? };
         Ok((reader, writer))
     };
@@ -474,7 +473,7 @@ fn tcp_sink() -> io::Result<Made> {
     tcp_source(b"")
 }
 
-/// Creates a socket whose error queue is never empty, which `poll` always reports.
+/// Creates a socket whose error queue is never empty, so `poll` always reports an error.
 fn tcp_error_queue_source(_contents: &[u8]) -> io::Result<Made> {
     let (mut near, mut far) = tcp_pair()?;
     sys::report_times(&near)?;
@@ -514,7 +513,7 @@ fn tcp_reset_sink() -> io::Result<Made> {
     tcp_reset(b"")
 }
 
-// ---- descriptors that never wait ----
+// ---- nonblocking descriptors ----
 
 fn nonblocking(made: io::Result<Made>) -> io::Result<Made> {
     let made = made?;

@@ -1,5 +1,5 @@
-//! Tests that a mover that waits for one end does not hold the lock of the other end's pipe. Other
-//! processes can read from and write to that pipe, and can be killed.
+//! Tests that a mover does not hold the lock of a pipe at one end while it waits for the other end. Other
+//! processes can use that pipe, and can be killed.
 
 use super::content::made;
 use super::kinds::{SINKS, SOURCES, SinkKind, SourceKind, request};
@@ -10,7 +10,7 @@ use std::io;
 use std::time::Duration;
 
 const FAMILY: &str = "lock";
-/// A pause until the mover waits.
+/// A pause in which the mover starts to wait.
 const MOMENT: Act = Act::Pause(Duration::from_millis(50));
 
 pub(crate) fn cases(table: &mut Table) {

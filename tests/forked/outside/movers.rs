@@ -37,7 +37,7 @@ use Mover::{
     Pump, SmallChunk, SpliceTo,
 };
 
-/// All movers except `pump`, which is a program around the others and runs on a few pairs only.
+/// All movers except `pump`. The program `pump` uses the other movers, so only a few pairs run it.
 pub(crate) const MOVERS: &[Mover] = &[
     Model,
     Mover::Transfer,
@@ -57,7 +57,8 @@ pub(crate) const MOVERS: &[Mover] = &[
 pub(crate) const WITH_DEADLINE: &[Mover] =
     &[WithDeadline, Chunk, SmallChunk, Progress, CopySemantics];
 
-/// A chunk of more than one event and less than a page, which is moved with `read` and `write`.
+/// The size of a chunk that is moved with `read` and `write`. The chunk holds more than one event and less
+/// than a page.
 pub(crate) const SMALL: usize = 16;
 const CHUNK: usize = 8192;
 
@@ -80,12 +81,12 @@ impl Mover {
         }
     }
 
-    /// Returns whether this mover's number of bytes can be set.
+    /// Returns whether the caller can set this mover's number of bytes.
     pub(crate) fn takes_exact(self) -> bool {
         !matches!(self, Self::Fanout | FanoutTwo | SpliceTo | Pump)
     }
 
-    /// Returns why this mover makes no sense for this pair, or `None` if it does.
+    /// Returns why this mover cannot be used with this pair, or `None` if it can.
     pub(crate) fn nonsense(self, from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
         match self {
             SpliceTo if !from.pipe => Some("a ChunkReader reads a pipe"),
@@ -108,7 +109,7 @@ impl Mover {
 /// The number of bytes and the time limit of a mover.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Limits {
-    /// The number of bytes, for movers that support it.
+    /// The exact number of bytes to move, for movers that support this setting.
     pub(crate) exact: Option<usize>,
     pub(crate) deadline: Option<Duration>,
 }
@@ -117,13 +118,12 @@ pub(crate) struct Limits {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) bytes: usize,
-    /// The error and its side, if the mover names the side. An error of 0 means that the source ended
-    /// early.
+    /// The errno and, if the mover names one, the side. An errno of 0 means that the source ended early.
     pub(crate) error: Option<(Option<Side>, i32)>,
     pub(crate) undelivered: usize,
     pub(crate) took: Duration,
     pub(crate) cpu: Duration,
-    /// The bytes that remain in the source, if they were checked.
+    /// The bytes that remain in the source, if the case reads them.
     pub(crate) left: Vec<u8>,
 }
 
@@ -254,7 +254,7 @@ fn run_untimed(
     }
 }
 
-/// Moves bytes with a simple loop of `read` and `write`. Polls a descriptor that does not wait.
+/// Moves bytes with a simple loop of `read` and `write`. Polls a nonblocking descriptor that is not ready.
 fn model(from: BorrowedFd<'_>, to: BorrowedFd<'_>, exact: usize) -> Outcome {
     /// A buffer with the alignment that some descriptors require.
     #[repr(align(4096))]
@@ -296,7 +296,7 @@ fn model(from: BorrowedFd<'_>, to: BorrowedFd<'_>, exact: usize) -> Outcome {
 /// Calls `read` or `write` on the descriptor in its current mode.
 fn on<T>(fd: BorrowedFd<'_>, call: impl FnOnce(&File) -> T) -> T {
     use std::os::fd::FromRawFd;
-    // SAFETY: the file is never dropped, so the borrower keeps the descriptor.
+    // SAFETY: the file is never dropped, so the descriptor stays open for its owner.
     let file = std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(fd.as_raw_fd()) });
     call(&file)
 }
@@ -336,7 +336,7 @@ fn pump(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Outcome {
     let mut command = Command::new(example("pump"));
     command.arg("--stats").stdin(Stdio::from(owned(from))).stdout(Stdio::from(owned(to)));
     let child = command.stderr(Stdio::piped()).spawn().expect("pump");
-    drop(command); // closes its copies of the ends
+    drop(command); // closes the copies of the descriptors in this process
     let output = child.wait_with_output().expect("pump");
     let said = String::from_utf8_lossy(&output.stderr);
     let known = [

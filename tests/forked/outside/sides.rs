@@ -1,4 +1,5 @@
-//! Tests that an error is reported on its side, and equals the error of a loop of `read` and `write`.
+//! Tests that an error names the side on which it occurred, and equals the error of a loop of `read` and
+//! `write`.
 
 use super::content::made;
 use super::kinds::{End, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source};
@@ -45,7 +46,7 @@ pub(crate) fn cases(table: &mut Table) {
     }
 }
 
-/// Runs the mover with a new pair, and returns the outcome.
+/// Runs the mover with a new source and sink, and returns the outcome.
 fn outcome(
     mover: Mover,
     from: &'static SourceKind,
@@ -78,11 +79,11 @@ fn side(mover: Mover, from: &'static SourceKind, to: &'static SinkKind) -> io::R
         return Ok(Verdict::Fail(format!("expected {expected:?}; it hung")));
     };
     let mut allowed = vec![expected];
-    // If both ends are bad, the mover may use either end first.
+    // If both ends fail, the mover may use either end first.
     if from.bad && to.bad {
         allowed.extend(of_sink.and_then(|outcome| outcome.error));
     }
-    // A reset is reported once. The next write fails because no reader is left.
+    // The kernel reports a reset once. The next write fails with `EPIPE`.
     if to.name == "tcp_reset" && allowed.contains(&(Some(Side::Sink), ECONNRESET)) {
         allowed.push((Some(Side::Sink), EPIPE));
     }

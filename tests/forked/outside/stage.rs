@@ -1,11 +1,11 @@
-//! Runs the processes of one case. The *speaker* is the peer of the source, and holds the only copy of
-//! that side. The *listener* is the peer of the sink. The *mover* holds the source and the sink. The
-//! process of the case holds none of these descriptors. It reads the reports of the three processes, and
-//! kills them if they take too long.
+//! Runs the processes of one case. The *speaker* is the peer of the source, and holds the only copy of the
+//! peer's descriptor. The *listener* is the peer of the sink. The *mover* holds the source and the sink. The
+//! main process of the case holds none of these descriptors. The main process reads the reports of the other
+//! three processes, and kills them if they take too long.
 //!
-//! The order in which they are killed matters. A `splice` that waits for its source can hold the lock of
-//! a pipe. The reader of that pipe then sleeps, and no signal reaches it. When the speaker ends, its
-//! side of the source closes and the `splice` returns. The listener can then be killed.
+//! The order of the kills matters. A `splice` that waits for its source can hold the lock of a pipe. The
+//! reader of that pipe then sleeps, and no signal reaches it. When the speaker ends, the source reaches end
+//! of file and the `splice` returns. The listener can then be killed.
 
 use super::kinds::{End, Made, SinkKind, SourceKind, look_at};
 use super::movers::{Limits, Mover, Outcome, run};
@@ -28,28 +28,27 @@ pub(crate) enum Act {
     Empty,
     /// Writes the terminal's end-of-file character.
     ControlD,
-    /// Shuts down writing, and keeps the socket open.
+    /// Shuts down writing, but keeps the socket open.
     HalfClose,
     /// Closes the socket so that the peer receives a reset.
     Reset,
     Pause(Duration),
-    /// Writes single bytes for this long.
+    /// Writes single bytes for this duration.
     Chatter(Duration),
-    /// Waits until the listener has received what was written.
+    /// Waits until the listener has received all written bytes.
     Await,
-    /// Ends the source as its kind defines.
+    /// Ends the source in the way that its kind defines.
     End,
 }
 
 /// The behaviour of the listener.
 #[derive(Clone)]
 pub(crate) enum Ear {
-    /// Reads everything, and notifies the speaker when the number of bytes read reaches each of these
-    /// totals.
+    /// Reads everything. Notifies the speaker each time the number of bytes read reaches one of these totals.
     Open(Vec<usize>),
     /// Reads nothing until the mover has ended.
     Deaf,
-    /// Reads a page this many times, with pauses, and then reads no more.
+    /// Reads this many pages with pauses of this duration, and then stops reading.
     Slow(usize, Duration),
 }
 
@@ -59,7 +58,7 @@ pub(crate) enum Others {
     None,
     Readers(usize),
     Writers(usize),
-    /// A process that writes to the sink once, when the mover waits.
+    /// One process that writes to the sink once, while the mover waits.
     LateWriter,
 }
 
@@ -73,16 +72,16 @@ pub(crate) struct Play<'a> {
     pub(crate) mover: Mover,
     pub(crate) limits: Limits,
     pub(crate) others: Others,
-    /// Starts the mover when the speaker has written everything.
+    /// True if the mover starts only after the speaker has written everything.
     pub(crate) mover_last: bool,
-    /// Ends the case when the speaker has written everything, because the source does not end.
+    /// True if the case ends when the speaker has written everything, because the source does not end.
     pub(crate) until_said: bool,
-    /// Reads the bytes that the mover has left in the source.
+    /// True if the case reads the bytes that remain in the source.
     pub(crate) look_at_rest: bool,
 }
 
 impl<'a> Play<'a> {
-    /// Creates a new pair, with these contents if they are there from the start.
+    /// Creates a new source and sink. A source that holds its data from the start receives these contents.
     pub(crate) fn new(
         from: &'a SourceKind,
         to: &'a SinkKind,
@@ -110,9 +109,9 @@ impl<'a> Play<'a> {
 pub(crate) struct Seen {
     /// The outcome of the mover, or `None` if it did not end in time.
     pub(crate) outcome: Option<Outcome>,
-    /// The bytes at the sink.
+    /// The bytes that arrived at the sink.
     pub(crate) arrived: Vec<u8>,
-    /// The bytes at the second sink of a fan-out.
+    /// The bytes that arrived at the second sink of a fan-out.
     pub(crate) second: Vec<u8>,
     /// The progress of the speaker, and its error if it failed.
     pub(crate) said: String,
@@ -120,12 +119,12 @@ pub(crate) struct Seen {
     pub(crate) all_said: bool,
 }
 
-/// Returns how long a case may take before it counts as hung.
+/// Returns the time after which a case counts as hung.
 pub(crate) fn patience() -> Duration {
     Duration::from_secs(if slow() { 60 } else { 5 })
 }
 
-/// A process that sends reports to the process of the case.
+/// A process that sends reports to the main process of the case.
 struct Report {
     pid: i32,
     pipe: File,
@@ -142,7 +141,7 @@ impl Report {
         }
     }
 
-    /// Returns the descriptor of the report's pipe. After the pipe has ended, it returns -1, which
+    /// Returns the descriptor of the report's pipe. After the pipe has ended, this function returns -1, which
     /// `poll` ignores.
     fn fd(&self) -> RawFd {
         if self.open { self.pipe.as_raw_fd() } else { -1 }
@@ -153,7 +152,7 @@ impl Report {
     }
 }
 
-/// Starts a process that keeps these descriptors and a pipe for its reports.
+/// Starts a process that keeps only these descriptors and a pipe for its reports.
 fn start(keep: &[RawFd], body: impl FnOnce(&mut File)) -> io::Result<Report> {
     let (reader, writer) = sys::pipe(0)?;
     let mut writer = File::from(writer);
@@ -168,7 +167,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     let (until_said, look_at_rest) = (play.until_said, play.look_at_rest);
     let second = sys::memfd()?;
     let (gate, open_gate) = sys::pipe(0)?; // ends when the mover may end
-    let (over, still_on) = sys::pipe(0)?; // ends when speaker and listener must end
+    let (over, still_on) = sys::pipe(0)?; // ends when the speaker and the listener must end
     let (answers, answer) = sys::pipe(0)?;
     let (near, near_sink) = (source.near.raw(), sink.near.raw());
     let deaf = matches!(ear, Ear::Deaf);
@@ -184,7 +183,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     };
     let mut speaker = {
         let far = source.far.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-        // Only a process that shuts down the near end has a copy of it.
+        // The speaker has a copy of the near end only if it shuts down that end.
         let near = if from.end == End::Shut { near } else { -1 };
         let keep = [far, near, over.as_raw_fd(), answers.as_raw_fd()];
         start(&keep, |report| speak(from, &source, &acts, &over, &answers, report))?
@@ -211,7 +210,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     let competitors = compete(others, near, near_sink)?;
     drop((source, sink, gate, over, answer, answers));
 
-    // Waits until the mover has ended and all bytes that it reports as moved have arrived.
+    // Waits until the mover has reported its outcome and all bytes that it counts have arrived.
     let begin = Instant::now();
     let mut outcome = None;
     let mut ended: Option<Instant> = None;
@@ -227,7 +226,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
             }
             (Some(_), _) => break,
             (None, _) if until_said && is_done(&speaker) => break,
-            (None, _) if !moving.open => break, // it has panicked
+            (None, _) if !moving.open => break, // the mover has panicked
             (None, _) => {}
         }
         let ear = listener.as_ref().map_or(-1, Report::fd);
@@ -251,7 +250,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
             listener.take();
         }
     }
-    // The mover ends first, if it can. Its descriptors are then closed, and the listener reaches end of
+    // The mover may end now. The end of the mover closes its descriptors, so the listener reaches end of
     // file.
     drop(open_gate);
     let gone = outcome.is_some() && sys::reap(moving.pid, Duration::from_secs(2));
@@ -271,8 +270,8 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     let pids: Vec<i32> = pids.chain(competitors).chain(last).collect();
     for pid in &pids {
         sys::kill(*pid);
-        // The killed process may wait for another process, because it closes an end that the other
-        // process uses.
+        // The killed process may not end immediately, because it may wait for a lock that another process
+        // holds.
         sys::reap(*pid, Duration::from_millis(50));
     }
     if let Some(pid) = pids.into_iter().find(|pid| !sys::reap(*pid, patience())) {
@@ -321,7 +320,7 @@ fn speak(
     wait_until_over(over);
 }
 
-/// The far side, which is closed by its number because its owner is in another process.
+/// The peer's descriptor, which is closed by number because its owner is in another process.
 struct Far(RawFd);
 
 impl Drop for Far {
@@ -463,7 +462,7 @@ fn listen(
 
 // ---- competitors ----
 
-/// Starts processes that read from the source, or write to the sink, until they are killed.
+/// Starts processes that read from the source or write to the sink until they are killed.
 fn compete(others: Others, near: RawFd, near_sink: RawFd) -> io::Result<Vec<i32>> {
     let (count, fd, reading) = match others {
         Others::None => return Ok(Vec::new()),
@@ -473,14 +472,14 @@ fn compete(others: Others, near: RawFd, near_sink: RawFd) -> io::Result<Vec<i32>
     };
     let compete = || {
         use std::os::fd::BorrowedFd;
-        // SAFETY: the descriptor is open in this process, which closes nothing.
+        // SAFETY: the descriptor is open in this process, which does not close it.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         let mut file = File::from(fd.try_clone_to_owned().expect("a descriptor"));
         let goes_on = |answer: io::Result<usize>| match answer {
             Ok(count) => count > 0,
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
         };
-        // The kernel wakes all competitors at the same time, and one of them is first.
+        // The kernel wakes all competitors at the same time, so that they race for each byte.
         let ready = |events| sys::poll([(fd.as_raw_fd(), events)], Duration::from_secs(3600));
         if others == Others::LateWriter {
             thread::sleep(Duration::from_millis(50));

@@ -1,5 +1,5 @@
-//! Provides functions of the C library that std does not offer: processes, descriptors of every kind,
-//! and settings of sockets and terminals.
+//! Provides functions of the C library that std lacks, for processes, all kinds of descriptors, and the
+//! settings of sockets and terminals.
 
 use std::ffi::{CString, c_char, c_int, c_long, c_ulong, c_void};
 use std::fs::File;
@@ -21,7 +21,7 @@ pub(crate) const EINVAL: i32 = 22;
 pub(crate) const ENOSPC: i32 = 28;
 pub(crate) const EPIPE: i32 = 32;
 pub(crate) const ECONNRESET: i32 = 104; // generic; MIPS and SPARC differ
-pub(crate) const ETIMEDOUT: i32 = 110; // the same
+pub(crate) const ETIMEDOUT: i32 = 110; // generic; MIPS and SPARC differ
 
 /// `struct pollfd`.
 #[repr(C)]
@@ -81,7 +81,7 @@ mod c {
     }
 }
 
-/// Returns the result of a call that returns -1 on an error.
+/// Converts the return value of a call, which is -1 on an error.
 fn check(answer: c_int) -> io::Result<c_int> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
@@ -94,15 +94,15 @@ fn owned(answer: c_int) -> io::Result<OwnedFd> {
 
 // ---- processes ----
 
-/// Forks a child that keeps only the standard descriptors and those in `keep`. The child ends after
-/// `body`, or with its parent.
+/// Forks a child that keeps only the standard descriptors and those in `keep`. The child ends after `body`,
+/// or when its parent dies.
 pub(crate) fn spawn(keep: &[RawFd], body: impl FnOnce()) -> io::Result<c_int> {
     const PR_SET_PDEATHSIG: c_int = 1;
     const BUSY: Duration = Duration::from_secs(20);
     let begin = Instant::now();
     let pid = loop {
         match check(c::fork()) {
-            // The limit of processes may be reached temporarily.
+            // This user may have reached its limit of processes temporarily.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && begin.elapsed() < BUSY => {
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -124,7 +124,7 @@ pub(crate) fn spawn(keep: &[RawFd], body: impl FnOnce()) -> io::Result<c_int> {
     c::_exit(code)
 }
 
-/// Makes this process the leader of a group, so that all its children can be killed with it.
+/// Makes this process the leader of a group, so that one signal can kill this process and all its children.
 pub(crate) fn lead_a_group() {
     c::setpgid(0, 0);
 }
@@ -183,7 +183,7 @@ pub(crate) fn close(fd: RawFd) {
 pub(crate) fn poll<const N: usize>(fds: [(RawFd, i16); N], timeout: Duration) -> [i16; N] {
     let mut fds = fds.map(|(fd, events)| PollFd { fd, events, revents: 0 });
     let timeout = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
-    // SAFETY: the pointer and the count are those of `fds`.
+    // SAFETY: the pointer and the count describe the array `fds`.
     unsafe { c::poll(fds.as_mut_ptr(), N as c_ulong, timeout) };
     fds.map(|fd| fd.revents)
 }
@@ -205,7 +205,7 @@ fn two(fds: [c_int; 2]) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((owned(fds[0])?, owned(fds[1])?))
 }
 
-/// Creates a pipe, and returns its read end and its write end. Programs inherit neither end.
+/// Creates a pipe, and returns its read end and its write end. Both ends are close-on-exec.
 pub(crate) fn pipe(flags: c_int) -> io::Result<(OwnedFd, OwnedFd)> {
     const O_CLOEXEC: c_int = 0o200_0000; // generic; SPARC differs
     let mut fds = [-1; 2];
@@ -252,7 +252,7 @@ fn set_option(socket: &impl AsRawFd, name: c_int, value: &[c_int]) -> io::Result
     check(unsafe { c::setsockopt(fd, SOL_SOCKET, name, value.as_ptr().cast(), len) }).map(drop)
 }
 
-/// Makes a close reset the connection.
+/// Sets `SO_LINGER` with a time of 0, so that closing the socket resets the connection.
 pub(crate) fn reset_on_close(socket: &impl AsRawFd) -> io::Result<()> {
     const SO_LINGER: c_int = 13;
     set_option(socket, SO_LINGER, &[1, 0])
@@ -277,7 +277,7 @@ pub(crate) fn send_urgent(socket: &impl AsRawFd, byte: u8) -> io::Result<()> {
     }
 }
 
-/// Sends an empty datagram. An empty `write` does that only on a datagram socket.
+/// Sends an empty datagram. An empty `write` sends nothing on some kinds of sockets.
 pub(crate) fn send_empty(socket: &impl AsRawFd) -> io::Result<()> {
     // SAFETY: the call reads no bytes.
     match unsafe { c::send(socket.as_raw_fd(), c"".as_ptr().cast(), 0, 0) } {
@@ -330,7 +330,7 @@ pub(crate) fn memfd() -> io::Result<File> {
     owned(unsafe { c::memfd_create(c"rawpipe-test".as_ptr(), MFD_ALLOW_SEALING) }).map(File::from)
 }
 
-/// Seals the file: it can no longer grow, shrink, or be written.
+/// Seals the file, so that it can no longer grow, shrink, or be written.
 pub(crate) fn seal(memfd: &File) -> io::Result<()> {
     const F_ADD_SEALS: c_int = 1033;
     const SHRINK_GROW_WRITE: c_int = 2 | 4 | 8;
@@ -344,7 +344,7 @@ pub(crate) fn fifo(path: &Path) -> io::Result<()> {
     check(unsafe { c::mkfifo(path.as_ptr(), 0o600) }).map(drop)
 }
 
-/// Creates a pseudo terminal that changes no byte and echoes none, and returns its master and slave. A
+/// Creates a pseudo-terminal that neither changes nor echoes bytes. Returns its master and its slave. A
 /// canonical terminal passes on whole lines, and handles the end-of-file character.
 pub(crate) fn terminal(canonical: bool) -> io::Result<(OwnedFd, OwnedFd)> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -364,7 +364,7 @@ pub(crate) fn terminal(canonical: bool) -> io::Result<(OwnedFd, OwnedFd)> {
     let slave = File::options().read(true).write(true).custom_flags(O_NOCTTY).open(name)?;
     // A `struct termios` is smaller than this array, and its first four words are the flags.
     let mut settings = [0_u32; 64];
-    // SAFETY: the call writes one `struct termios`, for which `settings` has room.
+    // SAFETY: the call writes one `struct termios`, which fits into `settings`.
     check(unsafe { c::tcgetattr(slave.as_raw_fd(), settings.as_mut_ptr()) })?;
     // SAFETY: the call changes one `struct termios`, which was filled above.
     unsafe { c::cfmakeraw(settings.as_mut_ptr()) };

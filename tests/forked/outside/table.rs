@@ -1,4 +1,4 @@
-//! Defines the table of cases, and runs each case in its own process, many at the same time.
+//! Defines the table of cases, and runs the cases concurrently, each in its own process.
 
 use super::kinds::{SinkKind, SourceKind};
 use super::movers::Mover;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// The result of a case.
 pub(crate) enum Verdict {
     Pass,
-    /// The case cannot be created here, for this reason.
+    /// The case cannot run here, for this reason.
     Skip(String),
     /// The case failed, with the expected and the observed result.
     Fail(String),
@@ -45,19 +45,19 @@ struct Counts {
 #[derive(Default)]
 pub(crate) struct Table {
     cases: Vec<Case>,
-    /// The cases that make no sense, by reason and family.
+    /// The number of cases that make no sense, by reason and family.
     nonsense: BTreeMap<(&'static str, &'static str), usize>,
 }
 
 /// The number of cases that run at the same time. Most of them sleep.
 const AT_ONCE: usize = 16;
-/// When only a fraction runs, one case in this many is selected.
+/// The reciprocal of the fraction of cases that runs by default.
 const SHARE: usize = 6;
-/// The time after which a fraction starts no more cases.
+/// The time after which a default run starts no more cases.
 const SHARE_TIME: Duration = Duration::from_secs(45);
 
 impl Table {
-    /// Adds a case of a mover and a pair, unless it makes no sense.
+    /// Adds the case of a mover and a pair, unless the case makes no sense.
     pub(crate) fn pair(
         &mut self,
         family: &'static str,
@@ -180,9 +180,10 @@ struct Running {
     begin: Instant,
 }
 
-/// Runs the cases, and returns their results. The result is `None` if a case had no time to start.
+/// Runs the cases, and returns their results. The result of a case is `None` if the time ended before the
+/// case started.
 fn run_all(cases: &[Case], time: Option<Duration>) -> Vec<Option<Verdict>> {
-    // A case ends by itself. This limit is for unforeseen failures.
+    // Each case limits its own time, so this limit applies only to unforeseen failures.
     let patience = Duration::from_secs(if slow() { 600 } else { 60 });
     let begin = Instant::now();
     let mut results: Vec<Option<Verdict>> = cases.iter().map(|_| None).collect();

@@ -1,14 +1,14 @@
-//! A peer program that violates the protocol.
+//! Tests shared chunks with a peer program that violates the protocol.
 //!
-//! `RAWPIPE_TEST_STEPS` sets the number of steps of a hostile peer (20,000).
+//! `RAWPIPE_TEST_STEPS` sets the number of steps of a hostile peer (by default 20,000).
 
 use super::*;
 use crate::common::bytes::Random;
 use crate::common::shared::CONTROL;
 use rawpipe::pipe::{Capacity, set_capacity};
 
-/// Whatever a peer stores, each call returns a record within the ring or an error. No call panics or waits
-/// indefinitely.
+/// Regardless of the values that a peer stores, each call returns a record within the ring or an error. No
+/// call panics or waits indefinitely.
 pub(super) fn hostile_peer() {
     if !supported() {
         return;
@@ -89,8 +89,8 @@ pub(super) fn record_changes_while_it_is_copied() {
     let (over, ends) = rawpipe::pipe().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            // Overwrites all bytes that cannot hold a length, until the main thread closes its end of the
-            // pipe.
+            // Overwrites all bytes of the ring that cannot hold a length, until the main thread closes its
+            // end of the pipe.
             let ended = || poll(&mut [PollFd::new(&over, PollEvents::IN)], Some(Duration::ZERO));
             while ended() == Ok(0) {
                 for unit in 0..units {
@@ -113,8 +113,8 @@ pub(super) fn record_changes_while_it_is_copied() {
     });
 }
 
-/// A peer that sends wake-ups continuously does not delay calls beyond their deadlines. Calls that do not
-/// wait also return.
+/// A peer that sends wake-ups continuously does not delay calls beyond their deadlines. Nonblocking calls
+/// also return.
 pub(super) fn deadlines_beside_a_peer_that_rings_without_end() {
     if !supported() {
         return;
@@ -152,8 +152,8 @@ pub(super) fn deadlines_beside_a_peer_that_rings_without_end() {
     }
 }
 
-/// Descriptors that are not pipes and files that are too small are rejected. Blocking pipes are accepted, but
-/// `try_recv` still does not block.
+/// Descriptors that are not pipes and files that are too small are rejected. Blocking pipes are accepted, and
+/// `try_recv` does not block even with blocking pipes.
 pub(super) fn parts_of_a_hostile_maker() {
     if !supported() {
         return;
@@ -192,7 +192,7 @@ pub(super) fn record_longer_than_a_chunk_eproto() {
     }
 }
 
-/// A peer cannot make a second writer possible by marking the half as free.
+/// If a peer marks the writer half as free, a forked child of the writer still cannot use that half.
 pub(super) fn forked_child_of_a_writer_for_a_program_ebusy() {
     if !supported() {
         return;
@@ -208,7 +208,7 @@ pub(super) fn forked_child_of_a_writer_for_a_program_ebusy() {
     assert!(writer.send(1).is_ok());
 }
 
-/// The reader's program can only read the ring, and no process can truncate it.
+/// The reader's program can only read the ring. No process can truncate the ring.
 pub(super) fn reader_cannot_write_eperm() {
     if !supported() {
         return;

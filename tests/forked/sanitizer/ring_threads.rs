@@ -1,5 +1,5 @@
-//! Runs the ring of `chunk::shared` between two threads, compiled from its own source. Its `Release` stores
-//! can be made too weak.
+//! Runs the ring of `chunk::shared` between two threads. This module compiles the ring's source with replaced
+//! atomics, so that a test can weaken the `Release` stores.
 
 use atomic::{AtomicUsize, Ordering, RELAXED};
 use rawpipe::{Deadline, Errno};
@@ -51,7 +51,7 @@ mod atomic {
     }
 }
 
-/// A ring of two records whose bytes are in separate cells.
+/// A ring of two records, each of which is a separate cell.
 #[derive(Default)]
 struct Pair {
     control: Control,

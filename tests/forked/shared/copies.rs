@@ -1,4 +1,5 @@
-//! Copies of the halves in several processes: dropped, released, taken over, or kept by a third process.
+//! Tests copies of the halves in several processes. The copies are dropped, released, taken over, or kept by
+//! a third process.
 
 use super::{in_child, is_filled, mappings, send, succeeds, supported, times};
 use crate::common::{self, child, open_fds};
@@ -9,8 +10,7 @@ use rawpipe::{Deadline, Errno};
 use std::thread;
 use std::time::Duration;
 
-/// A child drops its copies in each order. The parent's copies stay usable, and nothing stays mapped in the
-/// child.
+/// A child drops its copies in each order. The parent's copies stay usable, and the child keeps no mapping.
 pub(super) fn fork_copies_dropped_in_each_order() {
     if !supported() {
         return;
@@ -73,8 +73,8 @@ pub(super) fn release_hands_the_reader_over() {
     succeeds(second);
 }
 
-/// While a third process has copies of both halves, an orderly drop is still detected, even by a side that
-/// sleeps.
+/// If the owner drops its half, the peer detects the drop even while the peer sleeps. Copies of both halves
+/// in a third process do not prevent the detection.
 pub(super) fn third_process_with_all_ends_does_not_hide_a_drop() {
     if !supported() {
         return;
@@ -156,8 +156,8 @@ impl Copies {
     }
 }
 
-/// Two processes have copies of both halves and drop the four copies in every order. The test repeats this
-/// for each owner of each half. The stream ends for the peer only when the owner of the other half drops its
+/// Two processes have copies of both halves and drop the four copies in every order. The test runs once for
+/// each combination of owners. The stream ends for the peer only when the owner of the other half drops its
 /// copy.
 pub(super) fn fork_owners_and_orders_of_drops() {
     if !supported() {
@@ -172,8 +172,8 @@ pub(super) fn fork_owners_and_orders_of_drops() {
     }
 }
 
-/// Drops the copies in one order, where an upper-case letter means the child's copy. `reader_at` and
-/// `writer_at` are 1 if the child uses that half.
+/// Drops the copies in the given order, in which an upper-case letter means the child's copy. `reader_at` and
+/// `writer_at` are 1 if the child owns that half.
 fn drops(reader_at: usize, writer_at: usize, order: &[u8]) {
     let (reader, writer) = shared().unwrap();
     let mut copies = Copies(Some(reader), Some(writer));
@@ -219,7 +219,7 @@ fn drops(reader_at: usize, writer_at: usize, order: &[u8]) {
         if reads {
             assert_eq!(act(reader_at, b'v'), if writes { 'o' } else { 'e' }, "{}", what(step));
         }
-        // Before the first drop, the other process cannot use its copies.
+        // Before the first drop, the process that does not own a half cannot use its copy.
         if writes && step == 0 {
             assert_eq!(act(1 - writer_at, b's'), 'b', "{}", what(step));
             assert_eq!(act(1 - reader_at, b'v'), 'b', "{}", what(step));
@@ -252,7 +252,7 @@ pub(super) fn release_hands_the_writer_from_child_to_child() {
         succeeds(child(|| {
             let mut writer = writer.take().unwrap();
             let sent = send(&mut writer, 100, turn);
-            // A chunk that is lent but not sent stays with the old process.
+            // A chunk that is lent but not sent is not passed on with the writer.
             let lent = writer.try_chunk().is_ok();
             writer.release();
             u8::from(sent.is_err() || (turn == 0 && !lent))
@@ -264,7 +264,7 @@ pub(super) fn release_hands_the_writer_from_child_to_child() {
     assert!(reader.try_recv().unwrap().is_none(), "no process has it");
 }
 
-/// The death of a process stays undetected while a third process has copies, as with a pipe. The peer detects
+/// As with a pipe, the death of a process stays undetected while a third process has copies. The peer detects
 /// the death when the third process ends.
 pub(super) fn third_process_with_all_ends_hides_a_death_until_it_ends() {
     if !supported() {

@@ -22,7 +22,7 @@ pub(super) fn fork_half_belongs_to_who_uses_it_first() {
         // SAFETY: the child never uses the originals again.
         let mut reader: SharedReader = unsafe { in_child(&mut reader) };
         let refused = [writer.chunk().err(), writer.try_chunk().err(), writer.send(1).err()];
-        // No process has used the reader yet, so this child becomes its owner.
+        // No process has used the reader yet, so this child becomes the reader's owner.
         let received = reader.recv().unwrap().is_some_and(|record| is_filled(&record, 0));
         let third = child(|| {
             // SAFETY: the child never uses the original again.
@@ -73,8 +73,8 @@ fn copy_at(address: usize) -> SharedWriter {
     unsafe { original.read() }
 }
 
-/// A child is forked while another thread uses the half for the first time. Exactly one process becomes the
-/// owner.
+/// A child is forked while another thread uses the half for the first time. Exactly one of the two processes
+/// becomes the owner.
 pub(super) fn fork_while_a_thread_takes_the_half() {
     if !supported() {
         return;
@@ -115,7 +115,8 @@ pub(super) fn fork_while_a_thread_takes_the_half() {
     }
 }
 
-/// Memory lent before the fork belongs to the parent. The child can neither send it nor free it.
+/// Memory that was lent before the fork belongs to the parent. The child can neither send nor free this
+/// memory.
 pub(super) fn fork_lent_before_stays_with_the_parent() {
     if !supported() {
         return;
@@ -161,7 +162,7 @@ pub(super) fn fork_parent_and_child_one_owner() {
                 Err(_) => 3,
             }
         });
-        // In some rounds the child uses the half first.
+        // In some iterations the child uses the half first.
         thread::sleep(Duration::from_micros(round as u64 % 4 * 200));
         let here = send(&mut writer, 10, 0);
         let there = forked.wait().unwrap().code();

@@ -1,5 +1,5 @@
-//! A peer that stores arbitrary values in the shared words and sends wake-ups at any time. The directory
-//! `fuzz/` has a similar target.
+//! Tests a peer that stores arbitrary values in the shared words and sends wake-ups at any time. The
+//! directory `fuzz/` contains a similar target.
 
 use super::{supported, times};
 use crate::common::bytes::Random;
@@ -21,8 +21,8 @@ fn passed() -> Deadline<'static> {
     Deadline::after(Duration::ZERO)
 }
 
-/// A position that no correct peer stores makes all later calls fail with `EPROTO`, even after its
-/// correction.
+/// A position that no correct peer stores makes all later calls fail with `EPROTO`, even after the position
+/// is corrected.
 pub(super) fn hostile_positions_eproto_for_good() {
     if !supported() {
         return;
@@ -78,8 +78,8 @@ pub(super) fn hostile_lengths_eproto_for_good() {
     }
 }
 
-/// Between calls of both halves, the peer changes control words and the ring and sends wake-ups. Each call
-/// returns a record within the ring or an error.
+/// Between the calls of the two halves, the peer changes control words and the ring, and sends wake-ups. Each
+/// call returns a record within the ring or an error.
 pub(super) fn hostile_words_lend_nothing_outside_the_ring() {
     if !supported() {
         return;
@@ -130,7 +130,7 @@ pub(super) fn hostile_words_lend_nothing_outside_the_ring() {
     assert!(lent > 0 && refused > 0);
 }
 
-/// Asserts that the documentation names this error, and returns `true`.
+/// Asserts that the documentation lists this error. Returns `true`.
 fn is_known(errno: Errno) -> bool {
     use Errno as E;
     let known = [E::EAGAIN, E::EBUSY, E::EINVAL, E::EPIPE, E::EPROTO, E::ETIMEDOUT];

@@ -1,4 +1,5 @@
-//! One side is killed at a random moment. The peer receives whole records and then the end of the stream.
+//! Tests that a side that is killed at a random moment leaves only whole records. The peer then detects the
+//! end of the stream.
 
 use super::{
     SIZES, asked_for, fill, len_of, receive_all, send, send_all, succeeds, supported, times,
@@ -18,7 +19,7 @@ fn kills() -> usize {
     asked_for("RAWPIPE_TEST_KILLS").unwrap_or_else(|| times(30))
 }
 
-/// Waits for a random time below 2 ms, mostly within the first laps of the ring.
+/// Waits for a random time of less than 2 ms, which usually ends within the first laps of the ring.
 fn moment(random: &mut Random) {
     let start = Instant::now();
     let time = Duration::from_nanos(random.below(2_000_000) as u64);
@@ -102,8 +103,8 @@ fn asleep(child: &Child) {
     }
 }
 
-/// If a writer is killed while it waits for space, its sent records still arrive. If a reader is killed while
-/// it waits for a record, the writer can send at most one ring of records.
+/// If a writer is killed while it waits for space, the records that it has sent still arrive. If a reader is
+/// killed while it waits for a record, the writer sends at most as many records as the ring holds.
 pub(super) fn killed_asleep_each_side() {
     if !supported() {
         return;
@@ -138,8 +139,8 @@ pub(super) fn killed_asleep_each_side() {
     assert!(filled.count() <= 9, "more than the ring holds");
 }
 
-/// If a process is killed while it holds a lent record or chunk, that memory is not freed. The peer continues
-/// to the end of the ring or of the sent records.
+/// If a process is killed while it holds a lent record or chunk, that memory is not reused. The peer can
+/// still fill the remaining ring, or receive all records that were sent.
 pub(super) fn killed_with_something_lent() {
     if !supported() {
         return;

@@ -1,4 +1,4 @@
-//! A failed attempt to create a pair leaves no descriptor and no mapping behind.
+//! Tests that a failed attempt to create a pair leaves neither a descriptor nor a mapping behind.
 
 use super::{mappings, receive_all, send_all, succeeds, supported};
 use crate::common::{self, Filter, NO_FILTER, child, filtered, nr, open_fds, skip};
@@ -7,7 +7,7 @@ use rawpipe::chunk::shared::SharedBuilder;
 use rawpipe::{Errno, raw};
 use std::fs;
 
-/// Sets the soft limit and returns the previous one.
+/// Sets the soft limit and returns the previous soft limit.
 fn limit(resource: usize, soft: u64) -> u64 {
     let mut limits = [0_u64; 2];
     let place = (&raw mut limits).expose_provenance();
@@ -21,7 +21,8 @@ fn limit(resource: usize, soft: u64) -> u64 {
     before
 }
 
-/// The descriptor limit makes each step of creating a pair fail once. No descriptor or mapping remains.
+/// The test creates a pair with increasing limits of descriptors, so that each step of the creation fails
+/// once. No descriptor and no mapping remains.
 pub(super) fn out_of_descriptors_emfile_leaves_nothing() {
     if !supported() || common::descriptors_without_limit("out_of_descriptors") {
         return;
@@ -44,7 +45,8 @@ pub(super) fn out_of_descriptors_emfile_leaves_nothing() {
         });
         codes.push(trying.wait().unwrap().code().unwrap());
     }
-    // The last four limits that fail are too low by four to one descriptors. All higher limits succeed.
+    // At least the last four failing limits permit some but not all of the pair's four descriptors. With
+    // every higher limit the creation succeeds.
     let failed = codes.iter().take_while(|&&code| code == 1).count();
     assert!(failed >= 4 && codes.len() > failed, "{codes:?}");
     assert!(codes[failed..].iter().all(|&code| code == 0), "{codes:?}");
@@ -89,8 +91,8 @@ pub(super) fn advice_refused_makes_no_pair() {
     }
 }
 
-/// Each call needed to create a pair fails once. The error is the kernel's, and no pair, descriptor or
-/// mapping remains.
+/// If a filter rejects a system call that creates a pair, the creation fails with that call's error. No
+/// descriptor and no mapping remains.
 pub(super) fn calls_refused_leave_nothing() {
     if !supported() {
         return;
@@ -118,7 +120,7 @@ pub(super) fn calls_refused_leave_nothing() {
                 return NO_FILTER;
             }
             let refused = shared().err();
-            // The lists themselves need memory.
+            // The lists need memory, so they are stored in the vector that was allocated above.
             kept.push((open_fds(), mappings()));
             u8::from(refused != Some(errno) || kept[0] != before)
         });
@@ -154,7 +156,7 @@ pub(super) fn out_of_promised_memory_enomem() {
     assert_eq!((open_fds(), mappings()), before);
 }
 
-/// The memory is not a file, so a file size limit affects neither the creation of a pair nor its use.
+/// A file size limit affects neither the creation nor the use of a pair, because the memory is not a file.
 pub(super) fn file_size_limit_plays_no_part() {
     if !supported() {
         return;

@@ -1,4 +1,4 @@
-//! Random operations on a pair, compared with a queue of the expected results.
+//! Compares the results of random operations on a pair with a queue of the expected records.
 
 use super::{asked_for, fill, is_filled, supported, times};
 use crate::common;
@@ -16,7 +16,7 @@ struct Model {
     ring: usize,
     reader: SharedReader,
     writer: Option<SharedWriter>,
-    /// The number and length of each record, and the number of its bytes already consumed.
+    /// The number of each record, its length, and the number of bytes already consumed.
     queue: VecDeque<(usize, usize, usize)>,
     /// The number of a chunk that was filled but not sent.
     lent: Option<usize>,
@@ -24,7 +24,7 @@ struct Model {
     leaked: usize,
 }
 
-/// Returns the space that a record needs in the ring.
+/// Returns the number of bytes that a record occupies in the ring.
 fn size(len: usize) -> usize {
     (len + 8).next_multiple_of(64)
 }
@@ -60,7 +60,8 @@ impl Model {
             }
             Err(errno) => {
                 assert!(matches!(errno, Errno::EAGAIN | Errno::ETIMEDOUT), "{errno}");
-                // The writer skips at most one end of a lap, and this end is shorter than a chunk.
+                // The writer skips the end of a lap at most once, and the skipped bytes are fewer than a
+                // chunk needs.
                 let kept = used + self.leaked + 2 * size(self.chunk);
                 assert!(kept > self.ring, "{used} bytes of {} are used", self.ring);
             }
@@ -75,13 +76,13 @@ impl Model {
         let Some(number) = self.lent.take() else {
             return assert_eq!(writer.send(len), Err(Errno::EINVAL), "nothing is lent");
         };
-        // `chunk` returns the chunk that is already lent, without waiting.
+        // `chunk` returns the chunk that is already lent, and does not wait.
         assert!(is_filled(writer.chunk().unwrap(), number));
         assert_eq!(writer.send(len), Ok(()));
         self.queue.push_back((number, len, 0));
     }
 
-    /// Writes with `Write` if the call does not have to wait.
+    /// Writes with `Write` if the call cannot block.
     fn write(&mut self, random: &mut Random, number: usize) {
         let Some(writer) = &mut self.writer else { return };
         let mut bytes = vec![0; 1 + random.below(2 * self.chunk)];
@@ -120,7 +121,7 @@ impl Model {
         }
     }
 
-    /// Reads a random part of a record with `BufRead`.
+    /// Consumes a random part of a record with `BufRead`.
     fn consume(&mut self, random: &mut Random) {
         let Some((number, len, taken)) = self.queue.front_mut() else { return };
         let mut expected = vec![0; *len];
@@ -150,11 +151,11 @@ pub(super) fn model_beside_a_queue() {
                 model.writer = None;
                 model.lent = None;
             }
-            // Dropping the reader loses its records, and the writer's calls then fail.
+            // Dropping the reader discards the unread records, and the writer's calls then fail.
             1 => {
                 drop(model.reader);
                 if let Some(mut writer) = model.writer {
-                    // If the reader was never used, the writer may first fill the ring.
+                    // If the reader was never used, the writer may fill the ring before its calls fail.
                     let send = |_| writer.try_chunk().map(drop).and_then(|()| writer.send(1)).err();
                     let refused = (0..=model.ring / 16).find_map(send);
                     assert_eq!(refused, Some(Errno::EPIPE));

@@ -1,4 +1,4 @@
-//! Readiness of each half's descriptor with `poll`, `select` and `Epoll`.
+//! Tests the readiness of each half's descriptor with `poll`, `select` and `Epoll`.
 
 use super::{fill, is_filled, send, succeeds, supported, times};
 use crate::common::child;
@@ -21,7 +21,7 @@ fn ready(half: &impl AsFd) -> PollEvents {
     fds[0].revents()
 }
 
-/// After `EAGAIN` the descriptor becomes readable when the half can proceed, and not earlier.
+/// After `EAGAIN` the descriptor becomes readable when the half can proceed, but not earlier.
 pub(super) fn readiness_after_eagain_on_both_sides() {
     if !supported() {
         return;
@@ -81,7 +81,7 @@ fn selected(half: &impl AsFd) -> bool {
     select(Some(&mut set), None, None, NOW).unwrap() == 1
 }
 
-/// `select` and `Epoll`, level-triggered and edge-triggered, agree about the readiness of each half.
+/// `select` and `Epoll` (level-triggered and edge-triggered) report the same readiness of each half.
 pub(super) fn readiness_is_the_same_by_select_and_epoll() {
     if !supported() {
         return;
@@ -162,8 +162,8 @@ pub(super) fn readiness_hup_on_each_side() {
     sleeping.wait().unwrap();
 }
 
-/// Both sides retry while they race with the peer. Regardless of how they arm and withdraw wake-ups, no pipe
-/// ever holds more than one byte.
+/// The reader and the writer retry nonblocking calls and race with each other. Regardless of the order in
+/// which the two sides arm and withdraw wake-ups, no pipe holds more than one byte.
 pub(super) fn readiness_arms_and_withdrawals_leave_one_byte_at_most() {
     if !supported() {
         return;
@@ -198,8 +198,8 @@ pub(super) fn readiness_arms_and_withdrawals_leave_one_byte_at_most() {
     assert!(tries + other >= 1_000 || crate::common::slow());
 }
 
-/// Runs an event loop that sends to a child, receives the replies, and waits only with `wait`. A lost wake-up
-/// would end the loop.
+/// Runs an event loop that sends records to a child, receives the replies, and waits only with `wait`. The
+/// loop would stop if a wake-up were lost.
 fn echoed(mut wait: impl FnMut(&SharedReader, &SharedWriter) -> usize) {
     let builder = SharedBuilder::new().chunk(500).ring(1);
     let (their_reader, writer) = builder.build().unwrap();

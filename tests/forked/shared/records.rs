@@ -1,4 +1,5 @@
-//! All records between two processes or threads arrive whole and in order, followed by the end of the stream.
+//! Tests that all records between two processes or threads arrive whole and in order, followed by the end of
+//! the stream.
 
 use super::{
     SIZES, asked_for, is_filled, len_of, receive_all, send, send_all, succeeds, supported, times,
@@ -53,7 +54,7 @@ pub(super) fn records_arrive_in_a_thread() {
     }
 }
 
-/// A leaked guard only delays the reuse of its space, because the reader's next call frees it.
+/// A leaked guard only delays the reuse of its space, because the reader's next call frees that space.
 pub(super) fn guard_leaked_gives_its_room_back_later() {
     if !supported() {
         return;
@@ -101,7 +102,7 @@ pub(super) fn unused_half_dropped_is_the_end() {
     assert_eq!(sent, Err(Errno::EPIPE));
 }
 
-/// No record is lost although signals interrupt every call of the parent, both while it sends and while it
+/// No record is lost although signals interrupt the parent's calls, both while the parent sends and while it
 /// receives.
 pub(super) fn signals_interrupt_nothing() {
     if !supported() {
@@ -110,7 +111,7 @@ pub(super) fn signals_interrupt_nothing() {
     const CHUNK: usize = 4096;
     let bytes = asked_for("RAWPIPE_TRANSFER_BYTES").unwrap_or_else(|| times(64 << 20));
     let storm = Storm::begin(Duration::from_micros(50));
-    // A record fills half a chunk on average, and each direction transfers half of all bytes.
+    // A record fills half a chunk on average, and each direction transfers half of the bytes.
     let records = (bytes / CHUNK).max(1);
     let builder = SharedBuilder::new().chunk(CHUNK).ring(1);
     // SAFETY: this process has no other thread, and the child uses only its own half.
@@ -134,13 +135,13 @@ pub(super) fn signals_interrupt_nothing() {
     common::say(&format!("result: {sent} bytes of shared chunks, {signals} signals"));
 }
 
-/// The memory has no name and no descriptor. A lent chunk holds only zeros or bytes of an earlier record of
-/// the same pair.
+/// The shared memory has neither a name nor a descriptor. A lent chunk contains only zeros or bytes of
+/// earlier records of the same pair.
 pub(super) fn memory_is_the_pairs_own() {
     if !supported() {
         return;
     }
-    // Memory that this process used and freed earlier must not appear in the chunks.
+    // The chunks must not contain memory that this process has used and freed.
     let before = open_fds();
     drop(vec![0xa5_u8; 4 << 20]);
     let (mut reader, mut writer) = SharedBuilder::new().chunk(1000).ring(8192).build().unwrap();

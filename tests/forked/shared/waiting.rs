@@ -1,4 +1,4 @@
-//! Waits with deadlines, with silent or stopped peers, in dialogues, and with both sides awake.
+//! Tests waits with deadlines, with silent or stopped peers, in dialogues, and while neither side sleeps.
 
 use super::{fill, is_filled, receive_all, send, send_all, succeeds, supported, times};
 use crate::common::{self, Filter, NO_FILTER, child, filtered, nr, skip};
@@ -29,8 +29,8 @@ pub(super) fn deadline_passes_with_a_silent_peer() {
     }
 }
 
-/// While neither side sleeps, the halves make no system call. A filter would kill the child at the first
-/// call.
+/// While neither side sleeps, the halves make no system call. A filter would kill the child at its first
+/// system call.
 pub(super) fn awake_sides_make_no_system_call() {
     if !supported() {
         return;
@@ -57,7 +57,7 @@ pub(super) fn awake_sides_make_no_system_call() {
     });
 }
 
-/// A wait for a stopped peer lasts until its deadline, and no record is lost when the peer continues.
+/// If the peer is stopped, a wait lasts until its deadline. No record is lost when the peer continues.
 pub(super) fn deadline_passes_with_a_stopped_peer() {
     if !supported() {
         return;
@@ -114,8 +114,8 @@ pub(super) fn deadline_passes_with_a_stopped_peer() {
     }
 }
 
-/// Requests go through one pair and replies through another, so the processes wait for each other
-/// alternately.
+/// The parent sends requests through one pair and the child replies through another, so the processes wait
+/// for each other alternately.
 pub(super) fn dialogue_over_two_pairs() {
     if !supported() {
         return;

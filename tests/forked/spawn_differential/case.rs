@@ -1,4 +1,4 @@
-//! One case: the state of the spawning process and its request, both derived from a seed.
+//! Derives a case from a seed. A case consists of the state of the spawning process and its request.
 
 use super::dump::NAME;
 use super::libc;
@@ -29,7 +29,7 @@ impl Random {
         list[self.below(list.len())].clone()
     }
 
-    /// Returns at most `most` elements of the list, each at most once.
+    /// Returns up to `most` distinct elements of the list.
     fn some<T: Clone + PartialEq>(&mut self, list: &[T], most: usize) -> Vec<T> {
         let mut chosen = Vec::new();
         for _ in 0..self.below(most + 1) {
@@ -96,7 +96,7 @@ pub(crate) struct Case {
     pub(crate) blocked: Vec<i32>,
     pub(crate) mask: u32,
     pub(crate) environ: Vec<Vec<u8>>,
-    /// The order of the two forms: `true` if the reference runs first.
+    /// True if the reference runs before this crate's form.
     pub(crate) reference_first: bool,
     // The request.
     pub(crate) program: Vec<u8>,
@@ -181,7 +181,7 @@ fn shown(string: &[u8]) -> String {
     shortened(&string.escape_ascii().to_string())
 }
 
-/// Shortens words of more than 200 characters.
+/// Shortens all words that have more than 200 characters.
 pub(crate) fn shortened(text: &str) -> String {
     let words =
         text.split_inclusive([':', ' ', '\n']).map(|word| match word.char_indices().nth(200) {
@@ -200,7 +200,7 @@ fn search_path(random: &mut Random, base: &[u8]) -> Vec<u8> {
         match random.below(60) {
             0 => path.extend(std::iter::repeat_n(b'x', 4090)),
             1 => path.extend(std::iter::repeat_n(b'x', 300)),
-            // With these directories, most search paths lead to the program.
+            // Because of these directories, most search paths lead to the program.
             2..=15 => path.extend(placed(FOLDERS[random.below(4)], base)),
             _ => path.extend(placed(random.pick(&FOLDERS), base)),
         }
@@ -211,8 +211,8 @@ fn search_path(random: &mut Random, base: &[u8]) -> Vec<u8> {
     path
 }
 
-/// Returns an environment that contains only variables. The crate passes on other entries only if the process
-/// was started with them, and the launcher sets its environment later.
+/// Returns an environment in which every entry is a variable. The crate passes on other entries only if the
+/// process was started with them, but the launcher sets its environment after its start.
 fn environ(random: &mut Random, base: &[u8]) -> Vec<Vec<u8>> {
     const ENTRIES: [&[u8]; 12] = [
         b"A=1",
@@ -375,7 +375,7 @@ impl Case {
             self.args.push(random.pick(&ODD).to_vec());
         }
         if random.one_in(100) {
-            self.args.push(vec![b'x'; 200_000]); // longer than one argument may be
+            self.args.push(vec![b'x'; 200_000]); // longer than the kernel permits for one argument
         }
         const NAMES: [&[u8]; 9] =
             [b"A", b"B", b"NOEQ", b"NEW", b"D", b"=odd", b"Z", b"\xff", b"=a"];
@@ -468,7 +468,7 @@ impl Case {
                     self.is_open(*number) || self.map.iter().any(|(_, to)| to == number)
                 };
                 let mut free = (14..self.limit).filter(|number| !used(number));
-                // Low numbers are excluded, because a mapping may put its temporary copies there.
+                // Low numbers are excluded, because a mapping may use them for its temporary copies.
                 let (Some(to), Some(from)) = (free.next(), free.next_back()) else { return };
                 self.map.push((from, to));
             }
@@ -476,7 +476,7 @@ impl Case {
         self.fault = Some(fault);
     }
 
-    /// Describes the case for the report of a difference.
+    /// Returns a description of the case for the report of a difference.
     pub(crate) fn describe(&self) -> String {
         let list =
             |strings: &[Vec<u8>]| strings.iter().map(|string| shown(string)).collect::<Vec<_>>();
@@ -544,8 +544,8 @@ impl Case {
         self.map.iter().copied().filter(|(from, _)| self.is_open(*from)).collect()
     }
 
-    /// Returns a mapping as steps of `dup2`, in which no step overwrites the source of a later step. The
-    /// third number is a free number for a temporary copy.
+    /// Returns a mapping as steps for `dup2`. If a target would overwrite the source of a step, that step
+    /// also contains a free number for a temporary copy.
     pub(crate) fn detours(&self, map: &[(i32, i32)]) -> Vec<(i32, i32, Option<i32>)> {
         let mut free = (3..self.limit).rev().filter(|number| {
             !libc::is_open(*number) && map.iter().all(|(from, to)| from != number && to != number)

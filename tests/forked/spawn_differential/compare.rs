@@ -42,8 +42,8 @@ impl Difference {
     }
 }
 
-/// Replaces the identities of pipes that a form has created by numbers in descriptor order. These identities
-/// always differ between the two forms.
+/// Numbers the pipes that a form has created in descriptor order, because their identities always differ
+/// between the two forms.
 fn without_own_pipes(
     facts: &BTreeMap<String, String>,
     known: &BTreeSet<&str>,
@@ -105,8 +105,8 @@ pub(crate) fn differences(ours: &Outcome, theirs: &Outcome) -> Vec<Difference> {
     all
 }
 
-/// Returns the kind of a difference. All descriptors are one kind, and failures are distinguished by error
-/// and stage.
+/// Returns the kind of a difference. All descriptors share one kind, and the kind of a failure includes its
+/// error and stage.
 pub(crate) fn kind(key: &str, ours: &Outcome) -> String {
     match ours {
         _ if key.starts_with("fd-") => String::from("a descriptor"),
@@ -246,8 +246,8 @@ const INTENDED: &[Intended] = &[
     },
 ];
 
-/// Returns whether a changed environment contains all entries of std's environment. It may also contain
-/// entries of the launcher that std omits, but no others.
+/// Returns whether a changed environment contains all entries of std's environment. The environment may also
+/// contain entries of the launcher that std omits, but no other entries.
 fn changed_environment(given: &Given<'_>) -> Option<bool> {
     if given.case.changes.is_empty() {
         return None;
@@ -267,7 +267,7 @@ fn changed_environment(given: &Given<'_>) -> Option<bool> {
     let more = ours.iter().filter(|entry| !theirs.contains(entry));
     let explained = |entry: &str| {
         let inherited = own.iter().any(|one| one == entry) && !cleared;
-        // The entry has no name, or std has another value for its name.
+        // The entry has no name, or std's environment also contains this name.
         inherited && name_of(entry).is_none_or(|name| names.contains(&name))
     };
     let mut more = more.copied();
@@ -279,7 +279,7 @@ fn changed_environment(given: &Given<'_>) -> Option<bool> {
     )
 }
 
-/// Returns the name of the table row that explains a difference.
+/// Returns the name of the intended difference that explains this difference.
 pub(crate) fn intended(
     pair: &str,
     case: &Case,

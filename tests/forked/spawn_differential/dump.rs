@@ -1,5 +1,5 @@
-//! The started program, which is this binary under another name. It writes its state to a file as lines of
-//! `name value` and exits.
+//! Implements the started program, which is this binary under another name. The program writes its state to a
+//! file as lines of `name value` and exits.
 
 use super::libc;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ pub(crate) const NAME: &str = "rawpipe-dump";
 /// The exit code of the started program.
 pub(crate) const CODE: i32 = 42;
 
-/// Runs before Rust's runtime opens missing standard streams and ignores `SIGPIPE`.
+/// A function that runs before Rust's runtime opens missing standard streams and ignores `SIGPIPE`.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static AT_THE_BEGINNING: extern "C" fn() = {
@@ -55,7 +55,7 @@ const STATUS: [&str; 18] = [
 
 fn report(program: &Path) -> io::Result<()> {
     let mut text = String::with_capacity(8192);
-    // The old limit may allow no descriptor for the files opened below.
+    // The old limit may permit no descriptor for the files that are opened below.
     let limit = libc::descriptor_limit();
     libc::set_limit(libc::RLIMIT_NOFILE, [limit[1]; 2]);
     let status = fs::read_to_string("/proc/self/status")?;

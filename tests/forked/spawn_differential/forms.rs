@@ -1,4 +1,4 @@
-//! The four forms that spawn a case: `Command`, std's `Command`, `Spawn` and `posix_spawn`.
+//! Implements the four forms of spawning a case: `Command`, std's `Command`, `Spawn` and `posix_spawn`.
 
 use super::case::{Case, Change, Group, Stream};
 use super::libc::{self, Opaque, SignalSet};
@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::{fmt, iter, mem, process as std_process, ptr};
 
-/// The failure of a spawn. Only this crate reports the stage.
+/// The failure of a spawn. Only this crate's forms report the stage.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Failure {
     pub(crate) errno: Option<i32>,
@@ -43,7 +43,7 @@ impl From<SpawnError> for Failure {
     }
 }
 
-/// The status of a program that was started and has ended, as `wait` returns it.
+/// The wait status of a program that was started and has ended, or the failure of the spawn.
 pub(crate) type Status = Result<i32, Failure>;
 
 fn text(bytes: &[u8]) -> &OsStr {
@@ -73,8 +73,8 @@ fn group_of(group: Group) -> i32 {
     }
 }
 
-/// Applies the settings that have the same names in both commands: arguments, environment, directory and
-/// streams.
+/// Applies the settings that have the same names in both `Command` types: arguments, environment, directory
+/// and streams.
 macro_rules! usual {
     ($command:ident, $process:ident, $case:ident) => {
         $command.args($case.args.iter().map(|arg| text(arg)));
@@ -183,8 +183,8 @@ pub(crate) fn std(case: &Case) -> Status {
         || case.signal_mask.is_some()
         || case.defaults.is_some()
         || !map.is_empty();
-    // Std's own descriptors must not have standard numbers or target numbers, because the child overwrites
-    // them.
+    // Descriptors that std creates must not have standard numbers or target numbers, because the child
+    // overwrites those numbers.
     let mut own = Vec::new();
     let standard = (0..3).filter(|number| !libc::is_open(*number));
     let targets =
@@ -194,8 +194,8 @@ pub(crate) fn std(case: &Case) -> Status {
         own.push(number);
     }
     if by_hand {
-        // Std replaces the streams before the mapping is applied, so the mapping needs copies of the old
-        // streams.
+        // The standard library replaces the streams before the mapping is applied, so the mapping needs
+        // copies of the old streams.
         let mut map = map;
         for (from, _) in map.iter_mut().filter(|(from, _)| *from < 3) {
             *from = libc::fcntl(*from, libc::F_DUPFD_CLOEXEC, 16);

@@ -1,4 +1,4 @@
-//! The functions of the C library that the reference forms, the launcher and the dump use.
+//! Declares the functions of the C library that the reference forms, the launcher and the dump use.
 
 use std::ffi::{c_char, c_int};
 
@@ -120,7 +120,7 @@ pub(crate) fn set_limit(resource: c_int, limit: [u64; 2]) -> c_int {
     unsafe { prlimit64(0, resource, &raw const limit, std::ptr::null_mut()) }
 }
 
-/// Returns the blocked signals of this thread, and sets `new` if it is given.
+/// Returns the signal mask of this thread, and replaces the mask with `new` if it is `Some`.
 pub(crate) fn mask(new: Option<&SignalSet>) -> SignalSet {
     let mut old = SignalSet([0; 128]);
     let new = new.map_or(std::ptr::null(), std::ptr::from_ref);

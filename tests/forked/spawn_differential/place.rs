@@ -1,4 +1,4 @@
-//! The directory of the copies of the program.
+//! Creates the directory for the copies of the program.
 
 use crate::common;
 use std::os::unix::fs::PermissionsExt;
@@ -48,7 +48,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // The contents of this directory can be removed only after the change of its mode.
+        // The contents of a directory can be removed only after this change of its mode.
         for worker in fs::read_dir(&self.0).into_iter().flatten().flatten() {
             let closed = worker.path().join("closed");
             let _ = fs::set_permissions(closed, fs::Permissions::from_mode(0o700));

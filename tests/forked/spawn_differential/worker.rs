@@ -1,5 +1,5 @@
-//! A worker forks a launcher for each case. The launcher sets up the state of the case, spawns in all four
-//! forms, and compares the results.
+//! Implements a worker, which forks a launcher for each case. The launcher sets up the state of the case,
+//! spawns the program in all four forms, and compares the results.
 
 use super::case::{Case, Fault, shortened};
 use super::compare::{self, Difference, Outcome, Ran};
@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, mem, panic, ptr};
 
-/// The number of open files among which a launcher chooses. They are open at the numbers from `FIRST`.
+/// The number of open files from which a launcher can choose. Their descriptor numbers start at `FIRST`.
 pub(crate) const OBJECTS: usize = 9;
 const FIRST: i32 = 500;
-/// The number of `/dev/null`, which is the first of these files.
+/// The descriptor number of `/dev/null`, which is the first of these files.
 pub(crate) const NULL: i32 = FIRST;
 /// The descriptor of the report.
 const REPORT: i32 = 520;
@@ -29,7 +29,7 @@ const FINDINGS: i32 = 521;
 /// The maximum time for one case.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Creates, in the worker's directory, every directory that a search path can name.
+/// Creates the directories that search paths can name. All these directories are in the worker's directory.
 pub(crate) fn furnish(base: &Path, program: &Path) {
     let open = Permissions::from_mode(0o755);
     let folder = |name: &str| {
@@ -105,7 +105,7 @@ fn open_objects(base: &Path) {
     let only = File::options().read(true).custom_flags(libc::O_PATH).open(&path).expect("O_PATH");
     next(only.into_raw_fd());
     put(options().open(base.join("report")).expect("the report"), REPORT);
-    // Closes the descriptors that this process was started with.
+    // Closes the descriptors that this process inherited.
     (3..FIRST).for_each(|number| _ = libc::close(number));
 }
 
@@ -206,7 +206,8 @@ impl Worker {
             let one = one.expect("set above");
             started +=
                 [&one, &other].iter().filter(|outcome| matches!(outcome, Outcome::Ran(_))).count();
-            // A change that the reference makes must not be reported as a change by this crate.
+            // Restoring the state prevents a change by the reference from being reported as a change by this
+            // crate.
             before.restore();
             let mut differences = compare::differences(&one, &other);
             if differences.is_empty() {
@@ -248,7 +249,7 @@ impl Worker {
     }
 }
 
-/// Collects the launcher's findings. The returned flag is `true` if the launcher hangs.
+/// Collects the launcher's findings. The returned flag is true if the launcher hangs.
 fn listen(reader: &PipeReader) -> (String, bool) {
     let mut text = Vec::new();
     let mut bytes = [0; 4096];
@@ -299,7 +300,7 @@ fn enter(case: &Case) {
     assert_eq!(libc::set_limit(libc::RLIMIT_NOFILE, [soft, hard]), 0);
 }
 
-/// The state of the spawning process that a spawn must not change.
+/// The part of the spawning process's state that a spawn must not change.
 struct State {
     descriptors: Vec<i32>,
     mask: libc::SignalSet,

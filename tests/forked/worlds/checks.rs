@@ -1,4 +1,4 @@
-//! The checks that run in every world, and the checks of single worlds.
+//! Defines the checks that run in every world, and the checks of single worlds.
 
 use super::libc;
 use crate::common::nr;
@@ -33,11 +33,11 @@ pub(crate) type Check = fn(&Ground) -> Result<(), String>;
 pub(crate) struct Ground {
     /// The directory of the program that reports its state.
     pub(crate) base: PathBuf,
-    /// `true` if statuses may be lost in this world.
+    /// True if statuses may be lost in this world.
     pub(crate) lost: bool,
 }
 
-/// The ids of two other users. `nobody` is not among them, because other tests use that user.
+/// The ids of two other users. `nobody` is excluded, because other tests use that user.
 const USER: u32 = 61_235;
 const ATTACKED: u32 = 61_236;
 /// A timeout that is long enough to be measured.
@@ -138,7 +138,7 @@ fn has_ended(reader: &PipeReader, within: Duration) -> bool {
     poll(&mut fds, Some(within)) != Ok(0)
 }
 
-/// Returns whether this process no longer has this child, not even as a zombie.
+/// Returns whether this child has ended and is no longer a zombie.
 fn is_gone(id: u32) -> bool {
     libc::kill(i32::try_from(id).expect("a process id"), 0) < 0
 }
@@ -190,7 +190,7 @@ fn status(ground: &Ground) -> Result<(), String> {
         code(ground, &mut child, number);
     }
     let mut child = quiet("suicide", &["0"]).spawn().expect("a program");
-    // The init of a PID namespace cannot kill itself.
+    // The init process of a PID namespace cannot kill itself.
     ended(ground, &mut child, |status| {
         status.signal() == Some(Signal::KILL) || status.code() == Some(0)
     });
@@ -198,8 +198,7 @@ fn status(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Asserts that no child has ended without being reaped. In some worlds this process has another child, which
-/// continues.
+/// Asserts that no zombie remains. In some worlds this process has another child, which keeps running.
 fn no_child_is_left_but(_ground: &Ground) {
     let mut status = 0;
     // SAFETY: the call writes one integer.
@@ -218,7 +217,8 @@ fn standard_streams(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The child has its parent's inheritable descriptors, but no blocked or handled signals and no death signal.
+/// The child has its parent's inheritable descriptors. The child has no blocked or handled signals and no
+/// death signal.
 fn report(ground: &Ground) -> Result<(), String> {
     let own: Vec<i32> = (0..256)
         .filter(|fd| libc::fcntl(*fd, libc::F_GETFD) == 0) // open and inheritable
@@ -231,7 +231,7 @@ fn report(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that a mapping has the same result for the first spawn and for a later one.
+/// Checks that a mapping has the expected result for the first spawn and for a later spawn.
 #[track_caller]
 fn mapped(ground: &Ground, map: &[(BorrowedFd<'_>, i32)], want: &BTreeMap<i32, String>) {
     for round in ["first", "second"] {
@@ -267,7 +267,7 @@ fn map_to_standard_streams(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Lowers the limit of descriptors and returns the highest possible number.
+/// Lowers the limit of descriptors. Returns the highest possible descriptor number.
 fn last_number() -> i32 {
     let [soft, hard] = libc::descriptor_limit();
     let soft = soft.min(128);
@@ -284,7 +284,7 @@ fn map_to_the_last_number(ground: &Ground) -> Result<(), String> {
     let child = command.spawn().expect("a program");
     drop(command);
     assert_eq!(descriptors(&ground.facts(child)).get(&last), Some(&identity(&file)));
-    // The next number does not exist, either for the first spawn or for a later one.
+    // The next number is beyond the limit, so both spawns fail.
     let argv = [Arg::new(c"program"), Arg::END];
     for _ in 0..2 {
         let fds = [(file.as_fd(), last + 1)];
@@ -295,7 +295,7 @@ fn map_to_the_last_number(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The mapping is a cycle of three numbers, one of which is the last possible number.
+/// The mapping is a cycle of three descriptor numbers that includes the highest possible number.
 fn map_permutation(ground: &Ground) -> Result<(), String> {
     let last = last_number();
     let (a, b, c) = (file(b"a"), file(b"b"), file(b"c"));
@@ -385,7 +385,8 @@ fn drop_leave(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits until a process disappears, because `wait` may report a discarded status shortly before that.
+/// Waits until a process disappears. `wait` may report a discarded status shortly before the process
+/// disappears.
 #[track_caller]
 fn goes(id: u32) {
     let begin = Instant::now();
@@ -400,7 +401,7 @@ fn drop_reap(_: &Ground) -> Result<(), String> {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.on_drop(OnDrop::Reap).spawn().expect("a program");
     let id = child.id();
-    // The child ends when its input ends.
+    // The child ends when its input reaches end of file.
     drop(child);
     goes(id);
     Ok(())
@@ -414,7 +415,8 @@ fn drop_kill(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Starts the leader of a process group and its child. Both processes hold the write end of a pipe.
+/// Starts the leader of a process group, which starts a child. The two processes hold the write end of a
+/// pipe.
 fn family(name: &str) -> (Child, PipeReader, rawpipe::PipeWriter) {
     let (gate, open) = rawpipe::pipe().expect("a pipe");
     let mut command = program(name, &[]);
@@ -434,7 +436,7 @@ fn drop_kill_group(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// After a wait the handle no longer kills the group, so background jobs survive its drop.
+/// After a wait, dropping the handle does not kill the group, so background jobs survive.
 fn drop_kill_group_after_wait(ground: &Ground) -> Result<(), String> {
     let (mut child, reader, open) = family("parent");
     code(ground, &mut child, 0);
@@ -478,7 +480,7 @@ fn output(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// A mapped number overrides the default of `output`.
+/// A mapping to a stream's number overrides the default of `output` for that stream.
 fn output_mapped(ground: &Ground) -> Result<(), String> {
     for number in 0..3 {
         let file = file(b"");
@@ -532,7 +534,7 @@ fn fork_with(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The program starts with the death signal set.
+/// The program starts with its parent-death signal set.
 pub(crate) fn death_signal_is_set(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     let child = command.parent_death_signal(Signal::TERM).spawn().expect("a program");
@@ -540,7 +542,7 @@ pub(crate) fn death_signal_is_set(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// When an intermediate process dies, its program dies as well.
+/// The death signal kills a program when its parent, an intermediate process, ends.
 fn death_signal_arrives(_: &Ground) -> Result<(), String> {
     let (reader, writer) = rawpipe::pipe().expect("a pipe");
     let pid = {
@@ -551,7 +553,7 @@ fn death_signal_arrives(_: &Ground) -> Result<(), String> {
             let mut command = program("stall", &["1"]);
             command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::null());
             let child = command.parent_death_signal(Signal::KILL).spawn();
-            // At this point the process is the parent of a program that has started.
+            // This process must not end before its program has started.
             let begun = reader.read(&mut [0]) == Ok(1);
             libc::_exit(if child.is_ok() && begun { 0 } else { 1 });
         }
@@ -579,7 +581,7 @@ fn uid(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     command.uid(USER).gid(USER);
     let facts = ground.facts(command.spawn().expect("a program"));
-    // The ids are those of the program's own namespace.
+    // The program reports ids of its own namespace.
     assert_eq!(facts["Uid"], [USER.to_string().as_str(); 4].join("\t"));
     assert_eq!(facts["Gid"], [USER.to_string().as_str(); 4].join("\t"));
     assert_eq!(facts.get("Groups").map_or("", String::as_str).trim(), "");
@@ -588,8 +590,8 @@ fn uid(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// An environment is passed on unchanged. Entries that are not variables have a separate test, because they
-/// must be present when the process starts: `command::env_with_entries_that_are_no_variables`.
+/// An environment is passed on unchanged. `command::env_with_entries_that_are_no_variables` tests entries
+/// that are not variables, because such entries must be present when the process starts.
 fn environment(ground: &Ground) -> Result<(), String> {
     const ENTRIES: [&CStr; 4] = [c"A=1", c"A=2", c"B=\xff", c"=x=y"];
     let command = ground.reporter();
@@ -611,8 +613,8 @@ fn environment(ground: &Ground) -> Result<(), String> {
 
 // ---- in their own worlds ----
 
-/// Without a free descriptor, the first spawn and a later one either both succeed or fail at the same stage.
-/// With free descriptors a spawn works again.
+/// Without a free descriptor, the first spawn and a later spawn have the same result: success or the same
+/// failure. With free descriptors a spawn works again.
 pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
     let own = env::current_exe().expect("the path of this test");
     let own = CString::new(own.into_os_string().into_encoded_bytes()).expect("a path");
@@ -656,7 +658,7 @@ pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
     Ok(())
 }
 
-/// If a process may not drop its groups, the spawn fails and the user does not change.
+/// If a process may not drop its groups, a spawn with another user fails.
 pub(crate) fn uid_with_groups_eperm(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     let error = command.uid(USER).spawn().map(|child| ground.facts(child)).unwrap_err();
@@ -731,8 +733,8 @@ pub(crate) fn traced_child_dropped(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// `wait` continues to wait after a trace stop. This thread is the tracer, so another process must kill the
-/// child.
+/// `wait` does not return at a trace stop. This thread is the tracer and is blocked in `wait`, so another
+/// process must kill the child.
 pub(crate) fn seized_child(_: &Ground) -> Result<(), String> {
     let mut sleeper = quiet("sleep", &[]).on_drop(OnDrop::Kill).spawn().expect("a program");
     let pid = i32::try_from(sleeper.id()).expect("a process id");
@@ -788,8 +790,8 @@ pub(crate) fn killed_before_exec(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Starts programs as another user for several seconds. A process of that user stops, continues and kills
-/// them as soon as it finds them.
+/// Starts programs as another user for several seconds. A process of that user stops, continues and kills the
+/// programs as soon as it finds them.
 pub(crate) fn attacked(ground: &Ground) -> Result<(), String> {
     let time = Duration::from_secs(if common::slow() { 1 } else { 3 });
     let parent = std::process::id();
@@ -851,7 +853,7 @@ fn attack(parent: u32, user: u32) -> u8 {
                 continue;
             }
             turn = turn.wrapping_add(1);
-            // A stopped child blocks the thread that spawns it, so the attacker must continue it.
+            // A stopped child blocks the thread that spawns it, so the attacker must continue the child.
             let signals: &[i32] = match turn % 4 {
                 0 => &[9],
                 1 | 2 => &[19, 18],

@@ -1,4 +1,5 @@
-//! Runs a check in its own process. This process kills the check if it hangs, or traces it.
+//! Runs a check in its own process. The process that runs this module kills the check if it hangs, and can
+//! trace the check.
 
 use super::libc;
 use rawpipe::PipeReader;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use std::{io, panic, thread};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The descriptor for the result of a check. Its number is above all numbers that the checks use.
+/// The descriptor number for the result of a check, which is above all numbers that the checks use.
 const FINDINGS: i32 = 500;
 
 unsafe extern "C" {
@@ -110,7 +111,7 @@ fn read(reader: &PipeReader, text: &mut Vec<u8>) -> bool {
     count == 0
 }
 
-/// Kills and reaps all children. Returns the number of children that were still running, without the check
+/// Kills and reaps all children. Returns the number of children that were still running, except the check
 /// itself.
 fn clear(checker: i32) -> usize {
     let mut left = 0;
@@ -126,7 +127,7 @@ fn clear(checker: i32) -> usize {
                 let children =
                     children.split_whitespace().filter_map(|word| word.parse::<i32>().ok());
                 for child in children.filter(|child| *child != checker) {
-                    // Processes that are about to end have two seconds to do so.
+                    // Children have two seconds to end by themselves.
                     if begin.elapsed() > Duration::from_secs(2) {
                         left += 1;
                         libc::kill(child, 9);

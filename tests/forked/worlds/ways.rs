@@ -1,4 +1,4 @@
-//! Functions that put this process, which has one thread, into a world.
+//! Provides functions that put this process into a world. The process has one thread.
 
 use super::libc::{self, SignalSet};
 use std::ffi::c_void;
@@ -39,19 +39,19 @@ pub(crate) fn other_user() -> Result<(), String> {
     check("setgroups", unsafe { libc::setgroups(0, ptr::null()) })?;
     check("setgid", libc::setgid(61_237))?;
     check("setuid", libc::setuid(61_237))?;
-    // The change of the user has cleared the dumpable flag.
+    // The change of the user has cleared the dumpable flag, so the call below sets the flag again.
     const PR_SET_DUMPABLE: i32 = 4;
     // SAFETY: the call has only integer arguments.
     check("prctl", unsafe { libc::prctl(PR_SET_DUMPABLE, 1) })
 }
 
-/// Creates namespaces. For an ordinary user it also creates a user namespace.
+/// Creates namespaces. Also creates a user namespace if this user is not root.
 fn new(flags: i32) -> Result<(), String> {
     if is_root() { check("unshare", unshare(flags)) } else { own_user(flags) }
 }
 
 /// Creates a user namespace that maps only this user, as root. The kernel requires that `setgroups` is denied
-/// there.
+/// in that namespace.
 fn own_user(flags: i32) -> Result<(), String> {
     let (uid, gid) = (libc::geteuid(), getegid());
     check("unshare", unshare(CLONE_NEWUSER | flags))?;
@@ -63,11 +63,12 @@ fn own_user(flags: i32) -> Result<(), String> {
     write("gid_map", &format!("0 {gid} 1"))
 }
 
-/// Creates a PID namespace for the children of this process. This process itself stays outside.
+/// Creates a PID namespace for the children of this process. This process itself stays in its old namespace.
 pub(crate) fn pid_namespace() -> Result<(), String> {
     empty_pid_namespace()?;
     let (ready, told) = rawpipe::pipe().map_err(|errno| errno.to_string())?;
-    // After the init of a namespace ends, the kernel creates no more processes in it.
+    // If the init process of a namespace ends, the kernel creates no more processes in that namespace. This
+    // init process therefore never ends by itself.
     fork(|| {
         die_with_parent();
         let _ = told.write(b"!");
@@ -75,7 +76,7 @@ pub(crate) fn pid_namespace() -> Result<(), String> {
             pause();
         }
     })?;
-    // The parent must not end before the init has set its death signal.
+    // The parent must not end before the init process has set its death signal.
     ready.read(&mut [0]).map_err(|errno| errno.to_string())?;
     Ok(())
 }
@@ -100,7 +101,7 @@ fn fork(child: impl FnOnce()) -> Result<i32, String> {
     Ok(pid)
 }
 
-/// Makes the calling process the first one of a new PID namespace.
+/// Makes the calling process the init process of a new PID namespace.
 pub(crate) fn init() -> Result<(), String> {
     new(CLONE_NEWPID)?;
     // SAFETY: this process has one thread.
@@ -218,7 +219,8 @@ pub(crate) fn no_child_wait() -> Result<(), String> {
     }
     extern "C" fn handler(_signal: i32) {}
     libc::signal(17, (handler as extern "C" fn(i32)) as usize);
-    // `sa_flags` follows the handler and the mask. The flag is added to the fields that `signal` has set.
+    // `sa_flags` follows the handler and the mask. The code below adds one flag to the action that `signal`
+    // has set.
     let at = size_of::<usize>() + size_of::<SignalSet>();
     let mut action = [0_u64; 32];
     let place: *mut c_void = (&raw mut action).cast();

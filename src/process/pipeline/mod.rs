@@ -1,5 +1,5 @@
-//! Pipelines: sequences of programs in which each program reads the output of the previous one, as in `a |
-//! b | c`.
+//! Pipelines: sequences of programs in which each program reads the output of the previous one, as in
+//! `a | b | c`.
 
 mod children;
 

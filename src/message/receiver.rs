@@ -181,7 +181,7 @@ impl<R: AsFd> Receiver<R> {
     ///   keep the part of the message that had arrived ([`ENOMEM`](Errno::ENOMEM)).
     #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
-        // Fast path for a message that is complete in the buffer.
+        // This fast path handles a message that is complete in the buffer.
         let most = self.limit.min(buf.len());
         let whole = (self.have == 0).then(|| self.input.take_message(most)).flatten();
         let Some(message) = whole else { return self.read_to(buf, None) };

@@ -42,8 +42,8 @@ impl Memory {
     pub(super) fn control(&self) -> &Control {
         let place = self.control.at(0, size_of::<Control>()).cast::<Control>();
         // SAFETY: the page is mapped for as long as `self` lives, and this process accesses it only as
-        // atomics, whatever another process does. Any bytes are a valid `Control`, which consists of atomics,
-        // and a page is sufficiently aligned.
+        // atomics, whatever another process does. Any bytes form a valid `Control`, which consists of
+        // atomics, and a page is sufficiently aligned.
         unsafe { place.as_ref() }
     }
 }
@@ -52,7 +52,7 @@ impl Memory {
 fn word(cells: &Cells, at: usize) -> &AtomicUsize {
     assert!(at % size_of::<usize>() == 0, "an atomic at an unaligned offset");
     let place = cells.at(at, size_of::<usize>()).cast::<AtomicUsize>();
-    // SAFETY: the word is mapped for as long as `cells` lives, and aligned (asserted above). Any bytes are a
+    // SAFETY: the word is mapped for as long as `cells` lives, and aligned (asserted above). Any bytes form a
     // valid atomic. No reference of another kind exists. A lent record ends before the next header, and a
     // record that is copied word by word is never lent.
     unsafe { place.as_ref() }

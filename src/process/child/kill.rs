@@ -58,8 +58,8 @@ impl Child {
     /// Makes the child the leader of a new process group, which also includes the processes that the child
     /// starts later.
     ///
-    /// This call is for a forked child. The child may also make itself the leader, and the first of the two
-    /// calls takes effect.
+    /// This call is intended for a forked child. The child may also make itself the leader, and the first of
+    /// the two calls takes effect.
     ///
     /// # Errors
     ///

@@ -25,9 +25,9 @@ pub(super) use talk::Talk;
 pub struct Output {
     /// The exit status of the child.
     pub status: ExitStatus,
-    /// The child's standard output. Empty if that stream was not a pipe.
+    /// The child's standard output. The vector is empty if that stream was not a pipe.
     pub stdout: Vec<u8>,
-    /// The child's standard error. Empty if that stream was not a pipe.
+    /// The child's standard error. The vector is empty if that stream was not a pipe.
     pub stderr: Vec<u8>,
 }
 

@@ -193,9 +193,9 @@ impl Communicate<'_> {
 pub struct PipelineOutput {
     /// The exit status of each program, in order.
     pub statuses: Vec<ExitStatus>,
-    /// The standard output of the last program. Empty if that stream was not a pipe.
+    /// The standard output of the last program. The vector is empty if that stream was not a pipe.
     pub stdout: Vec<u8>,
-    /// The standard error of all programs. Empty if that stream was not a pipe.
+    /// The standard error of all programs. The vector is empty if that stream was not a pipe.
     pub stderr: Vec<u8>,
 }
 

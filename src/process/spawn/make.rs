@@ -109,7 +109,7 @@ pub(super) fn replace(
         let (thread, _) = made.map_err(SpawnError::at(SpawnStage::Clone))?;
         // The thread releases the memory before it closes its copies of the descriptors, so this loop waits
         // until the thread has ended. The wait is limited to one second, in case another process has received
-        // the same id.
+        // the thread's id.
         for _ in (0..20_000).take_while(|_| call::getsid(thread).is_ok()) {
             let _ = poll(&mut [], Some(Duration::from_micros(50)));
         }

@@ -34,7 +34,7 @@ macro_rules! number {
 macro_rules! trap {
     ($nr:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
-        // SAFETY: the registers are those listed above, and the caller is responsible for the call itself.
+        // SAFETY: the registers match the list above, and the caller is responsible for the call itself.
         unsafe {
             asm!(
                 "ecall",
@@ -65,7 +65,7 @@ pub(super) const CTID_IS_LAST: bool = true;
 ///
 /// # Safety
 ///
-/// The requirements of `clone_on_stack` apply. The arguments express the request of that function.
+/// The requirements of `clone_on_stack` apply. The arguments encode the request to that function.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -74,9 +74,10 @@ pub(super) unsafe fn enter(
     arg: *const (),
 ) -> isize {
     let answer: isize;
-    // SAFETY: the registers are those above. Without their flags, the kernel ignores a3 and a4, tls and ctid
-    // of `clone`. Registers a5 and a6 carry the child's data across the trap, and gp and tp do not change. In
-    // the parent the block ends like any system call. A C function may change the vector registers.
+    // SAFETY: the registers match the list above. Without their flags, the kernel ignores a3 and a4, tls and
+    // ctid of `clone`. Registers a5 and a6 carry the child's data across the trap, and gp and tp do not
+    // change. In the parent the block ends like any system call. A C function may change the vector
+    // registers.
     unsafe {
         asm!(
             "ecall",

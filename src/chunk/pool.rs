@@ -81,7 +81,7 @@ impl Pool {
         Some(start)
     }
 
-    /// Returns a chunk that is no longer lent to the pool. If some of its first `used` bytes were handed over
+    /// Returns to the pool a chunk that is no longer lent. If some of its first `used` bytes were handed over
     /// by reference, the last of these bytes ends at `end_in_stream` or before it.
     pub(super) fn put(&mut self, start: usize, used: usize, end_in_stream: Option<u64>) {
         match (self.reuse, end_in_stream) {

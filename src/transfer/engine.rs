@@ -3,7 +3,7 @@
 //!
 //! # The invariant
 //!
-//! Between two calls of a loop, and whenever a mechanism is given up, every byte read from the source has
+//! Between two calls of a loop, and whenever a mechanism is abandoned, every byte read from the source has
 //! arrived at the sink and is counted in `done`. Only a loop that holds bytes (`broker` in `kernel`, and
 //! `copy` in `fallback`) may fail after it has read more bytes than have arrived. Its failure contains those
 //! bytes.
@@ -39,7 +39,7 @@ pub(super) struct Engine<'a, 'p> {
     pub(super) mechanism: TransferMechanism,
     /// The mechanism that moved the last byte that has arrived.
     moved_by: Option<TransferMechanism>,
-    /// The first mechanism that was given up, and the reason.
+    /// The first mechanism that was abandoned, and the reason.
     given_up: Option<Fallback>,
     /// Set if `progress` has ended the transfer.
     pub(super) ended: bool,

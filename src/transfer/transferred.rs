@@ -72,7 +72,7 @@ impl Transferred {
         self.fallback.is_some()
     }
 
-    /// Returns the mechanism that was first chosen and the reason for giving it up, if
+    /// Returns the mechanism that was first chosen and the reason for abandoning it, if
     /// [`mechanism`](Self::mechanism) differs from that mechanism.
     ///
     /// # Examples
@@ -102,7 +102,7 @@ impl Transferred {
     }
 }
 
-/// A mechanism that was first chosen and then given up.
+/// A mechanism that was first chosen and then abandoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fallback {
     pub(super) mechanism: TransferMechanism,

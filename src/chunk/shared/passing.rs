@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file upholds no invariant. `from_parts` and `trust` are unsafe to call, because their callers vouch
-//! for the other program.
+//! This file upholds no invariant. `from_parts` and `trust` are unsafe to call, because their callers must
+//! guarantee the behaviour of the other program.
 #![allow(unsafe_code, reason = "functions that are unsafe to call")]
 
 use super::half::Half;

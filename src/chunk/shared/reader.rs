@@ -181,7 +181,7 @@ impl SharedReader {
         unsafe { bytes.as_ref() }
     }
 
-    /// Gives up the half without ending the stream, so that a process with a copy can use the half.
+    /// Releases the half without ending the stream, so that a process with a copy can use the half.
     ///
     /// That process first receives the record after the last record that was lent in this process, even if
     /// bytes of the lent record were not [consumed](std::io::BufRead::consume). If no process has a copy, the

@@ -170,7 +170,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         Ok(())
     }
 
-    /// Gives up the half: permanently if `closed`, and otherwise for use by another process. Does nothing in
+    /// Releases the half: permanently if `closed`, and otherwise for use by another process. Does nothing in
     /// a process that does not use the half.
     pub(super) fn leave(&mut self, closed: bool) {
         if self.link.mark().swap(FREE, Ordering::Relaxed) == FREE {

@@ -190,7 +190,7 @@ impl SharedWriter {
         side.send(len)
     }
 
-    /// Gives up the half without ending the stream, so that a process with a copy can use the half. A lent
+    /// Releases the half without ending the stream, so that a process with a copy can use the half. A lent
     /// chunk is not sent.
     ///
     /// The process with the copy continues after the last record that this process has sent. If no process

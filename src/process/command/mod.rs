@@ -33,9 +33,9 @@ pub use stdio::Stdio;
 /// [`inherit_mask`](Self::inherit_mask) is set.
 ///
 /// By default, the child inherits the environment, the standard streams and the directory of this process at
-/// the time of its start. The child inherits no other descriptor, except those that are not close-on-exec. A
-/// program without a slash in its name is searched for in the directories of `PATH` *in the child's
-/// environment*. For signals see [`Spawn`].
+/// the time of its start. The child inherits no other descriptor, except descriptors that are not
+/// close-on-exec. A program without a slash in its name is searched for in the directories of `PATH` *in the
+/// child's environment*. For signals see [`Spawn`].
 ///
 /// The environment is passed on unchanged, including variables that occur twice. The environment includes
 /// entries without a `=` after their first byte, if this process was started with such entries. These entries

@@ -280,7 +280,7 @@ fn are_own(groups: &[u32]) -> bool {
 }
 
 /// Resets signal handlers, which would otherwise run in the parent's memory. Ignored signals stay ignored,
-/// except those of `default_signals`.
+/// except the signals of `default_signals`.
 ///
 /// For an exec, `execve` resets the handlers instead. After a failure, this function could not restore the
 /// handlers, because their owners may have removed the code.

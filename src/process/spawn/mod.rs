@@ -67,11 +67,11 @@ use stack::Stack;
 /// [`Command`](crate::process::Command) (feature `std`) is more convenient.
 ///
 /// The child has the environment `envp`, and inherits no variable of this process. The child inherits
-/// descriptors that are not close-on-exec, and those of [`fd_maps`](Self::fd_maps). No signal is blocked in
-/// the child, unless [`signal_mask`](Self::signal_mask) or [`inherit_mask`](Self::inherit_mask) is set.
-/// Ignored signals stay ignored, except those of [`default_signals`](Self::default_signals). By default that
-/// set contains only `SIGPIPE`, because Rust programs ignore it and other programs do not expect it to be
-/// ignored.
+/// descriptors that are not close-on-exec, and the descriptors of [`fd_maps`](Self::fd_maps). No signal is
+/// blocked in the child, unless [`signal_mask`](Self::signal_mask) or [`inherit_mask`](Self::inherit_mask) is
+/// set. Ignored signals stay ignored, except the signals of [`default_signals`](Self::default_signals). By
+/// default that set contains only `SIGPIPE`, because Rust programs ignore it and other programs do not expect
+/// it to be ignored.
 ///
 /// # Examples
 ///

@@ -15,7 +15,7 @@ impl<'a> Spawn<'a> {
         Self { fds, ..self }
     }
 
-    /// Closes all descriptors in the child except 0, 1, 2 and those of [`fd_maps`](Self::fd_maps).
+    /// Closes all descriptors in the child except 0, 1, 2 and the descriptors of [`fd_maps`](Self::fd_maps).
     ///
     /// Since Linux 5.9, a few system calls are sufficient. Without `close_range` (older kernels, some
     /// filters), the child makes one call for each number up to `RLIMIT_NOFILE`, even if the number is not

@@ -5,27 +5,27 @@ use crate::sys::{abi, call};
 use crate::{Deadline, Errno, Result};
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// Cancels waits from another thread or a signal handler. This affects every wait whose [`Deadline`] was
-/// [combined](Deadline::or_cancelled) with this value. A cancelled value stays cancelled.
+/// Cancels waits from another thread or a signal handler. The cancellation affects every wait whose
+/// [`Deadline`] was [combined](Deadline::or_cancelled) with this value. A cancelled value stays cancelled.
 ///
 /// A cancelled call behaves as if its deadline had passed, and accounts for the same bytes, but fails with
-/// [`ECANCELED`](crate::Errno::ECANCELED) instead of `ETIMEDOUT`. Functions such as
-/// [`poll_deadline`](crate::event::poll_deadline) or
-/// [`Child::wait_deadline`](crate::process::Child::wait_deadline) report a deadline with an empty result.
-/// These functions also fail with `ECANCELED` if they found nothing. As with a passed deadline, a call still
-/// returns data that is ready, so the next call on the same descriptor loses nothing. Only a
-/// [`Transfer`](crate::transfer::Transfer) also ends if it never waits.
+/// [`ECANCELED`](crate::Errno::ECANCELED) rather than `ETIMEDOUT`. Functions such as
+/// [`poll_deadline`](crate::event::poll_deadline) and
+/// [`Child::wait_deadline`](crate::process::Child::wait_deadline) report a passed deadline with an empty
+/// result. If cancelled, these functions fail with `ECANCELED` unless they have a result to return. As with a
+/// passed deadline, a call still returns data that is ready, so the next call on the same descriptor loses
+/// nothing. Only a [`Transfer`](crate::transfer::Transfer) also ends if it never waits.
 ///
 /// A `Cancel` is an `eventfd` and a flag. The wait polls the `eventfd` together with the descriptor itself,
 /// so no wakeup is lost and no periodic polling is needed. `Cancel` implements [`AsFd`] for event loops of
-/// other crates. The descriptor is readable once cancelled. Do not read from it.
+/// other crates. The descriptor is readable once the value is cancelled. Do not read from it.
 ///
 /// # After a fork
 ///
-/// The copy in the child shares the `eventfd`, and has a separate flag. So a cancel in either process ends
-/// the waits in both. In the other process, [`is_cancelled`](Self::is_cancelled) becomes true once a wait has
-/// detected the cancel. A `Transfer` that never waits does not detect the cancel. A child that must not be
-/// affected creates a separate value.
+/// The copy in the child shares the `eventfd` but has a separate flag. A cancel in either process therefore
+/// ends the waits in both processes. In the other process, [`is_cancelled`](Self::is_cancelled) becomes true
+/// once a wait has detected the cancel. A `Transfer` that never waits does not detect the cancel. A child
+/// that must not be affected must create a separate value.
 ///
 /// # Examples
 ///
@@ -64,8 +64,8 @@ impl Cancel {
         Ok(Self(eventfd, AtomicBool::new(false)))
     }
 
-    /// Cancels this value. Waits that have begun end immediately, and later ones do not begin. Repeated calls
-    /// have no effect.
+    /// Cancels this value. Waits that have begun end immediately, and later waits do not begin. Repeated
+    /// calls have no effect.
     ///
     /// The call makes one `write` and one atomic store, so a signal handler may use it.
     pub fn cancel(&self) {
@@ -81,9 +81,9 @@ impl Cancel {
         self.1.load(Ordering::Acquire)
     }
 
-    /// Returns how many of the `count` ready descriptors of a wait belong to the caller. `found` is set if
-    /// this value's descriptor is one of the `count`. Fails with `ECANCELED` if none belongs to the caller
-    /// and this value is cancelled.
+    /// Returns the number of ready descriptors that belong to the caller, from the `count` ready descriptors
+    /// of a wait. `found` is set if `count` includes this value's descriptor. Fails with `ECANCELED` if no
+    /// ready descriptor belongs to the caller and this value is cancelled.
     pub(crate) fn caller_count(&self, count: usize, found: bool) -> Result<usize> {
         // Another process may have cancelled this value.
         self.1.fetch_or(found, Ordering::AcqRel);
@@ -98,8 +98,8 @@ lends_its_descriptor!(Cancel);
 
 /// The cancellation of a deadline: see [`Cancel`].
 impl<'c> Deadline<'c> {
-    /// Returns this deadline, which then also passes when `cancel` is cancelled. `cancel` replaces an earlier
-    /// [`Cancel`].
+    /// Returns this deadline, changed so that it also passes when `cancel` is cancelled. `cancel` replaces an
+    /// earlier [`Cancel`].
     ///
     /// # Examples
     ///

@@ -11,7 +11,7 @@
 //! | [`alternatives`] | when something other than a pipe fits better |
 //! | [`async_runtimes`] | with tokio, mio, polling and async-io |
 //! | [`platforms`] | what is different on other systems |
-//! | [`access`] | which descriptors a child gets, and which processes can reach a pipe |
+//! | [`access`] | which descriptors a child inherits, and which processes can access a pipe |
 //! | [`no_std`] | a tool without a C library, from `_start` to a static binary |
 //! | [`tools`] | sanitizers, `LD_PRELOAD` and seccomp, with the list of system calls |
 

@@ -40,18 +40,18 @@
 //!    because [`pipe()`] sets close-on-exec on both ends.
 //! 2. **A forked child of a process with threads may only make system calls** until it executes a program.
 //!    Another thread may hold the allocator's lock, or any other lock, at the moment of the fork. In the
-//!    child, no thread ever releases that lock. [`process`](mod@crate::process) lists the permitted
-//!    operations. Starting a program with `Command` or `Spawn` is safe in any process.
+//!    child, that lock is never released. [`process`](mod@crate::process) lists the permitted operations.
+//!    Starting a program with `Command` or `Spawn` is safe in any process.
 //! 3. **A function that is one system call fails with [`EINTR`](Errno::EINTR)** if a signal handler
 //!    interrupts it. A function that completes a job (`write_all`, `read_exact`, `wait`, `transfer`, and
 //!    everything with a deadline) retries automatically.
 //!
 //! # What it costs
 //!
-//! rawpipe is one crate without dependencies and needs Rust 1.85 or later. A release build takes 1.3 times as
-//! long as one of `libc` with default features, 2.6 times with all features, and 0.6 times with none. The
-//! targets x86_64, aarch64 and riscv64 with 64-bit pointers need no C compiler. `cc` is a build dependency
-//! only with feature `c-shim`.
+//! rawpipe is one crate without dependencies and needs Rust 1.85 or later. Compared with a release build of
+//! `libc`, a release build takes 1.3 times as long with default features, 2.6 times with all features, and
+//! 0.6 times with no features. The targets x86_64, aarch64 and riscv64 with 64-bit pointers need no C
+//! compiler. `cc` is a build dependency only with feature `c-shim`.
 //!
 //! # What is unsafe
 //!
@@ -64,7 +64,7 @@
 //! | `SharedWriter::from_parts`, `SharedCopier::trust` | another program may write to the memory |
 //!
 //! Everything else is safe to call, including starting programs and sending memory without a copy. In the
-//! repository, `docs/UNSAFE.md` lists every file with unsafe code and the tests that attack it.
+//! repository, `docs/UNSAFE.md` lists every file with unsafe code and the tests of that code.
 //!
 //! # Features
 //!
@@ -132,7 +132,7 @@ pub use time::Deadline;
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub use wait::Wait;
 
-// The pages link to every module, so they need every feature.
+// The guide's pages link to every module, so they need every feature.
 #[cfg(any(doc, doctest))]
 #[cfg(feature = "full")]
 pub mod guide;

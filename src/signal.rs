@@ -23,7 +23,8 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
-/// One line per signal: its constant, its name, and its numbers in general, on MIPS and on SPARC.
+/// One line per signal: its constant, its name, and its numbers on MIPS, on SPARC and on all other
+/// architectures.
 macro_rules! signals {
     ($($name:ident $full:literal $other:literal $mips:literal $sparc:literal $meaning:literal;)*) => {
         impl Signal {
@@ -85,7 +86,8 @@ signals! {
 }
 
 impl Signal {
-    /// Returns the signal with this number: 1 to 64, on MIPS 1 to 127. Returns `None` for any other number.
+    /// Returns the signal with this number: 1 to 64, or 1 to 127 on MIPS. Returns `None` for any other
+    /// number.
     #[must_use]
     pub const fn from_raw(number: i32) -> Option<Self> {
         if number >= 1 && number <= if abi::MIPS { 127 } else { 64 } {

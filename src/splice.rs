@@ -16,27 +16,28 @@ use crate::io::IoSlice;
 use crate::sys::call;
 use crate::{PipeWriter, Result};
 
-/// Moves up to `len` bytes from one descriptor to another and returns how many; 0 is end of file. At least
-/// one of the two must be a pipe. The bytes are not copied through this process.
+/// Moves up to `len` bytes from one descriptor to another and returns the number of bytes moved. A result of
+/// 0 means end of file. At least one of the two descriptors must be a pipe. The bytes are not copied through
+/// this process.
 ///
 /// If an offset is given, the call begins at that position in the file and advances the offset. The file's
 /// own position then does not change. A pipe accepts no offset. The call may move fewer bytes than `len`, and
-/// moves at most 2,147,479,552 (0x7ffff000).
+/// moves at most 2,147,479,552 bytes (0x7ffff000).
 ///
-/// Waits for data as a read does, and for room as a write does. The call does not wait for the pipe if
-/// [`NONBLOCK`](SpliceFlags::NONBLOCK) is given, nor for the other end if that end is nonblocking.
+/// The call waits for data as a read does, and for room as a write does. The call does not wait for the pipe
+/// if [`NONBLOCK`](SpliceFlags::NONBLOCK) is given, nor for the other end if that end is nonblocking.
 ///
 /// If the other end is a blocking socket, terminal or device, the kernel waits for it while holding the
 /// pipe's lock, even with `NONBLOCK`. Every process that then reads or writes the pipe sleeps uninterruptibly
-/// while the peer is silent: no signal reaches it, not even `SIGKILL`. [`transfer`](crate::transfer) avoids
-/// this by waiting with a private pipe.
+/// while the peer is silent: no signal reaches that process, not even `SIGKILL`.
+/// [`transfer`](crate::transfer) avoids this by waiting with a private pipe.
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if there is nothing to move, or no room, and the call must not wait.
-/// - [`EBADF`](crate::Errno::EBADF) if an end is not open in the direction needed.
-/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything moved.
-/// - [`EINVAL`](crate::Errno::EINVAL) if neither end is a pipe, both are the same pipe, `to` is open for
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if no data or no room is available, and the call must not wait.
+/// - [`EBADF`](crate::Errno::EBADF) if a descriptor is not open in the required direction.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was moved.
+/// - [`EINVAL`](crate::Errno::EINVAL) if neither end is a pipe, both ends are the same pipe, `to` is open for
 ///   appending, or a file system or device lacks support.
 /// - [`EPIPE`](crate::Errno::EPIPE) if `to` is a pipe without a reader. The process also receives `SIGPIPE`,
 ///   unless [`without_sigpipe`](crate::io::without_sigpipe) is used.
@@ -69,18 +70,18 @@ pub fn splice(
     call::splice(from.as_fd(), from_offset, to.as_fd(), to_offset, len, flags.bits())
 }
 
-/// Moves up to `len` bytes from a file to any descriptor inside the kernel and returns how many; 0 is
-/// end of file.
+/// Moves up to `len` bytes from a file to any descriptor inside the kernel and returns the number of bytes
+/// moved. A result of 0 means end of file.
 ///
 /// If an offset is given, the call begins at that position in the file and advances the offset. The file's
 /// own position then does not change. The call may move fewer bytes than `len`, and moves at most
-/// 2,147,479,552 (0x7ffff000). Unlike the system call, this function expects the source first.
+/// 2,147,479,552 bytes (0x7ffff000). Unlike the system call, this function expects the source first.
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if `to` is nonblocking and there is no room.
-/// - [`EBADF`](crate::Errno::EBADF) if an end is not open in the direction needed.
-/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything moved.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if `to` is nonblocking and has no room.
+/// - [`EBADF`](crate::Errno::EBADF) if a descriptor is not open in the required direction.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was moved.
 /// - [`EINVAL`](crate::Errno::EINVAL) if `from` cannot be mapped, such as a pipe or socket, or `to` is open
 ///   for appending.
 /// - [`EPIPE`](crate::Errno::EPIPE) if `to` has no reader. The process also receives `SIGPIPE`, unless
@@ -112,22 +113,22 @@ pub fn sendfile(
     call::sendfile(to.as_fd(), from.as_fd(), offset, len)
 }
 
-/// Copies up to `len` bytes from one file to another inside the kernel and returns how many; 0 is end of
-/// file. The copy shares blocks if the file system supports it.
+/// Copies up to `len` bytes from one file to another inside the kernel and returns the number of bytes
+/// copied. A result of 0 means end of file. The copy shares blocks if the file system supports it.
 ///
 /// If an offset is given, the call begins at that position in the file and advances the offset. The file's
 /// own position then does not change. The call may copy fewer bytes than `len`, and copies at most
-/// 2,147,479,552 (0x7ffff000). For files of procfs and similar file systems it returns 0 even if there is
-/// something to read.
+/// 2,147,479,552 bytes (0x7ffff000). For files of procfs and similar file systems, the call returns 0 even if
+/// the file has contents.
 ///
 /// # Errors
 ///
-/// - [`EBADF`](crate::Errno::EBADF) if an end is not open in the direction needed, or `to` is open for
-///   appending.
-/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything was copied.
-/// - [`EINVAL`](crate::Errno::EINVAL) if either is not a regular file, or the two ranges overlap in the same
-///   file.
-/// - [`EISDIR`](crate::Errno::EISDIR) if either is a directory.
+/// - [`EBADF`](crate::Errno::EBADF) if a descriptor is not open in the required direction, or `to` is open
+///   for appending.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was copied.
+/// - [`EINVAL`](crate::Errno::EINVAL) if either descriptor is not a regular file, or the two ranges overlap
+///   in the same file.
+/// - [`EISDIR`](crate::Errno::EISDIR) if either descriptor is a directory.
 /// - [`ENOSPC`](crate::Errno::ENOSPC) if the file system is full.
 /// - [`EXDEV`](crate::Errno::EXDEV) if the kernel does not support a copy between the two file systems.
 ///
@@ -145,7 +146,7 @@ pub fn sendfile(
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// Available since Linux 4.5, and between file systems since Linux 5.3.
+/// This call has existed since Linux 4.5, and has worked between file systems since Linux 5.3.
 /// [copy_file_range(2)](https://man7.org/linux/man-pages/man2/copy_file_range.2.html)
 pub fn copy_file_range(
     from: impl AsFd,
@@ -157,19 +158,18 @@ pub fn copy_file_range(
     call::copy_file_range(from.as_fd(), from_offset, to.as_fd(), to_offset, len)
 }
 
-/// Duplicates up to `len` bytes from one pipe to another and returns how many; 0 is end of file.
-/// `from` keeps its bytes.
+/// Duplicates up to `len` bytes from one pipe to another and returns the number of bytes duplicated. A result
+/// of 0 means end of file. `from` keeps its bytes.
 ///
 /// Two calls in a row duplicate the same bytes, so consume them from `from` between the calls. The call may
 /// duplicate fewer bytes than `len`.
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if there is nothing to duplicate, or no room, and the call must not
-///   wait.
-/// - [`EBADF`](crate::Errno::EBADF) if an end is not open in the direction needed.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if no data or no room is available, and the call must not wait.
+/// - [`EBADF`](crate::Errno::EBADF) if a descriptor is not open in the required direction.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran during the wait.
-/// - [`EINVAL`](crate::Errno::EINVAL) if either is not a pipe, or both are the same pipe.
+/// - [`EINVAL`](crate::Errno::EINVAL) if either descriptor is not a pipe, or both are the same pipe.
 /// - [`EPIPE`](crate::Errno::EPIPE) if `to` has no reader. The process also receives `SIGPIPE`, unless
 ///   [`without_sigpipe`](crate::io::without_sigpipe) is used.
 ///
@@ -193,30 +193,31 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
 }
 
 /// Writes the pages of `bufs` to a pipe **by reference**, without copying them, and returns the number of
-/// bytes written. The call writes as many bytes as the pipe has room for. Each page occupies a slot of the
-/// pipe, even if only a part of the page is sent.
+/// bytes written. The call writes as many bytes as fit into the pipe. Each page occupies a slot of the pipe,
+/// even if only a part of the page is sent.
 ///
-/// Waits until there is room for the first page, unless [`NONBLOCK`](SpliceFlags::NONBLOCK) is given.
-/// **`O_NONBLOCK` on the pipe has no effect**: only the flag counts.
+/// The call waits until the pipe has room for the first page, unless [`NONBLOCK`](SpliceFlags::NONBLOCK) is
+/// given. **`O_NONBLOCK` on the pipe has no effect**: only the flag counts.
 ///
-/// The kernel does not report when it has finished with a page. An empty pipe does not prove that it has
-/// finished: the reader may have spliced the page to another file. [`ChunkWriter`](crate::chunk::ChunkWriter)
-/// does the same safely, and also works on kernels that copy the pages instead.
+/// The kernel does not report when it has finished with a page. An empty pipe does not prove that the kernel
+/// has finished: the reader may have spliced the page to another file.
+/// [`ChunkWriter`](crate::chunk::ChunkWriter) does the same safely, and also works on kernels that copy the
+/// pages instead.
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if there is no room, and the call must not wait.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if the pipe has no room, and the call must not wait.
 /// - [`EBADF`](crate::Errno::EBADF) if `writer` was created from a descriptor that is not a pipe.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran during the wait.
-/// - [`EINVAL`](crate::Errno::EINVAL) if there are more than 1024 buffers.
+/// - [`EINVAL`](crate::Errno::EINVAL) if more than 1024 buffers are passed.
 /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel lacks memory.
 /// - [`EPIPE`](crate::Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, unless
 ///   [`without_sigpipe`](crate::io::without_sigpipe) is used.
 ///
 /// # Safety
 ///
-/// - From the call on, `bufs` must not change, and their memory must not be reused, while a reference to the
-///   page can exist. For memory of an allocator or a stack, that point is never reached. Memory that was
+/// - After the call begins, `bufs` must not change, and their memory must not be reused, while a reference to
+///   the pages can exist. For memory of an allocator or a stack, this requirement never ends. Memory that was
 ///   mapped for this purpose may be unmapped at any time, because the pipe keeps its references. If the bytes
 ///   change, the reader sees the new contents, which may belong to another stream or be secret.
 /// - If `writer` was created from another descriptor, that descriptor must not be the *read* end of a pipe.

@@ -16,9 +16,9 @@ use core::time::Duration;
 ///
 /// The kernel locks a pipe while it copies to or from the pipe. A peer that writes from memory with slow page
 /// faults may hold that lock for any length of time. Examples are userfaultfd and files of a FUSE file
-/// system. While the peer holds the lock, no call on that pipe returns, nonblocking or not, and `SIGKILL` may
-/// have to wait as well. So a deadline limits the wait for bytes or for room. A deadline does not limit a
-/// call on a pipe whose peer is hostile.
+/// system. While the peer holds the lock, no call on that pipe returns, even if it is nonblocking. `SIGKILL`
+/// may also be delayed. A deadline therefore limits only the wait for bytes or for room. A deadline does not
+/// limit a call on a pipe whose peer is hostile.
 ///
 /// # Examples
 ///
@@ -74,7 +74,8 @@ impl Deadline<'_> {
         (self.at != Duration::MAX || self.is_cancelled()).then(|| self.remaining())
     }
 
-    /// Returns the earlier time of the two deadlines, with the cancel of `self` or otherwise of `other`.
+    /// Returns the earlier of the two deadlines, with the [`Cancel`](crate::Cancel) of `self`, or that of
+    /// `other` if `self` has none.
     #[cfg(all(feature = "process", feature = "std"))]
     pub(crate) fn or_earlier(self, other: Self) -> Self {
         Self { at: self.at.min(other.at), cancel: self.cancel.or(other.cancel) }
@@ -93,7 +94,7 @@ fn now() -> Duration {
 }
 
 impl From<Duration> for Timespec {
-    /// Converts a time. Too many seconds become the largest value, which never passes.
+    /// Converts a time. A number of seconds that is too large becomes the largest value, which never passes.
     fn from(time: Duration) -> Self {
         let tv_sec = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         Self { tv_sec, tv_nsec: i64::from(time.subsec_nanos()) }

@@ -1,9 +1,9 @@
 //! Waits for the peer of a pipe: in the kernel, or by polling for a short time first.
 //!
 //! Waking a sleeping process costs a few microseconds, and tens of microseconds if its processor has gone
-//! idle. In that time a pipe could have moved 100 KiB. So if the peer runs on another processor, polling for
-//! a short time before sleeping is faster. If the peer runs on the same processor, polling is slower, because
-//! the peer cannot become ready while this process polls.
+//! idle. A pipe can move 100 KiB in that time. If the peer runs on another processor, polling for a short
+//! time before sleeping is therefore faster. If the peer runs on the same processor, polling is slower,
+//! because the peer cannot become ready while this process polls.
 
 #[cfg(feature = "event")]
 use crate::event::{Backoff, poll_until};
@@ -19,12 +19,12 @@ use core::time::Duration;
 /// a [`Transfer`](crate::transfer::Transfer), and the chunks of [`chunk`](mod@crate::chunk). Nonblocking ends
 /// never wait.
 ///
-/// `Adaptive` helps most if both peers do little work for each byte: the speed doubles or more. `Adaptive` is
-/// not the default, because it uses processor time. Also, the scheduler more often puts two processes that
-/// sleep and wake each other on one processor. Sharing a processor is better for them when all processors are
-/// busy with other work. In that case, with processes pinned to their processors, `Adaptive` cost nothing
-/// (0.98 to 1.06 of `Block`). Without pinning, repeated runs of each policy differed more than the two
-/// policies did.
+/// `Adaptive` helps most if both peers do little work for each byte: the throughput at least doubles.
+/// `Adaptive` is not the default, because it uses processor time. Also, the scheduler more often puts two
+/// processes that sleep and wake each other on one processor. Such a pair runs faster on a shared processor
+/// when all processors are busy with other work. On busy processors, with each process pinned to a processor,
+/// `Adaptive` cost nothing (0.98 to 1.06 times `Block`). Without pinning, the differences between repeated
+/// runs of one policy were larger than the difference between the two policies.
 ///
 /// # Examples
 ///
@@ -40,20 +40,21 @@ use core::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Wait {
-    /// Sleep in the kernel immediately, without using processor time while waiting.
+    /// Sleeps in the kernel immediately, without using processor time while waiting.
     #[default]
     Block,
-    /// Poll for a bounded time, some tens of microseconds, and then sleep.
+    /// Polls for a bounded time of tens of microseconds, and then sleeps.
     ///
-    /// After each unsuccessful poll, the next waits sleep without polling. Their number doubles with each
-    /// failure, and each success halves it. Polling uses processor time that another process could have used.
+    /// After each unsuccessful poll, the next waits sleep without polling. The number of these waits doubles
+    /// with each failure and halves with each success. Polling uses processor time that another process could
+    /// have used.
     ///
     /// If this thread may run on only one processor, transfers and chunks always sleep. Reads and writes of
-    /// ends and channels poll even then, because the peer may be pinned to another processor.
+    /// pipe ends and channels poll even then, because the peer may be pinned to another processor.
     Adaptive,
 }
 
-/// The number of polls before a wait sleeps. One poll takes between 0.1 and 1 microseconds.
+/// The number of polls after which a wait sleeps. One poll takes between 0.1 and 1 microseconds.
 const POLLS: u32 = 128;
 
 /// The maximum number of waits that sleep without polling after a failure.
@@ -72,7 +73,8 @@ pub(crate) struct Spin {
 impl Spin {
     #[cfg(feature = "transfer")]
     pub(crate) fn new(wait: Wait) -> Self {
-        // If `sched_getaffinity` fails with `EINVAL`, the mask is too small, so there are many processors.
+        // If `sched_getaffinity` fails with `EINVAL`, the mask is too small, so the machine has many
+        // processors.
         let single = || crate::sys::call::sched_getaffinity() == Ok(1);
         Self { on: wait == Wait::Adaptive && !single(), skip: 0, penalty: 0 }
     }
@@ -89,7 +91,7 @@ impl Spin {
     }
 
     /// Polls `fd` for a short time if recent polls have succeeded. The caller still makes its blocking call
-    /// next, since another process may have taken the data.
+    /// next, because another process may have taken the data.
     pub(crate) fn wait(&mut self, fd: BorrowedFd<'_>, events: PollEvents) {
         if !self.begins() {
             return;
@@ -105,7 +107,7 @@ impl Spin {
     }
 
     /// Repeats `attempt` for a short time while it fails with `EAGAIN`, if recent polls have succeeded. If
-    /// this returns `EAGAIN`, the caller makes its blocking call.
+    /// this function returns `EAGAIN`, the caller makes its blocking call.
     #[cfg(feature = "event")]
     #[inline]
     pub(crate) fn attempt<T>(&mut self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
@@ -127,8 +129,8 @@ impl Spin {
         Err(Errno::EAGAIN)
     }
 
-    /// Returns whether to poll before this wait. If this is `true`, the caller reports [`paid`](Self::paid)
-    /// or [`failed`](Self::failed).
+    /// Returns whether to poll before this wait. If the result is `true`, the caller reports
+    /// [`paid`](Self::paid) or [`failed`](Self::failed).
     pub(crate) fn begins(&mut self) -> bool {
         let skipped = self.skip > 0;
         self.skip = self.skip.saturating_sub(1);
@@ -165,7 +167,7 @@ pub(crate) fn attempt_until<T>(
         if let Some(passed) = deadline.filter(|deadline| deadline.has_passed()) {
             return Err(passed.errno());
         }
-        // `poll` also reports a file as ready if its pages must still be read from the disk.
+        // `poll` reports a file as ready even if its pages must still be read from the disk.
         backoff.pause(deadline);
         poll_until(&mut fds, deadline)?;
     }
@@ -186,7 +188,7 @@ mod tests {
             spin.wait(reader.as_fd(), PollEvents::IN);
             failures += u32::from(spin.penalty != before);
         }
-        // Waits 1, 3, 6, 11, 20, 37 and 70 poll, and the next poll would be in the 135th wait.
+        // Waits 1, 3, 6, 11, 20, 37 and 70 poll, and the next poll would occur in wait 135.
         assert_eq!((failures, spin.penalty), (7, 64));
         spin.skip = 0;
         writer.write(b"x").unwrap();
@@ -215,7 +217,7 @@ mod tests {
             assert_eq!(result, Err(Errno::EAGAIN));
         }
         assert_eq!((attempts, spin.penalty), (7 * POLLS, 64));
-        // A result of the first attempt does not count as a success of polling, but a later result does.
+        // A success of the first attempt does not count as a success of polling, but a later success does.
         spin.skip = 0;
         assert_eq!((spin.attempt(|| Ok(1)), spin.penalty), (Ok(1), 64));
         let mut turns = [Err(Errno::EAGAIN), Err(Errno::EPIPE)].into_iter();

@@ -21,14 +21,14 @@ pub(super) struct Memory {
     map: Map,
     /// The mapping that was used before this one. Its pages are released just before the mapping is used
     /// again, when the pipe rarely holds any of them. This process therefore frees the pages itself, and the
-    /// kernel gives it the same pages again. If a reader on another processor freed them, this process would
-    /// receive pages that are not in its cache. Under a hypervisor it could even receive pages that the host
-    /// has reclaimed.
+    /// kernel then gives it the same pages again. If a reader on another processor freed these pages, this
+    /// process would receive pages that are not in its cache. Under a hypervisor it could even receive pages
+    /// that the host has reclaimed.
     before: Option<Map>,
     /// The mapped file, with [`ChunkMechanism::Memfd`].
     file: Option<OwnedFd>,
-    /// A page that the kernel wipes in a forked child. `None` for plain writes, because no pipe refers to the
-    /// pages after a write, so the child can use its copy.
+    /// A page that the kernel wipes in a forked child. The value is `None` for plain writes: no pipe refers
+    /// to the pages after a write, so the child can use its copy.
     marker: Option<Map>,
 }
 
@@ -53,7 +53,7 @@ impl Memory {
 
     /// Releases the pages, now or at the next call, and replaces them with new ones.
     pub(super) fn renew(&mut self) -> Result<()> {
-        // A larger mapping has more pages than the pipe holds, so it needs no second mapping.
+        // A larger mapping has more pages than the pipe holds, so no second mapping is needed.
         let in_turns = self.file.is_none() && self.map.len() == map::HUGE;
         let discarded = match &mut self.before {
             Some(before) => before.discard(),
@@ -89,7 +89,7 @@ impl Memory {
         &mut self.map.bytes_mut()[range]
     }
 
-    /// Hands bytes to a pipe by reference and returns how many the pipe has accepted.
+    /// Hands bytes to a pipe by reference and returns the number of bytes that the pipe has accepted.
     pub(super) fn hand_over(
         &mut self,
         range: Range<usize>,
@@ -105,8 +105,8 @@ impl Memory {
             None => {
                 // SAFETY: this value has mapped the pages for this purpose, and they never become other
                 // memory (points 1 and 2 of the module's argument). The pool decides when the writer may
-                // write to them again (3 and 4). If the descriptor has become a read end, the call writes to
-                // the pages, which are borrowed exclusively (7).
+                // write to these pages again (3 and 4). If the descriptor has become a read end, the call
+                // writes to the pages, which are borrowed exclusively (7).
                 unsafe { call::vmsplice_mut(pipe, self.bytes_mut(range), flags) }
             }
         }

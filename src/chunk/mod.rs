@@ -1,11 +1,11 @@
-//! Zero-copy writes from memory. A [`ChunkWriter`] lends memory to be filled, and hands the pages themselves
-//! to a pipe. A [`ChunkReader`] reads into its own memory or moves the bytes to another descriptor without
-//! reading them.
+//! Zero-copy writes from memory. A [`ChunkWriter`] lends memory for the caller to fill, and hands the pages
+//! themselves to a pipe. A [`ChunkReader`] reads into its own memory or moves the bytes to another descriptor
+//! without reading them.
 //!
 //! If the cost of a copy does not matter, a plain pipe is enough. A [`ChunkWriter`] works with any reader of
-//! a pipe. If the reader is a thread, a forked process, or a program with the other half, use [shared
-//! chunks](mod@shared). Shared chunks copy no byte on either side and make no system call while both sides
-//! are busy.
+//! a pipe. If the reader is a thread, a forked process, or a program that can use the other half of a pair,
+//! use [shared chunks](mod@shared). Shared chunks copy no bytes, and make no system calls while both the
+//! writer and the reader are busy.
 //!
 //! ```
 //! use rawpipe::chunk::{ChunkReader, ChunkWriter};
@@ -32,81 +32,83 @@
 //! memfd) that the writer has mapped. The crate checks each mechanism once per process by sending a page
 //! through a private pipe. The check shows whether the pipe holds the page or a copy, and whether the bytes
 //! stay unchanged when the writer releases the page. A mechanism that fails the check is not used. With
-//! [`Reuse::Never`] a memfd is used only if the caller requests it, because a new file for each round costs
-//! more than a copy.
+//! [`Reuse::Never`], a memfd is used only if the caller requests it. The reason is that a new file each time
+//! the memory is used up costs more than a copy.
 //!
-//! The last resort is a plain `write`. Sends of less than 16 KiB also use `write`, which is faster for them.
-//! A page occupies a whole slot of the pipe, even if only a part of the page was sent.
+//! If no other mechanism works, a plain `write` is used. Sends of less than 16 KiB also use `write`, which is
+//! faster for them. A page occupies a whole slot of the pipe, even if only a part of the page was sent.
 //!
 //! A plain `write` is also used for a [packet pipe](crate::message::packets), because pages are not packets.
 //! The reader of a packet pipe needs buffers of at least [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes. If
-//! `O_DIRECT` is set after the writer was built, bytes are lost. [`mechanism`](ChunkWriter::mechanism)
-//! returns the mechanism in use.
+//! `O_DIRECT` is set on the pipe after the writer was built, bytes are lost.
+//! [`mechanism`](ChunkWriter::mechanism) returns the mechanism in use.
 //!
 //! # Why this is sound
 //!
 //! `vmsplice` is unsafe because the kernel never reports when it has finished with a page. An empty pipe does
-//! not prove that it has finished: the reader may have moved the page elsewhere with `splice` or `tee`.
-//! [`ChunkWriter`] and [`ChunkReader`] are safe for the following reasons.
+//! not prove that the kernel has finished: the reader may have moved the page elsewhere with `splice` or
+//! `tee`. [`ChunkWriter`] and [`ChunkReader`] are safe for the following reasons.
 //!
 //! 1. *The pages are the writer's own.* The writer maps them, and they are never part of an allocator's
 //!    memory or of a stack. The pages hold only the contents of the writer's chunks. A reader that keeps a
 //!    page for too long therefore sees only bytes of the *same* writer's chunks, never another part of the
-//!    program's memory. However, those bytes may have been written to a chunk and not sent. Do not write a
-//!    secret to a chunk unless it is meant for the reader.
+//!    program's memory. However, the reader may see bytes that were written to a chunk but never sent. Do not
+//!    write a secret to a chunk unless it is meant for the reader.
 //! 2. *Unmapping removes no page from the pipe.* The kernel counts references to each page, and the pipe
-//!    holds its own. `munmap` and `MADV_DONTNEED` drop the mapping's reference. The page and its contents
-//!    live until the last reference is dropped. Dropping the writer therefore neither waits nor changes a
-//!    byte that was sent, and the *kernel* never reuses a page while a pipe holds it.
-//! 3. *[`Reuse::Never`] writes to no page that was ever handed over.* Each chunk begins on a page after those
-//!    that were sent, even if they were sent [several times](ChunkWriter::resend). At the end of its memory
-//!    the writer releases all pages together (2) and writes to new pages, which contain zeros. A writer whose
-//!    memory is a single huge page instead alternates between two mappings, and releases the pages of each
-//!    before reusing it. (The self-check includes this.) A memfd's pages belong to the file. Unmapping does
-//!    not release them, and truncating the file or punching a hole would turn the sent bytes into zeros. With
-//!    a memfd, the writer therefore creates a new file and a new mapping each time. The old file is closed
-//!    unchanged, and its size is sealed. The rule holds for any consumer, including one that moves the pages
-//!    elsewhere and reads them an hour later.
+//!    holds its own reference. `munmap` and `MADV_DONTNEED` drop the mapping's reference. The page and its
+//!    contents live until the last reference is dropped. Dropping the writer therefore neither waits nor
+//!    changes a byte that was sent, and the *kernel* never reuses a page while a pipe holds it.
+//! 3. *[`Reuse::Never`] never writes to a page that was handed over.* Each chunk begins on a page after the
+//!    pages that were sent, even if they were sent [several times](ChunkWriter::resend). At the end of its
+//!    memory the writer releases all pages together (2) and writes to new pages, which contain zeros. A
+//!    writer whose memory is a single huge page instead alternates between two mappings, and releases the
+//!    pages of each before reusing it. (The self-check includes this.) A memfd's pages belong to the file.
+//!    Unmapping does not release them, and truncating the file or punching a hole would turn the sent bytes
+//!    into zeros. With a memfd, the writer therefore creates a new file and a new mapping each time. The old
+//!    file is closed unchanged, and its size is sealed. [`Reuse::Never`] is correct for any consumer, even
+//!    for a consumer that moves the pages elsewhere and reads them an hour later.
 //! 4. *[`Reuse::AfterRead`] writes to a page again only after the pipe's own count proves that the page has
 //!    left the pipe.* The bytes that this writer has sent, minus the unread bytes in the pipe (`FIONREAD`),
-//!    have left the pipe. A pipe is first in, first out, so a chunk whose last byte was sent at or before
-//!    that count has left the pipe. If a chunk is sent again, the last byte of the last send counts. Bytes of
-//!    other writers in the same pipe make `FIONREAD` larger, so they delay the proof and never advance it.
-//!    (The kernel counts up to 4 GiB. A pipe can hold more only in buffers of many pages each, which only
-//!    another writer could put there.) For a consumer that *reads*, bytes that have left the pipe were
-//!    copied. The kernel copies, removes and counts them under the same lock. **This does not hold for a
-//!    consumer that splices or tees the bytes onward.** That consumer would see later bytes of the same
-//!    stream in place of earlier ones (because of 1, nothing worse). This policy is therefore not the
-//!    default. Without a proof the writer does not wait: it releases all its memory as in 3.
-//! 5. *A forked child does not write to the memory.* Private memory is `MADV_WIPEONFORK`: the child finds
-//!    zeros, the parent incurs no copy-on-write faults, and only the parent refers to the pages in the pipe.
-//!    A memfd's mapping stays shared with the parent. Each writer therefore has an additional page, which the
-//!    kernel wipes in a child. [`chunk`](ChunkWriter::chunk) and [`send`](ChunkWriter::send) check this page,
-//!    and if it was wiped, the writer maps new memory first. (A kernel before 4.14 or an emulator does not
-//!    wipe pages, so only plain writes are used there.) The child cannot send a chunk that was lent before
-//!    the fork: `send` fails. (Code that continues *writing* to that chunk in the child violates the contract
-//!    of [`fork`](crate::fork()).) Dropping the writer unmaps its addresses in each process, which have never
-//!    held another mapping. `MADV_DONTFORK` is not sufficient: it creates a hole in the child, and the drop
-//!    would unmap any other mapping that the child has created there.
+//!    have left the pipe. A pipe is first in, first out, so a chunk has left the pipe if its last byte is at
+//!    or before that position in the stream. If a chunk was sent several times, the last byte of its last
+//!    send counts. Bytes of other writers in the same pipe make `FIONREAD` larger, so these bytes can only
+//!    delay the proof. (The kernel counts up to 4 GiB. A pipe can hold more only in buffers of many pages
+//!    each, and only another writer could add such buffers.) If a consumer *reads*, the bytes that have left
+//!    the pipe were copied. The kernel copies, removes and counts them under the same lock. **This guarantee
+//!    does not hold for a consumer that splices or tees the bytes onward.** Such a consumer may see later
+//!    bytes of the same stream in place of earlier bytes. Because of point 1, it sees no other bytes. This
+//!    policy is therefore not the default. If the count does not prove that a page has left the pipe, the
+//!    writer does not wait: it releases all its memory as in point 3.
+//! 5. *A forked child does not write to the memory.* Private memory is marked `MADV_WIPEONFORK`. The child
+//!    finds zeros, the parent incurs no copy-on-write faults, and only the parent refers to the pages in the
+//!    pipe. A memfd's mapping stays shared with the parent. Each writer therefore maps an additional page,
+//!    which the kernel wipes in a child. [`chunk`](ChunkWriter::chunk) and [`send`](ChunkWriter::send) check
+//!    this page. If the page was wiped, the writer maps new memory first. (A kernel before 4.14 or an
+//!    emulator does not wipe pages, so only plain writes are used there.) The child cannot send a chunk that
+//!    was lent before the fork: `send` fails. (Code that continues *writing* to that chunk in the child
+//!    violates the contract of [`fork`](crate::fork()).) In each process, dropping the writer unmaps its
+//!    addresses. These addresses have never held another mapping. `MADV_DONTFORK` is not sufficient, because
+//!    it leaves a gap in the child's address space. The drop would unmap any other mapping that the child has
+//!    created in that gap.
 //! 6. *Rust's references are never contradicted.* `chunk` borrows the writer exclusively, so the slice is no
 //!    longer alive when `send` is called. No other code in this process can reach the memory. The kernel
-//!    reads it through its own mappings, for any process, and never writes to it.
+//!    reads the memory through its own mappings, for any process, and never writes to it.
 //! 7. *The descriptor is the write end of a pipe.* The builder checks this when it builds the writer. The
-//!    `as_fd` of a caller's type may later return another descriptor. The bytes are then sent to that
-//!    descriptor. If that descriptor is a read end, `vmsplice` writes to the memory, which is lent to that
-//!    call exclusively. If the chunk is sent again, its reader may see the bytes of that pipe. With
-//!    [`Reuse::AfterRead`], the count of point 4 then belongs to another pipe. A reader may therefore see
-//!    later bytes of this stream in place of earlier ones (1 still holds). Therefore `as_fd` must always
-//!    return the same pipe.
+//!    `as_fd` of a caller's type may later return another descriptor. In that case, the bytes are sent to
+//!    that descriptor. If the new descriptor is a read end, `vmsplice` writes to the memory, which is lent to
+//!    that call exclusively. If the chunk is then sent again, its reader may see the bytes of that other
+//!    pipe. With [`Reuse::AfterRead`], the count of point 4 then belongs to another pipe. A reader may
+//!    therefore see later bytes of this stream in place of earlier bytes, although point 1 still holds.
+//!    Therefore `as_fd` must always return the same pipe.
 //!
 //! The argument does not cover another process that opens this process's memory or descriptors through
 //! `/proc`, or code that breaks the rules of `unsafe`. The argument also does not cover a seccomp filter that
-//! is installed after the first writer was built and makes `madvise` report success without a call. No
-//! library can prevent these cases.
+//! is installed after the first writer was built and makes `madvise` report success without executing the
+//! call. No library can prevent these cases.
 //!
 //! # A hostile peer
 //!
-//! A reader cannot change a byte of this process's memory, but it can make the writer wait. The reader can
+//! A reader cannot change any byte of this process's memory, but it can make the writer wait. The reader can
 //! stop reading, or it can hold the pipe's lock. Neither a deadline nor the nonblocking flag bounds the wait
 //! for that lock: see [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe). The reader can also keep
 //! memory in use. A single byte that it splices into another pipe keeps the whole huge page (2 MiB)
@@ -128,8 +130,8 @@ pub use writer::{ChunkWriter, WriterBuilder};
 /// The size in bytes below which a send is a plain write with every mechanism: 16 KiB, or a page if pages are
 /// larger.
 ///
-/// Measurements show that below this size a copy costs less than handing over pages, each of which occupies a
-/// slot.
+/// Measurements show that below this size, copying costs less than handing over pages, because each page
+/// occupies a slot.
 const SMALL: usize = 16 << 10;
 
 /// The default size of a writer's chunk in bytes. This size equals the capacity of a pipe with
@@ -156,7 +158,7 @@ const READ_CHUNK: usize = 256 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChunkMechanism {
-    /// `vmsplice` of private pages, which are huge pages if the kernel supports them.
+    /// `vmsplice` of private pages, which are huge pages if the kernel supports huge pages.
     Vmsplice,
     /// `splice` of the pages of a file in memory, which the writer has mapped.
     Memfd,
@@ -197,16 +199,16 @@ impl fmt::Display for ChunkMechanism {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reuse {
-    /// Never reuses memory: each chunk has fresh pages. This policy is correct for every consumer.
+    /// Never reuses memory: each chunk uses fresh pages. This policy is correct for every consumer.
     #[default]
     Never,
-    /// Reuses memory after the pipe's count shows that the bytes have left the pipe. This policy is several
-    /// times faster, but correct **only if every consumer of the pipe reads the bytes**. A consumer may use
-    /// `read`, `readv`, or `splice` to a sink that ignores the bytes, such as `/dev/null`. A consumer that
-    /// moves the bytes onward with `splice` or `tee` finds later bytes of this stream in place of earlier
-    /// ones.
+    /// Reuses memory once the pipe's count of unread bytes shows that the sent bytes have left the pipe. This
+    /// policy is several times faster, but correct **only if every consumer of the pipe reads the bytes**. A
+    /// consumer may use `read`, `readv`, or `splice` to a sink that ignores the bytes, such as `/dev/null`. A
+    /// consumer that moves the bytes onward with `splice` or `tee` may see later bytes of this stream in
+    /// place of earlier bytes.
     ///
-    /// The same happens to a consumer that has a FIFO open for reading *and* writing, if it reads with a
+    /// The same applies to a consumer that has a FIFO open for reading *and* writing, if it reads with a
     /// deadline or a `try_` function. These functions splice first (see
     /// [`io`](crate::io#without-waiting-or-until-a-deadline)).
     AfterRead,

@@ -1,4 +1,5 @@
-//! Chooses the part of a writer's memory to lend next. Implements the rules of [`Reuse`] as pure arithmetic.
+//! Chooses the part of a writer's memory to lend next. This module implements the rules of [`Reuse`] as pure
+//! arithmetic.
 
 use super::Reuse;
 use crate::{Errno, Result};
@@ -21,14 +22,14 @@ pub(super) struct Pool {
     /// The distance between two chunks: the size of a chunk, rounded up to pages.
     stride: usize,
     len: usize,
-    /// No byte at or after this offset was ever handed over.
+    /// The offset from which no byte was ever handed over.
     next: usize,
-    /// The chunks in the order of sending; empty with `Reuse::Never`.
+    /// The sent chunks, in the order of sending. The list is empty with `Reuse::Never`.
     in_flight: VecDeque<InFlight>,
     /// Set if a chunk was sent since the unread bytes were last counted.
     recount: bool,
-    /// The offsets of free chunks. The chunk that became free last is lent first, because it is still in the
-    /// caches.
+    /// The offsets of free chunks. The free chunks. The chunk that became free last is lent first, because it
+    /// is still in the processor's caches.
     free: Vec<usize>,
 }
 
@@ -55,7 +56,7 @@ impl Pool {
     /// Returns the offset of a chunk that may be written, or `None` if the memory must be renewed. `read`
     /// returns the number of bytes of the stream that have certainly left the pipe.
     pub(super) fn take(&mut self, read: impl FnOnce() -> u64) -> Option<usize> {
-        // After a small send the chunk is free immediately, so the system call is not needed.
+        // After a small send, the chunk is free immediately, so no system call is needed.
         if !self.in_flight.is_empty() && (self.recount || self.free.is_empty()) {
             let read = read();
             self.recount = false;
@@ -80,8 +81,8 @@ impl Pool {
         Some(start)
     }
 
-    /// Takes back a chunk that is no longer lent. If some of its first `used` bytes were handed over by
-    /// reference, the last of these ends at `end_in_stream` or before it.
+    /// Returns to the pool a chunk that is no longer lent. If some of its first `used` bytes were handed over
+    /// by reference, the last of these bytes ends at `end_in_stream` or before it.
     pub(super) fn put(&mut self, start: usize, used: usize, end_in_stream: Option<u64>) {
         match (self.reuse, end_in_stream) {
             (Reuse::Never, None) => {}

@@ -1,4 +1,4 @@
-//! Checks once per process whether a mechanism works on this kernel, by trying it.
+//! Checks once per process whether a mechanism works on this kernel, by trying that mechanism.
 
 use super::{ChunkMechanism, memory::Memory};
 use crate::fd::AsFd;

@@ -43,7 +43,7 @@ pub struct ChunkReader {
     chunk: usize,
     map: Map,
     spin: Spin,
-    /// Set if the last call has read fewer bytes than requested, so that the pipe may be empty.
+    /// Set if the last call has read fewer bytes than requested, so the pipe may be empty.
     drained: bool,
 }
 
@@ -52,7 +52,7 @@ impl ChunkReader {
     ///
     /// # Errors
     ///
-    /// - [`ENOMEM`](crate::Errno::ENOMEM) if there is not enough memory.
+    /// - [`ENOMEM`](crate::Errno::ENOMEM) if not enough memory is available.
     pub fn new(pipe: PipeReader) -> Result<Self> {
         Self::builder().build(pipe)
     }
@@ -64,7 +64,7 @@ impl ChunkReader {
 
     /// Reads up to one chunk of bytes and lends them. An empty slice means end of file. Retries on `EINTR`.
     ///
-    /// Waits until there is at least one byte or no write end is open, unless the pipe is nonblocking.
+    /// Waits until at least one byte is available or no write end is open, unless the pipe is nonblocking.
     ///
     /// # Errors
     ///
@@ -93,8 +93,9 @@ impl ChunkReader {
         Ok(&self.map.bytes()[..count])
     }
 
-    /// Moves up to `len` bytes to another descriptor without reading them, and returns how many. 0 is end of
-    /// file. The function makes one call, which may move fewer bytes than `len`. Retries on `EINTR`.
+    /// Moves up to `len` bytes to another descriptor without reading them, and returns the number of bytes
+    /// moved. A result of 0 means end of file. The function makes one call, which may move fewer bytes than
+    /// `len`. Retries on `EINTR`.
     ///
     /// While `to` is a blocking socket or terminal without room, the kernel holds this pipe's lock. No signal
     /// then reaches a process that writes to the pipe: see [`splice`](crate::splice::splice). If the peer may
@@ -136,13 +137,14 @@ impl ChunkReader {
         }
     }
 
-    /// Returns a reference to the read end. Bytes that are read from it directly are missing from the chunks.
+    /// Returns a reference to the read end. Bytes that are read directly from the read end are missing from
+    /// the chunks.
     #[must_use]
     pub const fn get_ref(&self) -> &PipeReader {
         &self.pipe
     }
 
-    /// Returns the read end. The reader has buffered no bytes, so none are lost.
+    /// Returns the read end. The reader buffers no bytes, so no bytes are lost.
     #[must_use]
     pub fn into_inner(self) -> PipeReader {
         self.pipe
@@ -175,7 +177,7 @@ pub struct ReaderBuilder {
 }
 
 impl ReaderBuilder {
-    /// Sets the maximum number of bytes that a call reads. 0 counts as 1.
+    /// Sets the maximum number of bytes that one call reads. 0 counts as 1.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
@@ -189,7 +191,7 @@ impl ReaderBuilder {
     ///
     /// # Errors
     ///
-    /// - [`ENOMEM`](crate::Errno::ENOMEM) if there is not enough memory.
+    /// - [`ENOMEM`](crate::Errno::ENOMEM) if not enough memory is available.
     pub fn build(self, pipe: PipeReader) -> Result<ChunkReader> {
         Ok(ChunkReader {
             pipe,

@@ -4,15 +4,17 @@
 /// [`std::io::Error`]. The type has a method `cause`, which returns the errno or `None`. `$kind` is the kind
 /// of an error without an errno.
 ///
-/// With `bare` there is no conversion. A type that may hold only an errno defines its own.
+/// With `bare`, the macro defines no conversion. A type that may hold only an errno defines its own
+/// conversion.
 macro_rules! like_std {
     ($error:ident, $this:ident => $kind:expr) => {
         $crate::errno::like_std!(bare $error, $this => $kind);
 
         #[cfg(feature = "std")]
         impl From<$error> for std::io::Error {
-            /// Keeps the whole error, for `get_ref` and `downcast`, and its kind. `raw_os_error` of the
-            /// result is `None`, but [`Errno::from_io_error`](crate::Errno::from_io_error) returns the errno.
+            /// The result keeps the whole error, for `get_ref` and `downcast`, and the error's kind.
+            /// `raw_os_error` of the result is `None`, but
+            /// [`Errno::from_io_error`](crate::Errno::from_io_error) returns the errno.
             fn from(error: $error) -> Self {
                 Self::new(error.kind(), error)
             }
@@ -20,7 +22,8 @@ macro_rules! like_std {
     };
     (bare $error:ident, $this:ident => $kind:expr) => {
         impl $error {
-            /// Returns the code of [`errno`](Self::errno), as in C's `errno`, or `None` without an errno.
+            /// Returns the code of [`errno`](Self::errno), as in C's `errno`, or `None` if the error has no
+            /// errno.
             #[must_use]
             pub const fn raw_os_error(&self) -> Option<i32> {
                 match self.cause() {

@@ -1,7 +1,7 @@
 //! The kernel's error numbers, and the one function that decodes the kernel's results.
 //!
-//! The file is long because of its table, which holds every error number of Linux with its name and a
-//! message. The table makes an error readable without a C library and without `std`.
+//! The file is long because its table lists every error number of Linux, with a name and a message. The table
+//! makes an error readable without a C library and without `std`.
 
 mod like_std;
 
@@ -10,12 +10,12 @@ use core::fmt;
 use core::num::NonZeroI32;
 pub(crate) use like_std::like_std;
 
-/// The result of a call of this crate: a value, or the kernel's [`Errno`].
+/// The result of a call in this crate: a value, or the kernel's [`Errno`].
 pub type Result<T> = core::result::Result<T, Errno>;
 
 /// An error number of the kernel, such as [`EPIPE`](Errno::EPIPE).
 ///
-/// The type can hold every non-zero code. A code that this crate does not know keeps its value, has no
+/// The type can hold every non-zero code. A code that is not in this crate's table keeps its value, has no
 /// [`name`](Errno::name), and is printed as a number.
 ///
 /// # Examples
@@ -86,8 +86,9 @@ impl Errno {
         }
     }
 
-    /// Returns the error's line in `WORDS`. A `match` would be one twentieth of the crate's code. A table of
-    /// strings would have two addresses per line, which a position-independent program has to relocate.
+    /// Returns the error's line in `WORDS`. A `match` would make up one twentieth of the crate's code. A
+    /// table of strings would have two addresses per line, which a position-independent program has to
+    /// relocate.
     const fn entry(self) -> Option<(&'static str, &'static str)> {
         let (mut codes, mut words) = (Self::CODES, Self::WORDS.as_bytes());
         while let [code, others @ ..] = codes {
@@ -108,7 +109,7 @@ impl Errno {
         std::io::Error::from(self).kind()
     }
 
-    /// Returns the errno of an [`std::io::Error`], or `None` if the error did not originate in the system.
+    /// Returns the errno of an [`std::io::Error`], or `None` if the error did not originate in a system call.
     ///
     /// The errno is the error's own code, or the errno of a contained error of this crate.
     ///
@@ -136,7 +137,7 @@ impl Errno {
 
 /// Decodes the kernel's result: −4095..=−1 is an error, and any other value a success.
 ///
-/// A success may be as large as an address, so this checks the range and not the sign.
+/// A successful result may be as large as an address, so this function checks the range and not the sign.
 #[inline]
 pub(crate) const fn decode(answer: isize) -> Result<usize> {
     if answer < 0 && answer >= -4095 {
@@ -165,7 +166,7 @@ const fn cut(text: &'static [u8], end: u8) -> (&'static str, &'static [u8]) {
     (first, rest)
 }
 
-/// Repeats a call for as long as a signal handler interrupts it.
+/// Retries a call on `EINTR`, until it returns another result.
 #[inline]
 pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
@@ -219,7 +220,7 @@ macro_rules! errnos {
             /// Every error that Linux names.
             pub(crate) const CODES: &[Self] = &[$(Self::$name),*];
 
-            /// One line for each error, with its name and its message.
+            /// One line for each error, with the error's name and message.
             const WORDS: &str = concat!($(stringify!($name), "\t", $message, "\n"),*);
         }
     };
@@ -361,9 +362,9 @@ errnos! {
 }
 
 impl Errno {
-    /// The same error as [`EAGAIN`](Errno::EAGAIN), under its other name.
+    /// Another name for [`EAGAIN`](Errno::EAGAIN).
     pub const EWOULDBLOCK: Self = Self::EAGAIN;
-    /// The same error as [`EOPNOTSUPP`](Errno::EOPNOTSUPP), under its other name.
+    /// Another name for [`EOPNOTSUPP`](Errno::EOPNOTSUPP).
     pub const ENOTSUP: Self = Self::EOPNOTSUPP;
 }
 

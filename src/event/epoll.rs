@@ -1,5 +1,4 @@
-//! Wraps `epoll`, a list of descriptors in the kernel to wait for, and `eventfd`, a counter that wakes
-//! waiters.
+//! Wraps `epoll`, a list of watched descriptors in the kernel, and `eventfd`, a counter that wakes waiters.
 
 pub use crate::sys::abi::Event;
 pub use crate::sys::abi::flags::EventFdFlags;
@@ -13,7 +12,7 @@ use crate::{Deadline, Errno, Result, io};
 use core::time::Duration;
 
 impl Event {
-    /// Returns the events that were found. [`PollEvents`] has methods that interpret them for a pipe.
+    /// Returns the events that were found. [`PollEvents`] has methods that interpret these events for a pipe.
     pub const fn events(&self) -> PollEvents {
         PollEvents::from_bits_retain(self.events)
     }
@@ -27,12 +26,12 @@ impl Event {
 
 /// A list of descriptors to wait for, which the kernel keeps. Dropping it closes it.
 ///
-/// The cost of a wait does not depend on the number of watched descriptors; [`poll`](crate::event::poll())
-/// checks all of them each time.
+/// The cost of a wait does not depend on the number of watched descriptors, whereas
+/// [`poll`](crate::event::poll()) checks all of them each time.
 ///
 /// `Epoll` watches the *open file*, not the number. The kernel removes the file from the list when the last
-/// duplicate of the descriptor is closed, in this process and all others. After a `fork` or `dup`,
-/// [`delete`](Epoll::delete) the descriptor before closing it; otherwise its events continue.
+/// duplicate of the descriptor is closed, counting all processes. After a `fork` or `dup`,
+/// [`delete`](Epoll::delete) the descriptor before closing it. Otherwise, its events continue to be reported.
 ///
 /// # Examples
 ///
@@ -80,8 +79,8 @@ impl Epoll {
     /// - [`EEXIST`](crate::Errno::EEXIST) if the descriptor is already watched.
     /// - [`EINVAL`](crate::Errno::EINVAL) if the descriptor is this epoll itself, or if
     ///   [`EXCLUSIVE`](PollEvents::EXCLUSIVE) is combined with an incompatible flag.
-    /// - [`ELOOP`](crate::Errno::ELOOP) if the descriptor is an epoll that watches this one, or if epolls are
-    ///   nested too deeply.
+    /// - [`ELOOP`](crate::Errno::ELOOP) if the descriptor is an epoll that watches this epoll, or if epolls
+    ///   are nested too deeply.
     /// - [`ENOSPC`](crate::Errno::ENOSPC) if the user has reached the limit of watched descriptors
     ///   (`/proc/sys/fs/epoll/max_user_watches`).
     /// - [`EPERM`](crate::Errno::EPERM) if the kernel cannot watch the descriptor, such as a regular file or
@@ -157,11 +156,11 @@ impl Epoll {
         call::epoll_ctl(self.as_fd(), operation, fd, Some(&event))
     }
 
-    /// Waits until a descriptor is ready, at most for `timeout` (`None`: indefinitely). Returns as many of
-    /// the events as fit into `buf`; an empty slice is a timeout.
+    /// Waits until a descriptor is ready, for at most `timeout` (`None`: indefinitely). Returns as many
+    /// events as fit into `buf`. An empty slice means a timeout.
     ///
     /// A `timeout` of zero checks without waiting. A signal handler ends the wait. The next call returns the
-    /// events that did not fit. Before Linux 5.11, a timeout is rounded up to whole milliseconds.
+    /// events that did not fit into `buf`. Before Linux 5.11, a timeout is rounded up to whole milliseconds.
     ///
     /// # Errors
     ///
@@ -190,7 +189,7 @@ impl Epoll {
         Ok(&buf[..count])
     }
 
-    /// Waits as [`wait`](Self::wait) does, until `deadline` at the latest. Retries on `EINTR`.
+    /// Waits as [`wait`](Self::wait) does, but only until `deadline`. Retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -211,7 +210,7 @@ impl Epoll {
             };
             match call::epoll_pwait(self.as_fd(), buf, Some(&wait.into())) {
                 Err(Errno::EINTR) => {}
-                // Another thread has taken the event that ended the wait.
+                // Another thread has received the event that ended the wait.
                 Ok(0) if deadline.cancel.is_some() && !deadline.is_over() => {}
                 result => return result.map(|count| &buf[..count]),
             }
@@ -221,7 +220,7 @@ impl Epoll {
 
 lends_its_descriptor!(Epoll);
 
-/// A counter in the kernel that wakes waiters in this process or another one. Dropping it closes it.
+/// A counter in the kernel that wakes waiters in this process or in another process. Dropping it closes it.
 ///
 /// # Examples
 ///

@@ -1,8 +1,8 @@
 //! Waits until descriptors are ready.
 //!
-//! [`poll`](poll()) waits for a list of descriptors. With feature `event`, `select` waits for sets of them
-//! (it needs `alloc`), and `Epoll` keeps the list in the kernel. `SignalFd` is a descriptor for signals, so
-//! that a process can wait for signals and other descriptors together.
+//! [`poll`](poll()) waits for a list of descriptors. With feature `event`, `select` waits for sets of
+//! descriptors (and needs `alloc`), and `Epoll` keeps the list in the kernel. `SignalFd` is a descriptor for
+//! signals, so that a process can wait for signals and other descriptors together.
 //!
 //! # Events of a pipe
 //!
@@ -14,8 +14,8 @@
 //! | write | a slot (one page) is free | `OUT` |
 //! | write | no reader left | `OUT`, `ERR` |
 //!
-//! `ERR`, `HUP` and `NVAL` are reported even if they were not requested, so a loop that ignores them spins.
-//! After `OUT` a blocking write of more than [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes may still wait.
+//! `ERR`, `HUP` and `NVAL` are reported even if they were not requested, so a loop that ignores these events
+//! spins. After `OUT` a blocking write of more than [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes may still wait.
 
 #[cfg(feature = "event")]
 mod epoll;

@@ -33,15 +33,15 @@ impl PollEvents {
         self.intersects(Self::IN.union(Self::HUP).union(Self::ERR))
     }
 
-    /// Returns whether a write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes would not wait, because
-    /// there is room or the write returns an error.
+    /// Returns whether a write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes would not wait, because the
+    /// pipe has room or the write returns an error.
     #[must_use]
     pub const fn is_writable(self) -> bool {
         self.intersects(Self::OUT.union(Self::ERR))
     }
 
-    /// Returns whether the pipe of a read end has no open write end. The bytes in the pipe can still be read;
-    /// after them the reader reaches end of file.
+    /// Returns whether the pipe of a read end has no open write end. The bytes in the pipe can still be read.
+    /// After these bytes, the reader reaches end of file.
     #[must_use]
     pub const fn is_read_closed(self) -> bool {
         self.contains(Self::HUP)
@@ -100,8 +100,8 @@ impl AsFd for PollFd<'_> {
     }
 }
 
-/// Waits until one of the descriptors is ready, at most for `timeout` (`None`: indefinitely). Returns the
-/// number of ready descriptors; 0 is a timeout.
+/// Waits until one of the descriptors is ready, for at most `timeout` (`None`: indefinitely). Returns the
+/// number of ready descriptors. A result of 0 means a timeout.
 ///
 /// A `timeout` of zero checks without waiting. A signal handler ends the wait.
 ///
@@ -109,7 +109,7 @@ impl AsFd for PollFd<'_> {
 ///
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran and no descriptor was ready. [`poll_deadline`]
 ///   retries.
-/// - [`EINVAL`](crate::Errno::EINVAL) if there are more descriptors than `RLIMIT_NOFILE`.
+/// - [`EINVAL`](crate::Errno::EINVAL) if the list has more descriptors than `RLIMIT_NOFILE` allows.
 /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory.
 ///
 /// # Examples
@@ -136,7 +136,7 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> 
     call::ppoll(fds, timeout.map(Timespec::from).as_mut())
 }
 
-/// Waits as [`poll`] does, until `deadline` at the latest. Retries on `EINTR`.
+/// Waits as [`poll`] does, but only until `deadline`. Retries on `EINTR`.
 ///
 /// # Errors
 ///
@@ -145,7 +145,8 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> 
 /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and no descriptor
 ///   is ready.
 /// - [`ENOMEM`](crate::Errno::ENOMEM) if the deadline has a [`Cancel`], the list has more than 7 descriptors,
-///   and there is no memory to copy it. Without feature `alloc`, such a call always fails.
+///   and no memory is available to copy the list. Without feature `alloc`, a call with a `Cancel` and more
+///   than 7 descriptors always fails.
 ///
 /// # Examples
 ///
@@ -164,8 +165,8 @@ pub fn poll_deadline(fds: &mut [PollFd<'_>], deadline: Deadline<'_>) -> Result<u
     poll_until(fds, Some(deadline))
 }
 
-/// Waits until the deadline, or indefinitely without one. Fails with `ECANCELED` if the deadline is cancelled
-/// and none of `fds` is ready.
+/// Waits until the deadline, or indefinitely if none is passed. Fails with `ECANCELED` if the deadline is
+/// cancelled and none of `fds` is ready.
 pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Deadline<'_>>) -> Result<usize> {
     let cancel = deadline.and_then(|deadline| deadline.cancel);
     retry(|| poll_beside(cancel, fds, deadline.and_then(|deadline| deadline.timeout())))
@@ -208,8 +209,9 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Must be called before each poll. The first three calls return immediately. Later calls sleep: 0.1 ms
-    /// at first, then twice as long each time, up to 6.4 ms. Returns whether the call has slept.
+    /// The caller must call this function before each poll. The first three calls return immediately. Later
+    /// calls sleep for 0.1 ms at first, and then twice as long each time, up to 6.4 ms. Returns whether the
+    /// call has slept.
     pub(crate) fn pause(&mut self, deadline: Option<Deadline<'_>>) -> bool {
         let turn = self.turns.checked_sub(3);
         if let Some(turn) = turn {

@@ -10,16 +10,16 @@ use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
 
-/// Waits until a descriptor is ready, at most for `timeout` (`None`: indefinitely). Reduces the sets to the
-/// ready descriptors and returns their total number; 0 is a timeout.
+/// Waits until a descriptor is ready, for at most `timeout` (`None`: indefinitely). Reduces the sets to the
+/// ready descriptors and returns their total number. A result of 0 means a timeout.
 ///
 /// [`poll`](crate::event::poll()) does the same for a list. An [`Epoll`](crate::event::Epoll) keeps the list
 /// in the kernel, which is faster for many descriptors. Use `select` in code that already has sets, such as
 /// ports of Python's `select.select` or of C programs.
 ///
 /// A pipe's read end is ready to read when a read does not wait, which includes end of file. A write end is
-/// ready to write when a slot (one page) is free, and when no read end is open. Pipes have no exceptional
-/// conditions; for a socket, urgent data is one.
+/// ready to write when a slot (one page) is free, or when no read end is open. Pipes have no exceptional
+/// conditions. For a socket, urgent data is an exceptional condition.
 ///
 /// A `timeout` of zero checks without waiting. A signal handler ends the wait. After an error the sets
 /// are unchanged.
@@ -59,7 +59,7 @@ pub fn select(
     )
 }
 
-/// Waits as [`select`] does, until `deadline` at the latest. Retries on `EINTR`.
+/// Waits as [`select`] does, but only until `deadline`. Retries on `EINTR`.
 ///
 /// # Errors
 ///

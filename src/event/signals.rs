@@ -17,19 +17,19 @@ impl SignalSet {
     /// Blocks these signals for the calling thread until the guard is dropped. Other blocked signals stay
     /// blocked.
     ///
-    /// A blocked signal stays pending until [`wait_signal`] or [`SignalFd`] takes it, or until some thread
-    /// does not block it. **A signal for the process is delivered to any thread that does not block it**, so
-    /// block it in all threads. Call this function in `main` before the first thread is started. New threads
-    /// inherit the mask, and so do children of [`fork`](crate::process::fork()) and programs that such a
-    /// child starts with `exec`. A child of `Spawn` or `Command` has an empty mask, unless the caller sets
-    /// another one for it.
+    /// A blocked signal stays pending until [`wait_signal`] or [`SignalFd`] consumes it, or until a thread
+    /// unblocks it. **A signal for the process is delivered to any thread that does not block it**, so block
+    /// the signal in all threads. Call this function in `main` before the first thread is started. New
+    /// threads inherit the mask, and so do children of [`fork`](crate::process::fork()) and programs that
+    /// such a child starts with `exec`. A child of `Spawn` or `Command` has an empty mask, unless the caller
+    /// sets another mask for the child.
     ///
     /// `SIGKILL` and `SIGSTOP` cannot be blocked. Signals 32 and 33, which the C library uses between its
     /// threads, are left unchanged.
     ///
     /// # Errors
     ///
-    /// On Linux this fails only if a filter of system calls returns an error, such as
+    /// On Linux, this call fails only if a filter of system calls returns an error, such as
     /// [`EPERM`](Errno::EPERM).
     ///
     /// # Examples
@@ -86,25 +86,25 @@ impl Drop for SignalGuard {
     }
 }
 
-/// A signal that was taken: its number and its sender.
+/// Describes a signal that was consumed: its number and its sender.
 ///
-/// Standard signals are merged: while one is pending, a second one with the same number is lost, and the
-/// information describes the first. Therefore, after `SIGCHLD`, wait for *all* children that have ended, not
-/// only for the child in this value. Real-time signals are queued.
+/// Standard signals are merged: while one signal is pending, a second one with the same number is lost, and
+/// the information describes the first signal. Therefore, after `SIGCHLD`, wait for *all* children that have
+/// ended, not only for the child in this value. Real-time signals are queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SignalInfo {
     /// The signal.
     pub signal: Signal,
-    /// The kernel's `si_code`: 0 for `kill`, −1 for `sigqueue`, −6 for a signal to one thread. Positive codes
-    /// mean a signal from the kernel itself. A sender that uses `sigqueue` can forge negative codes and the
-    /// other fields with them.
+    /// The kernel's `si_code`: 0 for `kill`, −1 for `sigqueue`, −6 for a signal to one thread. A positive
+    /// code means that the kernel itself has sent the signal. A sender that uses `sigqueue` can forge
+    /// negative codes, and then also the other fields.
     pub code: i32,
-    /// The process id of the sender or, for `SIGCHLD`, of the child. `None` if the kernel has sent the
-    /// signal, for example for a terminal key or a timer. The field is also `None` if the sender has no id in
-    /// this process's pid namespace.
+    /// The process id of the sender or, for `SIGCHLD`, of the child. The field is `None` if the kernel has
+    /// sent the signal, for example for a terminal key or a timer. The field is also `None` if the sender has
+    /// no id in this process's pid namespace.
     pub pid: Option<u32>,
-    /// The real user id of that process.
+    /// The real user id of the process in `pid`.
     pub uid: Option<u32>,
     /// The child's change of state, for `SIGCHLD` from the kernel: it has ended, was stopped, or was
     /// continued. The caller must still wait for the child.
@@ -125,20 +125,20 @@ impl SignalInfo {
     }
 }
 
-/// Waits for a signal of `set` and takes it, or returns `None` if none has arrived by `deadline`. The threads
-/// of this process must [block](SignalSet::block) the signals of `set`. Retries on `EINTR`.
+/// Waits for a signal of `set` and consumes it, or returns `None` if no signal has arrived by `deadline`. The
+/// threads of this process must [block](SignalSet::block) the signals of `set`. Retries on `EINTR`.
 ///
-/// A pending signal is taken without waiting. If several are pending, signals for this thread precede those
-/// for the process, and lower numbers precede higher ones. A signal in `set` that is not blocked may either
-/// be taken or have its usual effect.
+/// A pending signal is consumed without waiting. If several signals are pending, signals for this thread
+/// precede signals for the process, and lower numbers precede higher numbers. A signal in `set` that is not
+/// blocked may either be consumed or have its usual effect.
 ///
-/// While `SIGCHLD` is ignored, the kernel sends none, and no child leaves an exit status.
+/// While `SIGCHLD` is ignored, the kernel does not send it, and no child leaves an exit status.
 ///
-/// Signals 32 and 33, which the C library uses between its threads, are not taken.
+/// Signals 32 and 33, which the C library uses between its threads, are not consumed.
 ///
 /// # Errors
 ///
-/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is pending.
+/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and no signal is pending.
 /// - The errors of [`SignalFd::new`] if the deadline has a [`Cancel`](crate::Cancel), because the wait then
 ///   needs a descriptor.
 ///
@@ -174,8 +174,8 @@ pub fn wait_signal(set: SignalSet, deadline: Deadline<'_>) -> Result<Option<Sign
     }
 }
 
-/// Returns the set without signals 32 and 33, which the C library uses between its threads. If one of them is
-/// taken or blocked, a call such as `setuid` hangs.
+/// Returns the set without signals 32 and 33, which the C library uses between its threads. If one of these
+/// signals is consumed or blocked, a call such as `setuid` hangs.
 fn without_c_library_signals(set: SignalSet) -> SignalSet {
     [32, 33].into_iter().filter_map(Signal::from_raw).fold(set, SignalSet::without)
 }
@@ -184,9 +184,10 @@ fn without_c_library_signals(set: SignalSet) -> SignalSet {
 /// [`Epoll`](super::Epoll) or another event loop, a process can wait for signals and for its pipes together.
 /// Dropping it closes it.
 ///
-/// [Block](SignalSet::block) the signals in all threads, because the descriptor does not receive a signal
-/// that is delivered to a thread. A signal that this descriptor returns is no longer pending. [`SignalInfo`]
-/// describes which signals are merged. While `SIGCHLD` is ignored, the kernel sends none.
+/// [Block](SignalSet::block) the signals in all threads, because a signal that is delivered to a thread is
+/// not readable from the descriptor. A signal that this descriptor returns is no longer pending.
+/// [`SignalInfo`] describes which signals are merged. While `SIGCHLD` is ignored, the kernel does not send
+/// it.
 ///
 /// A read returns signals **of the reading process and thread**, not of the process and thread that created
 /// the descriptor. After a `fork`, the child reads its own signals. An `epoll` reports the signals of the
@@ -244,7 +245,7 @@ impl SignalFd {
         call::signalfd4(&without_c_library_signals(set).0).map(Self)
     }
 
-    /// Waits for a signal and takes it. Retries on `EINTR`.
+    /// Waits for a signal and consumes it. Retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -253,7 +254,7 @@ impl SignalFd {
         attempt_until(self.as_fd(), PollEvents::IN, None, || self.try_read())
     }
 
-    /// Takes a pending signal, without waiting.
+    /// Consumes a pending signal, without waiting.
     ///
     /// # Errors
     ///
@@ -262,7 +263,7 @@ impl SignalFd {
         call::read_signalfd(self.as_fd()).map(|info| SignalInfo::new(&info))
     }
 
-    /// Waits for a signal until `deadline` at the latest, and takes it. Retries on `EINTR`.
+    /// Waits for a signal, but only until `deadline`, and consumes the signal. Retries on `EINTR`.
     ///
     /// # Errors
     ///

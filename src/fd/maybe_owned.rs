@@ -13,8 +13,8 @@ use std::{fs::File, io, net, os::unix::net as unix, process};
 /// any type that implements [`AsFd`]. Convert other owners to [`OwnedFd`] first. Dropping a `MaybeOwnedFd`
 /// for [`Stdout`](std::io::Stdout) or [`Stderr`](std::io::Stderr) does not close the stream.
 ///
-/// A clone of an owned descriptor shares it without a system call. Dropping the last clone closes the
-/// descriptor.
+/// A clone of an owned descriptor shares that descriptor without a system call. Dropping the last clone
+/// closes the descriptor.
 ///
 /// This type needs feature `alloc`, which `std` and `transfer` imply.
 ///
@@ -45,8 +45,8 @@ enum Kind<'fd> {
     Borrowed(BorrowedFd<'fd>),
 }
 
-/// An owner of a descriptor that a `MaybeOwnedFd` can store. Each implementing type keeps the same descriptor
-/// for its whole lifetime.
+/// A type that owns a descriptor and that a `MaybeOwnedFd` can store. Each implementing type keeps the same
+/// descriptor for its whole lifetime.
 trait Owner: AsFd + Debug + Send + Sync + UnwindSafe + RefUnwindSafe {}
 
 impl AsFd for MaybeOwnedFd<'_> {

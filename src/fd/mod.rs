@@ -1,22 +1,23 @@
 //! Owned and borrowed file descriptors.
 //!
-//! With feature `std` these are std's own types, so that every file, socket and pipe of std can be passed to
-//! this crate and back. Without `std`, this module defines the types. The types provide a subset of std's
-//! items with the same names and signatures, so code that compiles without `std` also compiles with it.
+//! With feature `std`, the types of this module are std's own types, so every file, socket and pipe of std
+//! can be passed to this crate and back. Without `std`, this module defines the types. The types provide a
+//! subset of std's items with the same names and signatures, so code that compiles without `std` also
+//! compiles with `std`.
 //!
 //! # The numbers 0, 1 and 2
 //!
 //! No function of this crate returns a new descriptor with the number of a standard stream. If the kernel
 //! assigns the number of a closed standard stream, the function duplicates the descriptor to 3 or above and
-//! closes the low number. This prevents `println!` and panic messages from being written to a pipe. The rule
-//! holds for every descriptor that the crate creates: pipes, duplicates, `eventfd`, `epoll`, `signalfd`,
+//! closes the low number. This rule prevents `println!` and panic messages from being written to a pipe. The
+//! rule holds for every descriptor that the crate creates: pipes, duplicates, `eventfd`, `epoll`, `signalfd`,
 //! pidfds, and internal ones.
 //!
-//! The descriptor has the low number for a moment, until it is duplicated. Therefore, in a program with
-//! threads, open the standard streams before the first thread is started. If no number above 2 is free, the
-//! call fails with `EMFILE`, and a new child has no pidfd.
+//! The new descriptor has the low number for a short time, until it is duplicated. Therefore, in a program
+//! with threads, open the standard streams before the first thread is started. If no number above 2 is free,
+//! the call fails with `EMFILE`, and a new child has no pidfd.
 //!
-//! To assign a file to one of these numbers on purpose, use [`io::redirect`](crate::io::redirect).
+//! To assign a file to one of these numbers deliberately, use [`io::redirect`](crate::io::redirect).
 //! [`io::take_inherited`](crate::io::take_inherited) returns the number that the caller has passed, and
 //! [`io::dup3`](crate::io::dup3) keeps the number that it replaces.
 
@@ -34,7 +35,7 @@ pub use owned::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd}
 #[cfg(feature = "std")]
 pub use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-/// Implements the conversions that lend or give up the descriptor of `struct $Owner(T)`, where `T` owns a
+/// Implements the conversions that lend or release the descriptor of `struct $Owner(T)`, where `T` owns a
 /// descriptor.
 macro_rules! lends_its_descriptor {
     ($Owner:ident) => {

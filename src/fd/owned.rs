@@ -13,7 +13,7 @@ use core::mem::ManuallyDrop;
 /// The number of a file descriptor.
 pub type RawFd = i32;
 
-/// A file descriptor that is closed when it is dropped.
+/// An owned file descriptor, which is closed when this value is dropped.
 ///
 /// Dropping ignores an error of `close`. Use [`io::close`](crate::io::close) if the error matters.
 #[derive(Debug)]
@@ -42,9 +42,9 @@ pub trait AsRawFd {
     fn as_raw_fd(&self) -> RawFd;
 }
 
-/// A type that can give up its file descriptor.
+/// A type that can release its file descriptor to the caller.
 pub trait IntoRawFd {
-    /// Gives up the descriptor: the caller must now close it.
+    /// Releases the descriptor: the caller must now close it.
     fn into_raw_fd(self) -> RawFd;
 }
 
@@ -63,7 +63,7 @@ impl BorrowedFd<'_> {
     ///
     /// # Safety
     ///
-    /// `fd` is open and stays open for as long as the value is used, and it is not −1.
+    /// `fd` is not −1, is open, and stays open for as long as the value is used.
     #[must_use]
     pub const unsafe fn borrow_raw(fd: RawFd) -> Self {
         Self { fd, owner: PhantomData }
@@ -77,7 +77,8 @@ impl Drop for OwnedFd {
         tell!(releases(&*self));
         #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
         let fd = self.fd as usize;
-        // SAFETY: `close` touches no memory; `self` is the owner, and it is not used after this call.
+        // SAFETY: `close` touches no memory. `self` is the owner of the descriptor, which is not used after
+        // this call.
         let _ = unsafe { syscall1(nr::CLOSE, fd) };
     }
 }

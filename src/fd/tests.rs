@@ -1,9 +1,10 @@
 //! Compiles the same code against std's descriptor types with feature `std`, and against this crate's types
-//! without it. This keeps the crate's types a subset of std's.
+//! without it. This test keeps the crate's types a subset of std's types.
 //!
 //! # Safety
 //!
-//! This file upholds no invariant. Its numbers belong to descriptors that it has just created.
+//! This file upholds no invariant. The numbers used here belong to descriptors that this test has just
+//! created.
 #![allow(unsafe_code, reason = "constructors from a number")]
 
 use super::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -48,7 +49,7 @@ fn fd_types_lend_give_up_and_take_over() {
 fn fd_drop_closes() {
     let (reader, writer) = crate::pipe().unwrap();
     let owned = OwnedFd::from(reader);
-    // No other test of this binary creates a process, so no other process has a copy.
+    // No other test of this binary creates a process, so no other process has a copy of the descriptor.
     drop(owned);
     assert_eq!(writer.write(b"x"), Err(Errno::EPIPE));
 }

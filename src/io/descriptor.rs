@@ -8,13 +8,13 @@ use crate::sys::{abi, call};
 /// Closes a descriptor and returns the kernel's error. Dropping a descriptor ignores that error.
 ///
 /// The descriptor is closed even on error, including [`EINTR`](crate::Errno::EINTR). Do not retry: another
-/// thread may already have a new descriptor with that number.
+/// thread may already have opened a new descriptor with that number.
 ///
 /// # Errors
 ///
 /// - [`EINTR`](crate::Errno::EINTR), [`EIO`](crate::Errno::EIO), [`ENOSPC`](crate::Errno::ENOSPC),
 ///   [`EDQUOT`](crate::Errno::EDQUOT) if an earlier write could not be completed. Network file systems report
-///   these errors; a pipe never does.
+///   these errors. A pipe never does.
 ///
 /// # Examples
 ///
@@ -31,7 +31,7 @@ pub fn close(fd: impl Into<OwnedFd>) -> Result<()> {
 }
 
 /// Duplicates a descriptor. The copy has the lowest free number [from 3 on](crate::fd#the-numbers-0-1-and-2).
-/// As with the system call, **programs started with `exec` inherit the copy**; [`dup_cloexec`] sets
+/// As with the system call, **programs started with `exec` inherit the copy**, whereas [`dup_cloexec`] sets
 /// close-on-exec.
 ///
 /// Both descriptors share one open file, including its offset and its nonblocking flag.
@@ -79,8 +79,8 @@ pub fn dup_cloexec(fd: impl AsFd) -> Result<OwnedFd> {
     call::fcntl_dupfd_cloexec(fd.as_fd(), 3)
 }
 
-/// Makes `new` a duplicate of `fd`. The old file of `new` is closed, and its number stays the same. For
-/// standard streams use [`redirect`](super::redirect).
+/// Makes `new` a duplicate of `fd`. The old file of `new` is closed, and the number of `new` stays the same.
+/// For standard streams use [`redirect`](super::redirect).
 ///
 /// The duplicate is close-on-exec only if `flags` has [`CLOEXEC`](super::DupFlags::CLOEXEC).
 ///
@@ -135,7 +135,8 @@ pub fn is_close_on_exec(fd: impl AsFd) -> Result<bool> {
     Ok(call::fcntl_getfd(fd.as_fd())? & abi::FD_CLOEXEC != 0)
 }
 
-/// Sets or clears close-on-exec. While it is set, the descriptor is closed in a program started with `exec`.
+/// Sets or clears close-on-exec. While the flag is set, the descriptor is closed in a program started with
+/// `exec`.
 ///
 /// The flag belongs to this descriptor only. Each duplicate has its own flag.
 ///
@@ -164,8 +165,8 @@ pub fn set_close_on_exec(fd: impl AsFd, on: bool) -> Result<()> {
     if new == old { Ok(()) } else { call::fcntl_setfd(fd, new) }
 }
 
-/// Returns whether `O_NONBLOCK` is set. While it is set, calls fail with [`EAGAIN`](crate::Errno::EAGAIN)
-/// rather than wait.
+/// Returns whether `O_NONBLOCK` is set. While the flag is set, calls fail with
+/// [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
 ///
 /// # Errors
 ///
@@ -187,15 +188,15 @@ pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
     Ok(call::fcntl_getfl(fd.as_fd())? & abi::O_NONBLOCK as usize != 0)
 }
 
-/// Sets or clears `O_NONBLOCK`. While it is set, calls fail with [`EAGAIN`](crate::Errno::EAGAIN) rather than
-/// wait.
+/// Sets or clears `O_NONBLOCK`. While the flag is set, calls fail with [`EAGAIN`](crate::Errno::EAGAIN)
+/// rather than wait.
 ///
-/// The flag belongs to the open file. All duplicates of the descriptor share it, including those in other
-/// processes. The other end of a pipe has its own flag. Other flags stay unchanged.
+/// The flag belongs to the open file. All duplicates of the descriptor share the flag, including duplicates
+/// in other processes. The other end of a pipe has its own flag. Other flags stay unchanged.
 ///
 /// # Errors
 ///
-/// - [`EPERM`](crate::Errno::EPERM) if the file is append-only, so that the flag cannot be changed.
+/// - [`EPERM`](crate::Errno::EPERM) if the flag cannot be changed because the file is append-only.
 ///
 /// # Examples
 ///

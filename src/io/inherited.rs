@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! This file relies on the caller of [`take_inherited`], who vouches for the number.
+//! This file relies on the caller of [`take_inherited`] to pass a number that no other code owns.
 #![allow(unsafe_code, reason = "take_inherited makes an owner of a number")]
 
 use crate::errno::{Errno, Result};
@@ -53,7 +53,7 @@ pub unsafe fn take_inherited(fd: RawFd) -> Result<OwnedFd> {
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     let flags = call::fcntl_getfd(borrowed)?;
     call::fcntl_setfd(borrowed, flags | abi::FD_CLOEXEC)?;
-    // SAFETY: the descriptor is open, since the calls above succeeded. The caller vouches that no value owns
-    // it.
+    // SAFETY: the descriptor is open, since the calls above succeeded. The caller guarantees that no value
+    // owns the descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

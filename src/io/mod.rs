@@ -3,31 +3,31 @@
 //! # What a signal does
 //!
 //! Each function that is named after a system call makes that call once. If a signal handler interrupts such
-//! a function before any byte has moved, it fails with [`EINTR`](crate::Errno::EINTR). [`read_exact`],
-//! [`write_all`], [`write_all_vectored`] and [`read_to_end`] continue after a signal. [`close`] never
-//! retries.
+//! a function before any byte has moved, the function fails with [`EINTR`](crate::Errno::EINTR).
+//! [`read_exact`], [`write_all`], [`write_all_vectored`] and [`read_to_end`] retry on `EINTR`. [`close`]
+//! never retries.
 //!
 //! # Short counts
 //!
-//! A read or write may move fewer bytes than requested, and returns the number that it moved. The kernel
+//! A read or write may move fewer bytes than requested, and returns the number of bytes moved. The kernel
 //! moves at most 2,147,479,552 bytes (0x7ffff000) in one call.
 //!
 //! # Without waiting, or until a deadline
 //!
 //! Feature `event` adds `try_read`, `try_write`, and functions with a deadline such as `read_deadline`. These
-//! functions work on blocking ends.
+//! functions also work on blocking descriptors.
 //!
-//! `O_NONBLOCK` belongs to the open file, which other processes may share: a child, or the parent that
-//! provided the standard input. Setting the flag can break those processes, so no function here changes it.
-//! Instead each function uses system calls that do not wait, and waits only in `poll`.
+//! `O_NONBLOCK` belongs to the open file, which other processes may share, such as a child or the parent that
+//! provided standard input. Setting the flag can break those processes, so none of these functions changes
+//! it. Instead each function uses system calls that do not wait, and waits only in `poll`.
 //!
-//! The preferred method is the flag `RWF_NOWAIT`. Pipes and sockets support the flag since Linux 6.4. A FIFO
-//! never supports it, nor does a pipe end that was once used in a [`splice`](crate::splice).
+//! The preferred method is the flag `RWF_NOWAIT`. Pipes and sockets have supported this flag since Linux 6.4.
+//! A FIFO never supports it, nor does a pipe end that was once used in a [`splice`](crate::splice).
 //!
-//! The fallback for pipes is `vmsplice` and `splice`, which have their own flag not to wait. A read copies
-//! bytes out of the pipe with `vmsplice`. A write goes to a private pipe and is spliced from there to its
-//! target. Each such write occupies at least one page of the target, so many small writes fill it earlier. A
-//! read of a FIFO that is open for reading and writing also splices through a private pipe.
+//! The fallback for pipes is `vmsplice` and `splice`, which have their own nonblocking flag. A read copies
+//! bytes out of the pipe with `vmsplice`. A write goes to a private pipe, and its bytes are then spliced to
+//! the target. Each of these writes occupies at least one page of the target, so small writes fill the target
+//! sooner. A read of a FIFO that is open for reading and writing also splices through a private pipe.
 //!
 //! If neither method is supported, as on a terminal, the functions fail with
 //! [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). The functions never poll and then
@@ -36,8 +36,8 @@
 //! # Deadlines that have passed
 //!
 //! With a deadline that has already passed, a function does not wait. The function still moves the bytes that
-//! it can read or write without waiting. All these functions continue after a signal, until the deadline.
-//! Another thread can end a deadline early: see [`Cancel`](crate::Cancel).
+//! it can read or write without waiting. All these functions retry on `EINTR`, until the deadline. Another
+//! thread can end a deadline early: see [`Cancel`](crate::Cancel).
 //!
 //! A peer that holds the pipe's lock makes every call wait, including these functions: see
 //! [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
@@ -45,13 +45,13 @@
 //! # Socket timeouts
 //!
 //! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect on the `try_` functions and the functions with a deadline,
-//! because these wait only in `poll`. The options do affect [`read`](read()) and [`write`](write()), which
-//! fail with `EAGAIN` when the timeout expires.
+//! because these functions wait only in `poll`. The options do affect [`read`](read()) and
+//! [`write`](write()), which fail with `EAGAIN` when the timeout expires.
 //!
 //! # Nonblocking ends
 //!
-//! The functions with a deadline and the `try_` functions behave the same on nonblocking ends as on blocking
-//! ones. A table in the guide, `choosing`, lists the behaviour of the other functions.
+//! The functions with a deadline and the `try_` functions behave the same on nonblocking and on blocking
+//! descriptors. A table in the guide, `choosing`, lists the behaviour of the other functions.
 //!
 //! # `SIGPIPE`
 //!
@@ -60,7 +60,7 @@
 //!
 //! # Packet pipes
 //!
-//! Without `RWF_NOWAIT`, a read may return several packets as one. The module `message` has types for
+//! Without `RWF_NOWAIT`, a read may return several packets as one packet. The module `message` has types for
 //! packets.
 
 mod descriptor;
@@ -112,19 +112,20 @@ use crate::errno::Result;
 use crate::fd::AsFd;
 use crate::sys::call;
 
-/// Reads up to `buf.len()` bytes into `buf` and returns how many; 0 is end of file.
+/// Reads up to `buf.len()` bytes into `buf` and returns the number of bytes read. A result of 0 means end of
+/// file.
 ///
-/// A read of a pipe waits until there is at least one byte or no process has a write end open. A nonblocking
-/// pipe does not wait. With an empty `buf` the call returns 0 immediately.
+/// A read of a pipe waits until at least one byte is available or no process has a write end open. A read of
+/// a nonblocking pipe does not wait. With an empty `buf` the call returns 0 immediately.
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and has nothing to read, or its
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and has no data to read, or its
 ///   `SO_RCVTIMEO` has expired.
 /// - [`EBADF`](crate::Errno::EBADF) if the descriptor is not open for reading, for instance a write end.
-/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything was read.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was read.
 /// - [`EIO`](crate::Errno::EIO) if the peer of a pseudoterminal is closed. The master of a pseudoterminal
-///   never reaches end of file; reading from it ends with this error.
+///   never reaches end of file. Reading from it ends with this error.
 /// - [`EISDIR`](crate::Errno::EISDIR) if the descriptor is a directory.
 ///
 /// # Examples
@@ -146,7 +147,7 @@ pub fn read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
 }
 
 /// Reads up to `buf.len()` bytes into memory that need not be initialised, and returns the part that was
-/// filled. An empty part is end of file.
+/// filled. An empty part means end of file.
 ///
 /// # Errors
 ///
@@ -172,14 +173,14 @@ pub fn read_uninit(fd: impl AsFd, buf: &mut [MaybeUninit<u8>]) -> Result<&mut [u
     call::read_uninit(fd.as_fd(), buf)
 }
 
-/// Reads into several buffers, one after the other, and returns the number of bytes; 0 is end of
-/// file.
+/// Reads into several buffers, one after another, and returns the number of bytes read. A result of 0 means
+/// end of file.
 ///
 /// # Errors
 ///
 /// Fails as [`read`] does, and with
 ///
-/// - [`EINVAL`](crate::Errno::EINVAL) if there are more than 1024 buffers.
+/// - [`EINVAL`](crate::Errno::EINVAL) if more than 1024 buffers are passed.
 ///
 /// # Examples
 ///
@@ -202,24 +203,24 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
     call::readv(fd.as_fd(), bufs)
 }
 
-/// Writes up to `buf.len()` bytes of `buf` and returns how many.
+/// Writes up to `buf.len()` bytes of `buf` and returns the number of bytes written.
 ///
-/// A write to a blocking pipe waits until all bytes are written; a nonblocking pipe accepts as many as it has
-/// room for. Up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes are written in one piece; a longer write may be
-/// mixed with the bytes of other writers. With an empty `buf` the call returns 0 immediately.
+/// A write to a blocking pipe waits until all bytes are written. A write to a nonblocking pipe writes as many
+/// bytes as fit. Up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes are written in one piece. A longer write may
+/// be mixed with the bytes of other writers. With an empty `buf` the call returns 0 immediately.
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and there is no room, or its
-///   `SO_SNDTIMEO` has expired.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and has no room, or its `SO_SNDTIMEO`
+///   has expired.
 /// - [`EBADF`](crate::Errno::EBADF) if the descriptor is not open for writing, for instance a read end.
 /// - [`EFBIG`](crate::Errno::EFBIG) if the file would become larger than `RLIMIT_FSIZE` allows. The process
 ///   also receives `SIGXFSZ`, which kills it unless the signal is ignored or handled. A write that crosses
-///   the limit first writes the bytes below it and returns a short count.
-/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything was written.
+///   the limit first writes the bytes below the limit and returns a short count.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was written.
 /// - [`EINVAL`](crate::Errno::EINVAL) if the file was opened with `O_DIRECT`, and the length, position or
-///   address is not a multiple of the block size. To write the tail of a file, clear the flag with `fcntl`
-///   first.
+///   address is not a multiple of the block size. To write the unaligned end of a file, clear the flag with
+///   `fcntl` first.
 /// - [`EPIPE`](crate::Errno::EPIPE) if no read end is open. The process also receives `SIGPIPE`, which kills
 ///   it unless the signal is ignored. Rust's `main` ignores the signal, and [`write_nosignal`] does not raise
 ///   it.
@@ -239,13 +240,13 @@ pub fn write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
     call::write(fd.as_fd(), buf)
 }
 
-/// Writes several buffers, one after the other, and returns the number of bytes.
+/// Writes several buffers, one after another, and returns the number of bytes written.
 ///
 /// # Errors
 ///
 /// Fails as [`write()`] does, and with
 ///
-/// - [`EINVAL`](crate::Errno::EINVAL) if there are more than 1024 buffers, or the sum of their lengths
+/// - [`EINVAL`](crate::Errno::EINVAL) if more than 1024 buffers are passed, or the sum of their lengths
 ///   exceeds `isize::MAX`.
 ///
 /// # Examples

@@ -8,7 +8,8 @@ use crate::sys::{abi, call};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Writes as [`write()`](super::write) does, but raises no `SIGPIPE`. If the pipe has no reader, the call
-/// only fails with [`EPIPE`](Errno::EPIPE). The signal would kill a program that does not ignore it.
+/// fails with [`EPIPE`](Errno::EPIPE) and raises no signal. `SIGPIPE` would kill a program that neither
+/// ignores nor handles the signal.
 ///
 /// If the kernel supports the flag `RWF_NOSIGNAL` (Linux 6.18), this function sets it. Otherwise the function
 /// blocks the signal for this thread during the call (see [`without_sigpipe`](crate::io::without_sigpipe)).
@@ -52,7 +53,7 @@ pub fn writev_nosignal(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
     let fd = fd.as_fd();
     if !MISSING.load(Ordering::Relaxed) {
         match call::pwritev2(fd, bufs, abi::RWF_NOSIGNAL) {
-            // Too many buffers also cause this error. The other call then fails in the same way.
+            // Too many buffers also cause this error. In that case, the other call fails in the same way.
             Err(Errno::EINVAL) => {}
             Err(errno) if call::is_unsupported(errno) => {
                 MISSING.store(call::fcntl_getpipe_sz(fd).is_ok(), Ordering::Relaxed);

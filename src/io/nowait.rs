@@ -10,13 +10,13 @@ use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
 use crate::sys::{abi, call};
 use crate::{Errno, Result, pipe};
 
-/// Reads the available bytes and returns their number. See [`io::try_read`](crate::io::try_read).
+/// Reads the available bytes and returns the number of bytes read. See [`io::try_read`](crate::io::try_read).
 pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     match call::preadv2(fd, &mut [IoSliceMut::new(buf)], abi::RWF_NOWAIT) {
         Err(errno) if call::is_unsupported(errno) => {
             let wrong = abi::O_WRONLY as usize;
             match call::vmsplice_from(fd, buf) {
-                // The pipe is also open for writing.
+                // This descriptor is also open for writing.
                 Err(Errno::EBADF) => read_through_a_pipe(fd, buf),
                 answer => answer,
             }
@@ -26,7 +26,7 @@ pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     }
 }
 
-/// Moves the available bytes into a private pipe, which has room, and reads them from there.
+/// Moves the available bytes into a private pipe, which has room, and reads them from that pipe.
 fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     if call::fcntl_getpipe_sz(from).is_err() {
         return Err(Errno::EBADF); // the call below works only on pipes
@@ -45,7 +45,7 @@ fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     Ok(read)
 }
 
-/// Writes as many bytes as there is room for and returns their number. See
+/// Writes as many bytes as fit and returns the number of bytes written. See
 /// [`io::try_write`](crate::io::try_write).
 pub(crate) fn try_writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
     match call::pwritev2(fd, bufs, abi::RWF_NOWAIT) {
@@ -57,13 +57,13 @@ pub(crate) fn try_writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usi
     }
 }
 
-/// Writes to a private pipe, which has room, and moves as many bytes from there as `to` has room for. Bytes
-/// that do not fit are dropped with the private pipe and are not counted.
+/// Writes to a private pipe, which has room, and moves as many bytes as fit from that pipe to `to`. Bytes
+/// that do not fit into `to` are dropped with the private pipe and are not counted.
 fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
     if call::fcntl_getpipe_sz(to).is_err() {
         return Err(Errno::EOPNOTSUPP); // the call below works only on pipes
     }
-    // If `to` is a packet pipe, the private pipe must be one, too.
+    // If `to` is a packet pipe, the private pipe must also be a packet pipe.
     let packets = call::fcntl_getfl(to)? & abi::O_DIRECT as usize != 0;
     let mode = if packets { PipeFlags::DIRECT } else { PipeFlags::empty() };
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK | mode)?;
@@ -71,10 +71,10 @@ fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usiz
     call::splice(reader.as_fd(), None, to, None, count, abi::SPLICE_F_NONBLOCK)
 }
 
-/// Chooses the error to report after both methods have failed. `wrong` is the access mode of the other
-/// direction.
+/// Chooses the error to report after both methods have failed. `wrong` is the access mode that does not allow
+/// this call.
 fn unsupported(fd: BorrowedFd<'_>, wrong: usize, first: Errno, second: Errno) -> Errno {
-    // A call that the kernel lacks has not checked the descriptor.
+    // If the kernel lacks the call, the descriptor has not been checked.
     let mode = call::fcntl_getfl(fd).map(|flags| flags & abi::O_ACCMODE);
     match (mode, second) {
         (Err(closed), _) => closed,

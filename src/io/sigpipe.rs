@@ -1,18 +1,18 @@
-//! Suppresses `SIGPIPE` for calls that raise it if there is no reader.
+//! Suppresses `SIGPIPE` for calls that raise it if the pipe has no reader.
 //!
 //! `pwritev2` has a flag that suppresses the signal ([`write_nosignal`](crate::io::write_nosignal)), but
-//! `splice`, `tee` and `sendfile` have none. Therefore this thread blocks the signal during the call. If the
-//! call has raised the signal, it is removed before the mask is restored. The kernel sends the signal to the
-//! calling thread, so no other thread can receive it.
+//! `splice`, `tee` and `sendfile` have no such flag. Therefore this thread blocks the signal during the call.
+//! If the call has raised the signal, the signal is removed before the mask is restored. The kernel sends the
+//! signal to the calling thread, so no other thread can receive it.
 //!
 //! If another process sends `SIGPIPE` during the call, that signal is delivered afterwards. A signal that was
 //! already pending for this thread stays pending. If `pthread_kill` sends `SIGPIPE` to this thread during the
 //! call, that signal is lost, because the kernel merges it with the call's own signal. If a filter rejects
-//! `rt_tgsigqueueinfo`, a signal for the process that arrives during the call is lost, unless the call raises
-//! one, too.
+//! `rt_tgsigqueueinfo`, a signal for the process that arrives during the call is lost, unless the call itself
+//! raises the signal.
 //!
-//! `SIGXFSZ`, which a write beyond `RLIMIT_FSIZE` raises, is not blocked. That signal kills a process that
-//! neither ignores nor handles it.
+//! This module does not block `SIGXFSZ`, which a write beyond `RLIMIT_FSIZE` raises. `SIGXFSZ` kills a
+//! process that neither ignores nor handles it.
 //!
 //! Rust's `main` ignores `SIGPIPE` for the whole process, and children inherit this setting. Libraries and
 //! programs without Rust's `main` should use this module instead of ignoring the signal.
@@ -33,8 +33,8 @@ const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 ///
 /// # Errors
 ///
-/// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM), or another error that a filter returns for
-///   `rt_sigpending` or `rt_sigprocmask`; `body` did not run.
+/// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM), or another error that a filter returns
+///   for `rt_sigpending` or `rt_sigprocmask`. In this case, `body` did not run.
 ///
 /// # Examples
 ///
@@ -66,11 +66,12 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Blocks the signal. If a filter rejects the change of the mask, the call fails and changes nothing.
+    /// Blocks the signal. If a filter rejects the change of the mask, this function fails and changes
+    /// nothing.
     pub(crate) fn new() -> Result<Self> {
         let is_pending = is_pending()?;
         let old = call::rt_sigprocmask(SIG_BLOCK, &ONLY_SIGPIPE)?;
-        // A pending signal must have been blocked before.
+        // A signal that is pending must already have been blocked.
         let pending_before = is_pending
             && match call::rt_tgsigqueueinfo_self(&MARK) {
                 Ok(()) => take().is_some_and(|info| call::rt_tgsigqueueinfo_self(&info).is_ok()),
@@ -92,18 +93,18 @@ impl Drop for Guard {
     }
 }
 
-/// Returns whether `SIGPIPE` is pending for the process or for this thread. The kernel does not distinguish
-/// the two.
+/// Returns whether `SIGPIPE` is pending for the process or for this thread. `rt_sigpending` does not
+/// distinguish the two cases.
 fn is_pending() -> Result<bool> {
     call::rt_sigpending().map(|pending| SignalSet(pending).contains(Signal::PIPE))
 }
 
-/// A marked signal that is queued for this thread before a pending one is taken. If the thread already has
-/// one pending, the kernel drops the mark. Otherwise the mark itself is taken, since signals for the thread
-/// precede signals for the process. In either case, a signal for the process stays pending.
+/// Queues a marked signal for this thread, and then consumes one pending signal. If a signal is already
+/// pending for this thread, the kernel drops the mark. Otherwise the mark itself is consumed, because signals
+/// for the thread precede signals for the process. In either case, a signal for the process stays pending.
 const MARK: SigInfo = SigInfo::queued(Signal::PIPE.as_raw(), 0x5049_5045);
 
-/// Takes a pending `SIGPIPE` and returns it, unless it is the mark.
+/// Consumes a pending `SIGPIPE` and returns it, unless that signal is the mark.
 fn take() -> Option<SigInfo> {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let info = retry(|| call::rt_sigtimedwait(&ONLY_SIGPIPE, Some(&now))).ok()?;

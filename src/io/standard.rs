@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to lend the three numbers that no value owns, as std does.
+//! This file is trusted to lend only the three descriptor numbers that no value owns, as std does.
 #![allow(unsafe_code, reason = "descriptors by number")]
 
 pub use crate::sys::abi::StdStream;
@@ -32,7 +32,7 @@ impl AsFd for StdStream {
     }
 }
 
-/// Makes a standard stream of this process a duplicate of `fd`, which is the most common use of `dup2`. A
+/// Makes a standard stream of this process a duplicate of `fd`, which is the most common purpose of `dup2`. A
 /// program started with `exec` inherits the stream.
 ///
 /// The same call atomically closes the old file at that number. Other duplicates of the old file stay open.
@@ -40,13 +40,13 @@ impl AsFd for StdStream {
 /// duplicate afterwards. If `fd` already has the number of the stream, this function clears close-on-exec.
 ///
 /// The function allocates nothing, so a forked child can call it before it starts a program. Buffered text in
-/// [`std::io::stdin`][stdin], `stdout` or C's stdio stays in its buffer. Flush output first; otherwise the
+/// [`std::io::stdin`][stdin], `stdout` or C's stdio stays in its buffer. Flush output first. Otherwise, the
 /// text goes to the new file.
 ///
 /// The call is safe because no value owns the descriptors 0, 1 and 2. Any code may borrow them at any time,
-/// as `println!` does, and no code may close them. Afterwards all code uses the new file, as if the program
-/// had been started with it. An [`OwnedFd`](crate::fd::OwnedFd) that was created from such a number also uses
-/// the new file.
+/// as `println!` does, and no code may close them. After this call, all code uses the new file, as if the
+/// program had been started with that file. An [`OwnedFd`](crate::fd::OwnedFd) that was created from such a
+/// number also uses the new file.
 ///
 /// [stdin]: https://doc.rust-lang.org/std/io/fn.stdin.html
 ///

@@ -1,4 +1,4 @@
-//! Reads and writes without waiting, or until a deadline at the latest. The parent module documents the
+//! Reads and writes without waiting, or with a wait that ends at a deadline. The parent module documents the
 //! methods.
 
 use crate::fd::{AsFd, BorrowedFd};
@@ -8,13 +8,14 @@ use crate::sys::abi::iovec::IoSlice;
 use crate::wait::attempt_until;
 use crate::{Deadline, Result};
 
-/// Reads up to `buf.len()` available bytes and returns how many; 0 is end of file. Does not wait.
+/// Reads up to `buf.len()` available bytes and returns the number of bytes read. A result of 0 means end of
+/// file. Does not wait.
 ///
 /// # Errors
 ///
 /// Fails as [`io::read`] does, and with
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if there is nothing to read now.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if no data is available now.
 /// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE) if the descriptor is a FIFO that is
 ///   also open for writing, and the private pipe for the read cannot be created.
 /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this descriptor cannot be read without the risk of waiting.
@@ -40,7 +41,7 @@ pub fn try_read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
     nowait::try_read(fd.as_fd(), buf)
 }
 
-/// Writes as many bytes as fit, up to `buf.len()`, and returns how many. Does not wait.
+/// Writes as many bytes as fit, up to `buf.len()`, and returns the number of bytes written. Does not wait.
 ///
 /// Up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes are written in one piece or not at all.
 ///
@@ -48,7 +49,7 @@ pub fn try_read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
 ///
 /// Fails as [`io::write()`] does, and with
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if there is no room now.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor has no room now.
 /// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE) if the write needs a private pipe and
 ///   the pipe cannot be created.
 /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this descriptor cannot be written without the risk
@@ -73,16 +74,16 @@ pub fn try_write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
     nowait::try_writev(fd.as_fd(), &[IoSlice::new(buf)])
 }
 
-/// Reads up to `buf.len()` bytes and returns how many; 0 is end of file. Waits for the first byte, until
-/// `deadline` at the latest.
+/// Reads up to `buf.len()` bytes and returns the number of bytes read. A result of 0 means end of file. Waits
+/// for the first byte, but only until `deadline`.
 ///
 /// # Errors
 ///
-/// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, and nothing was read.
-/// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel), and nothing was
+/// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, and no byte was read.
+/// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel), and no byte was
 ///   read.
-/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this is a terminal, or another descriptor that cannot be
-///   read without the risk of waiting. If no other process reads from the descriptor, call
+/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if the descriptor is a terminal, or another descriptor that
+///   cannot be read without the risk of waiting. If no other process reads from the descriptor, call
 ///   [`poll_deadline`](crate::event::poll_deadline) and then [`io::read`].
 /// - The errors of [`try_read`] except `EAGAIN`.
 ///
@@ -105,15 +106,15 @@ pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline<'_>) -> R
     attempt_until(fd, PollEvents::IN, Some(deadline), || try_read(fd, buf))
 }
 
-/// Writes up to `buf.len()` bytes and returns how many. Waits for room for the first byte, until `deadline`
-/// at the latest.
+/// Writes up to `buf.len()` bytes and returns the number of bytes written. Waits for room for the first byte,
+/// but only until `deadline`.
 ///
 /// # Errors
 ///
 /// Fails as [`try_write`] does, except with `EAGAIN`, and also with
 ///
-/// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, and nothing was written.
-/// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel), and nothing was
+/// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, and no byte was written.
+/// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel), and no byte was
 ///   written.
 pub fn write_deadline(fd: impl AsFd, buf: &[u8], deadline: Deadline<'_>) -> Result<usize> {
     writev_deadline(fd.as_fd(), &[IoSlice::new(buf)], deadline)
@@ -127,7 +128,7 @@ pub(crate) fn writev_deadline(
     attempt_until(fd, PollEvents::OUT, Some(deadline), || nowait::try_writev(fd, bufs))
 }
 
-/// Reads exactly `buf.len()` bytes, waiting until `deadline` at the latest.
+/// Reads exactly `buf.len()` bytes, waiting only until `deadline`.
 ///
 /// # Errors
 ///
@@ -159,7 +160,7 @@ pub fn read_exact_deadline(
     io::complete(buf.len(), |done| read_deadline(fd, &mut buf[done..], deadline))
 }
 
-/// Writes all of `buf`, waiting until `deadline` at the latest.
+/// Writes all of `buf`, waiting only until `deadline`.
 ///
 /// # Errors
 ///

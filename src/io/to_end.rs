@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 
 /// Reads until end of file, appends to `buf`, and returns the number of bytes appended. Retries on `EINTR`.
 ///
-/// A pipe reaches end of file when every write end is closed. Drop this process's own write ends first;
-/// otherwise the call waits forever.
+/// A pipe reaches end of file when every write end is closed. Drop this process's own write ends first.
+/// Otherwise, the call waits indefinitely.
 ///
 /// `buf` grows in steps, each time to somewhat more than twice its length. If `buf` grows to 2 MiB or more,
 /// this function requests huge pages for it (`MADV_HUGEPAGE`).
@@ -42,12 +42,12 @@ pub fn read_to_end(fd: impl AsFd, buf: &mut Vec<u8>) -> crate::Result<usize> {
 const PIPE: usize = 64 << 10;
 
 /// The smallest capacity in bytes of a buffer with huge pages. The kernel needs longer to allocate 512 small
-/// pages than to copy the bytes into them.
+/// pages than to copy 2 MiB into them.
 const LARGE: usize = 2 << 20;
 
-/// Reads at most `most` bytes with one call, appends them to `buf`, and sets `last` to their number. The
-/// caller passes `last` to the next call, and 0 to the first. If `buf` lacks room, the first call grows it by
-/// `first` bytes, and later calls grow it to more than twice its length.
+/// Reads at most `most` bytes with one call, appends them to `buf`, and sets `last` to the number of bytes
+/// read. The caller passes 0 to the first call, and the new `last` to the next call. If `buf` lacks room, the
+/// first call grows it by `first` bytes, and later calls grow it to more than twice its length.
 pub(crate) fn read_more(
     fd: BorrowedFd<'_>,
     buf: &mut Vec<u8>,
@@ -55,10 +55,11 @@ pub(crate) fn read_more(
     most: usize,
     last: &mut usize,
 ) -> crate::Result<usize> {
-    // With less room, the end of a packet could be lost.
+    // If `buf` had less room, the end of a packet could be lost.
     if buf.capacity() - buf.len() < PIPE_BUF.min(most) {
-        // The new size is twice the length plus the capacity of a pipe. An output whose length is a power of
-        // two then does not fill `buf`. A full `buf` would have to grow again only to detect end of file.
+        // The new size is twice the length plus the capacity of a pipe. With this size, an output whose
+        // length is a power of two does not fill `buf`. A full `buf` would have to grow again only to detect
+        // end of file.
         let more = if *last == 0 { first } else { buf.len() + PIPE + PIPE_BUF };
         buf.try_reserve(more.min(most)).map_err(|_| Errno::ENOMEM)?;
         if buf.capacity() >= LARGE {
@@ -66,8 +67,8 @@ pub(crate) fn read_more(
         }
     }
     // Otherwise the kernel would allocate the pages of `buf` while it holds the pipe's lock, and the writer
-    // would wait. Therefore this code touches as many pages as the last read filled. The number is limited,
-    // because the next read may find only end of file.
+    // would wait. This code therefore touches as many pages as the last read has filled. The number of pages
+    // is limited, because the next read may find only end of file.
     let next = most.min(*last).min(buf.len() / 32);
     let next = buf.spare_capacity_mut().iter_mut().take(next);
     next.step_by(4096).for_each(|byte| _ = byte.write(0));

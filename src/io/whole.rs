@@ -7,7 +7,7 @@ use crate::sys::abi::iovec::IoSlice;
 use crate::sys::{abi, call};
 use core::fmt;
 
-/// Reads exactly `buf.len()` bytes. Continues after a short count and after a signal.
+/// Reads exactly `buf.len()` bytes. Continues after a short count, and retries on `EINTR`.
 ///
 /// # Errors
 ///
@@ -37,8 +37,8 @@ pub fn read_exact(fd: impl AsFd, buf: &mut [u8]) -> Result<(), Incomplete> {
     complete(buf.len(), |done| call::read(fd, &mut buf[done..]))
 }
 
-/// Repeats a call that moves some bytes until all `len` are moved. The argument of `call` is the number moved
-/// so far.
+/// Repeats a call that moves some bytes until all `len` bytes are moved. The argument of `call` is the number
+/// of bytes moved so far.
 #[inline]
 pub(crate) fn complete(
     len: usize,
@@ -52,7 +52,7 @@ pub(crate) fn complete(
 }
 
 /// Adds to `bytes` the number of bytes that a call has moved, or 0 if a signal interrupted the call. A result
-/// of 0 is the end.
+/// of 0 means that no more bytes can be moved.
 #[inline]
 fn count(answer: crate::Result<usize>, bytes: &mut usize) -> Result<usize, Incomplete> {
     let count = match answer {
@@ -65,7 +65,7 @@ fn count(answer: crate::Result<usize>, bytes: &mut usize) -> Result<usize, Incom
     Ok(count)
 }
 
-/// Writes all of `buf`. Continues after a short count and after a signal.
+/// Writes all of `buf`. Continues after a short count, and retries on `EINTR`.
 ///
 /// # Errors
 ///
@@ -91,7 +91,7 @@ pub fn write_all(fd: impl AsFd, buf: &[u8]) -> Result<(), Incomplete> {
 }
 
 /// Writes all bytes of any number of buffers. Continues after a short count, in the middle of a buffer if
-/// necessary, and after a signal.
+/// necessary, and retries on `EINTR`.
 ///
 /// The contents of `bufs` afterwards are unspecified.
 ///
@@ -116,14 +116,14 @@ pub fn write_all_vectored(fd: impl AsFd, bufs: &mut [IoSlice<'_>]) -> Result<(),
     write_all_vectored_by(bufs, |rest| call::writev(fd, rest))
 }
 
-/// Runs the loop of [`write_all_vectored`] with any function that writes once.
+/// Runs the loop of [`write_all_vectored`] with any function that makes one write.
 #[inline]
 pub(crate) fn write_all_vectored_by(
     mut bufs: &mut [IoSlice<'_>],
     mut write: impl FnMut(&[IoSlice<'_>]) -> crate::Result<usize>,
 ) -> Result<(), Incomplete> {
     let mut bytes = 0;
-    // Skips leading empty buffers, which would cause a call that has nothing to write.
+    // Skips leading empty buffers, which would cause a call that writes no bytes.
     IoSlice::advance_slices(&mut bufs, 0);
     while !bufs.is_empty() {
         let answer = write(&bufs[..bufs.len().min(abi::IOV_MAX)]);
@@ -133,11 +133,11 @@ pub(crate) fn write_all_vectored_by(
 }
 
 /// Writes all of `buf`, at most [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes, in one piece or not at all. A pipe
-/// does not mix these bytes with those of other writers. Waits until there is room for all of them, unless
-/// `fd` is nonblocking. Retries on `EINTR`.
+/// does not mix these bytes with the bytes of other writers. Waits until the pipe has room for all of them,
+/// unless `fd` is nonblocking. Retries on `EINTR`.
 ///
-/// The call is a [`write()`](super::write), so it also raises `SIGPIPE` if the pipe has no reader. Rust
-/// programs ignore that signal by default.
+/// Like [`write()`](super::write), this call raises `SIGPIPE` if the pipe has no reader. Rust programs ignore
+/// that signal by default.
 ///
 /// # Errors
 ///
@@ -164,7 +164,7 @@ pub fn write_atomic(fd: impl AsFd, buf: &[u8]) -> crate::Result<()> {
     write_atomic_by(buf, |buf| call::write(fd, buf))
 }
 
-/// Runs the loop of [`write_atomic`] with any function that writes once.
+/// Runs the loop of [`write_atomic`] with any function that makes one write.
 #[inline]
 pub(crate) fn write_atomic_by(
     buf: &[u8],
@@ -234,8 +234,8 @@ impl fmt::Display for Incomplete {
 crate::errno::like_std!(Incomplete, _this => std::io::ErrorKind::UnexpectedEof);
 
 impl From<Incomplete> for Errno {
-    /// Converts to the kernel's error, without the count. End of file, and a write that wrote no byte, become
-    /// [`ENODATA`](Errno::ENODATA), which no call on a pipe returns.
+    /// Converts this error to the kernel's error, without the count. End of file, and a write that wrote no
+    /// byte, become [`ENODATA`](Errno::ENODATA), which no call on a pipe returns.
     ///
     /// # Examples
     ///

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 /// A [`Sender`] and a [`Receiver`] that exchange messages in both directions, as Python's
 /// `multiprocessing.Connection` does.
 ///
-/// A channel works over any two descriptors, or over a single one, such as a socket:
+/// A channel works over any two descriptors, or over a single descriptor, such as a socket:
 /// `Channel::new(&stream, &stream)`.
 ///
 /// # Examples
@@ -43,8 +43,9 @@ pub struct Channel<R, W> {
 }
 
 impl Channel<PipeReader, PipeWriter> {
-    /// Creates a link of two pipes and returns both of its sides, close-on-exec. Each pipe has 256 KiB if the
-    /// kernel grants that. If a message is longer than its pipe, both sides can wait for each other.
+    /// Creates a link of two pipes and returns its two sides. All descriptors are close-on-exec. Each pipe
+    /// has a capacity of 256 KiB if the kernel grants it. If messages are longer than their pipes, the two
+    /// sides can wait for each other.
     ///
     /// # Errors
     ///
@@ -53,13 +54,13 @@ impl Channel<PipeReader, PipeWriter> {
         let (left, right) = Duplex::pair()?;
         for writer in [left.writer(), right.writer()] {
             // A larger capacity would be even faster. However, all pipes of a user share one limit, and
-            // beyond this limit the pipes of other programs become too small.
+            // beyond that limit the pipes of the user's other programs become too small.
             let _ = writer.set_capacity(Capacity::Bytes(256 << 10));
         }
         Ok((left.into(), right.into()))
     }
 
-    /// Creates a link of two pipes from `builder` and returns both of its sides.
+    /// Creates a link of two pipes from `builder` and returns its two sides.
     ///
     /// # Errors
     ///
@@ -103,7 +104,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         Self { receiver: self.receiver.with_read_ahead(), ..self }
     }
 
-    /// Returns both sides, to be used separately, for instance in two threads.
+    /// Returns the receiver and the sender for separate use, for instance in two threads.
     pub fn split(self) -> (Receiver<R>, Sender<W>) {
         (self.receiver, self.sender)
     }
@@ -127,7 +128,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.sender.send(parts)
     }
 
-    /// Sends a message that consists of these parts, and waits until `deadline` at the latest.
+    /// Sends a message that consists of these parts, but waits only until `deadline`.
     ///
     /// # Errors
     ///
@@ -140,7 +141,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.sender.send_deadline(parts, deadline)
     }
 
-    /// Sends several messages, with one system call for many short ones.
+    /// Sends several messages, with one system call for many short messages.
     ///
     /// # Errors
     ///
@@ -158,7 +159,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.receiver.recv()
     }
 
-    /// Receives a message, and waits until `deadline` at the latest.
+    /// Receives a message, but waits only until `deadline`.
     ///
     /// # Errors
     ///
@@ -171,7 +172,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
     }
 
     /// Receives a message into `buf` and returns its length in bytes, or `None` if the stream ends after the
-    /// last one.
+    /// last message.
     ///
     /// # Errors
     ///
@@ -180,7 +181,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.receiver.recv_into(buf)
     }
 
-    /// Receives a message into `buf`, and waits until `deadline` at the latest.
+    /// Receives a message into `buf`, but waits only until `deadline`.
     ///
     /// # Errors
     ///

@@ -42,7 +42,7 @@ pub struct Duplex {
 }
 
 impl Duplex {
-    /// Creates a link and returns its two sides, close-on-exec.
+    /// Creates a link and returns its two sides. All descriptors are close-on-exec.
     ///
     /// # Errors
     ///
@@ -71,13 +71,13 @@ impl Duplex {
 
     /// Creates a link and a child process that owns one side of it. The child runs `body` and exits with the
     /// code that `body` returns. The parent receives the peer. Neither process has a copy of the other's
-    /// side, so each reaches end of file when the other ends.
+    /// side, so each process reaches end of file when the other process ends.
     ///
     /// # Several children
     ///
     /// A child inherits copies of all descriptors of the parent, including the parent's sides of *earlier*
-    /// links. While the child lives, these copies keep an earlier child from reaching end of file when the
-    /// parent drops its side. Therefore close the copies in the child: `body` borrows the earlier links
+    /// links. While the new child runs, these copies keep an earlier child from reaching end of file when the
+    /// parent drops its side. Therefore, close the copies in the child: `body` borrows the earlier links
     /// exclusively and drops them. The parent keeps its own.
     ///
     /// ```
@@ -167,7 +167,7 @@ impl Duplex {
         (self.reader, self.writer)
     }
 
-    /// Reads up to `buf.len()` bytes and returns how many; 0 is end of file.
+    /// Reads up to `buf.len()` bytes and returns the number of bytes read. A result of 0 means end of file.
     ///
     /// # Errors
     ///
@@ -176,7 +176,7 @@ impl Duplex {
         self.reader.read(buf)
     }
 
-    /// Reads exactly `buf.len()` bytes. Continues after a short count and after a signal.
+    /// Reads exactly `buf.len()` bytes. Continues after a short count, and retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl Duplex {
         self.reader.read_exact(buf)
     }
 
-    /// Writes up to `buf.len()` bytes and returns how many.
+    /// Writes up to `buf.len()` bytes and returns the number of bytes written.
     ///
     /// # Errors
     ///
@@ -194,7 +194,7 @@ impl Duplex {
         self.writer.write_nosignal(buf)
     }
 
-    /// Writes all of `buf`. Continues after a short count and after a signal.
+    /// Writes all of `buf`. Continues after a short count, and retries on `EINTR`.
     ///
     /// # Errors
     ///

@@ -24,16 +24,16 @@ pub enum MessageError {
     /// An error of the kernel. After a receiving call has failed with [`ETIMEDOUT`](Errno::ETIMEDOUT), the
     /// next call continues at the same byte.
     Io(Errno),
-    /// An error of the kernel in [`send_many`](super::Sender::send_many), after this many whole messages. The
-    /// caller can send the others later, unless one of them was sent in part. After a partial message,
-    /// sending fails with [`Torn`](Self::Torn).
+    /// An error of the kernel in [`send_many`](super::Sender::send_many), after the contained number of whole
+    /// messages. The caller can send the remaining messages later, unless one of them was sent in part. After
+    /// a partial message, sending fails with [`Torn`](Self::Torn).
     Stopped(Errno, usize),
-    /// The message has this many bytes, which exceeds the limit. If a sending call fails with this error,
-    /// nothing was sent. If a receiving call does, the peer is broken or hostile, and every further call
-    /// fails in the same way.
+    /// The message is longer than the limit. This value is the message's length in bytes. If a sending call
+    /// fails with this error, no byte was sent. If a receiving call fails with this error, the peer is broken
+    /// or hostile, and every further call fails in the same way.
     TooLong(u64),
-    /// The message has this many bytes, and the buffer is shorter. The message can still be received into a
-    /// larger buffer.
+    /// The message is longer than the buffer. This value is the message's length in bytes. The message can
+    /// still be received into a larger buffer.
     BufferTooShort(usize),
     /// The stream ended in the middle of a message.
     Truncated,
@@ -87,9 +87,9 @@ impl From<Errno> for MessageError {
 
 #[cfg(feature = "std")]
 impl From<MessageError> for std::io::Error {
-    /// Converts [`Io`](MessageError::Io) to the system's error, with its `raw_os_error`. Every other variant
-    /// becomes an error that holds the whole `MessageError`, for `get_ref` and `downcast`. The error's kind
-    /// is `InvalidData` (too long), `InvalidInput` (buffer too short), `UnexpectedEof` (truncated),
+    /// Converts [`Io`](MessageError::Io) to the system's error, with its `raw_os_error`. Converts every other
+    /// variant to an error that holds the whole `MessageError`, for `get_ref` and `downcast`. The error's
+    /// kind is `InvalidData` (too long), `InvalidInput` (buffer too short), `UnexpectedEof` (truncated),
     /// `BrokenPipe` (torn) or the kind of the errno (stopped).
     fn from(error: MessageError) -> Self {
         match error {

@@ -13,9 +13,9 @@ use core::ops::Range;
 /// The length of the buffer.
 const LEN: usize = 16 << 10;
 
-/// The offset of the buffer in its memory, which is aligned to a page. Some processors copy slowly to an address that
-/// is a few bytes after the source's, modulo the size of a page, such as from the start of a page to the buffer after
-/// a length.
+/// The offset of the buffer in its memory, which is aligned to a page. Some processors copy slowly if the
+/// target's offset within its page is a few bytes greater than the source's offset. An example is a copy from
+/// the start of a page to the buffer after a length.
 const START: usize = 64;
 #[repr(align(4096))]
 struct Block([u8; START + LEN]);
@@ -32,7 +32,7 @@ pub(super) struct Input<R> {
     pub(super) spin: Spin,
     /// The buffer, if the receiver reads ahead.
     block: Option<Box<Block>>,
-    /// The part of the buffer that was read and is not yet consumed.
+    /// The part of the buffer that contains bytes that were read but not yet consumed.
     unread: Range<usize>,
 }
 
@@ -66,7 +66,7 @@ impl<R: AsFd> Input<R> {
         self.block.is_none() || self.unread.is_empty() && len >= LEN / 2
     }
 
-    /// Reads up to `buf.len()` bytes, and waits for the first of them; 0 is end of file.
+    /// Reads up to `buf.len()` bytes, and waits for the first byte. A result of 0 means end of file.
     pub(super) fn read(&mut self, buf: &mut [u8], until: Until<'_>) -> Result<usize> {
         let direct = self.is_direct(buf.len());
         let (spin, fd) = (&mut self.spin, self.reader.as_fd());

@@ -1,7 +1,7 @@
-//! Sends messages over pipes. Each message is received whole and separately, as it was sent.
+//! Sends messages over pipes. Each message is received whole and separately, as the sender sent it.
 //!
 //! A pipe is a stream of bytes: one read may return the bytes of two writes, and one write may need two
-//! reads. Messages can be kept apart in three ways:
+//! reads. This module offers three ways to keep messages apart:
 //!
 //! | type | a message is | for |
 //! |---|---|---|
@@ -11,13 +11,13 @@
 //!
 //! [`Duplex`] is the link on which a channel is built. A link has one pipe for each direction.
 //!
-//! All of these use pipes: the peer may be any program, and messages may be longer than the pipe. A dialogue
-//! in shared memory is faster if the peer is a process forked from this one and messages have a maximum
-//! length. See [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), which needs
-//! feature `transfer`.
+//! All of these types use pipes: the peer may be any program, and messages may be longer than the pipe's
+//! capacity. If the peer is forked from this process and messages have a maximum length, a dialogue in shared
+//! memory is faster. See [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex),
+//! which needs feature `transfer`.
 //!
-//! A message costs one write and two reads if the pipe has room for all of it. If a program sends many short
-//! messages at a time, [`send_many`](Sender::send_many) writes them together, and a receiver
+//! A message costs one write and two reads if it fits into the pipe. If a program sends many short messages
+//! at a time, [`send_many`](Sender::send_many) writes these messages together, and a receiver
 //! [`with_read_ahead`](Receiver::with_read_ahead) reads them together.
 //!
 //! No function of this module raises `SIGPIPE`. If the pipe has no reader, sending fails with
@@ -25,8 +25,8 @@
 //!
 //! # Deadlocks
 //!
-//! A link has only the room of its pipes. If both sides send more than fits before they receive, they wait
-//! for each other forever. The methods with a deadline time out instead.
+//! The capacity of a link is limited to the capacity of its pipes. If both sides send more than fits before
+//! they receive, they wait for each other forever. The methods with a deadline time out instead.
 
 mod channel;
 mod duplex;

@@ -7,7 +7,7 @@ use crate::pipe::{Builder, PIPE_BUF};
 use crate::sys::{abi, call};
 use crate::{Errno, PipeReader, PipeWriter, Result};
 
-/// Creates a packet pipe, both ends close-on-exec.
+/// Creates a packet pipe whose ends are both close-on-exec.
 ///
 /// # Errors
 ///
@@ -58,7 +58,7 @@ impl PacketReader {
     ///
     /// # Errors
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN) if this end is nonblocking and there is no packet.
+    /// - [`EAGAIN`](Errno::EAGAIN) if this end is nonblocking and no packet is available.
     /// - [`EMSGSIZE`](Errno::EMSGSIZE) if the packet is longer than `buf`. The kernel discards the packet's
     ///   remaining bytes.
     ///
@@ -82,7 +82,7 @@ impl PacketReader {
         let mut beyond = [0];
         let mut bufs = [IoSliceMut::new(buf), IoSliceMut::new(&mut beyond)];
         match retry(|| self.0.readv(&mut bufs))? {
-            0 => Ok(None), // the kernel creates no empty packets
+            0 => Ok(None), // The kernel creates no empty packets.
             len if len > room => Err(Errno::EMSGSIZE),
             len => Ok(Some(len)),
         }
@@ -90,8 +90,8 @@ impl PacketReader {
 }
 
 impl From<PipeReader> for PacketReader {
-    /// Converts without a check, because only the write end shows whether a pipe is a packet pipe. On a
-    /// stream, the bytes that one read returns count as a packet.
+    /// Converts without a check, because only the write end shows whether a pipe is a packet pipe. If the
+    /// pipe is not a packet pipe, the bytes that one read returns count as a packet.
     fn from(reader: PipeReader) -> Self {
         Self(reader)
     }
@@ -123,12 +123,12 @@ impl PacketWriter {
         Ok(Self(writer))
     }
 
-    /// Sends a packet of 1 to [`PIPE_BUF`] bytes. Waits until there is room, unless this end is nonblocking.
-    /// Retries on `EINTR`. Each packet occupies a slot (one page) of the pipe.
+    /// Sends a packet of 1 to [`PIPE_BUF`] bytes. Waits until the pipe has room, unless this end is
+    /// nonblocking. Retries on `EINTR`. Each packet occupies a slot (one page) of the pipe.
     ///
     /// # Errors
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN) if this end is nonblocking and there is no room.
+    /// - [`EAGAIN`](Errno::EAGAIN) if this end is nonblocking and the pipe has no room.
     /// - [`EINVAL`](Errno::EINVAL) if `packet` is empty. The kernel does not create empty packets.
     /// - [`EMSGSIZE`](Errno::EMSGSIZE) if `packet` has more than [`PIPE_BUF`] bytes. The kernel would split
     ///   it.

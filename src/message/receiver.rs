@@ -1,4 +1,5 @@
-//! Receives messages: a length followed by that many bytes, which may arrive in several pieces.
+//! Receives messages. A message is a length followed by that number of bytes, and may arrive in several
+//! pieces.
 
 use super::input::Input;
 use super::{LIMIT, MessageError, Until};
@@ -14,7 +15,7 @@ use alloc::vec::Vec;
 ///
 /// By default a receiver never reads beyond the end of a message. Between two messages,
 /// [`poll`](mod@crate::event) can therefore wait for the descriptor, and [`into_inner`](Self::into_inner) can
-/// return it.
+/// return the descriptor.
 ///
 /// # Reading ahead
 ///
@@ -25,8 +26,8 @@ use alloc::vec::Vec;
 ///   [`has_message`](Self::has_message) returns `false`. The receiving methods check the buffer themselves.
 ///   These methods return a buffered message even if the deadline has passed.
 /// - While bytes are buffered, [`into_inner`](Self::into_inner) returns the receiver instead of the descriptor.
-/// - No other reader of the descriptor receives the buffered messages. After a `fork` both processes have
-///   them, each in its copy of the buffer. Therefore fork before you receive the first message.
+/// - No other reader of the descriptor receives the buffered messages. After a `fork`, each of the two
+///   processes has a copy of the buffered messages. Therefore, fork before you receive the first message.
 ///
 /// # Examples
 ///
@@ -47,11 +48,11 @@ pub struct Receiver<R> {
     input: Input<R>,
     limit: usize,
     header: [u8; 8],
-    /// The number of bytes of the next message's header that were read.
+    /// The number of bytes of the next message's header that have been read.
     have: usize,
     /// The beginning of the next message's body, if an earlier call stopped in the middle of it.
     body: Vec<u8>,
-    /// Set if there was no memory to keep the beginning of the body.
+    /// Set if no memory was available to keep the beginning of the body.
     lost: bool,
 }
 
@@ -77,7 +78,8 @@ impl<R: AsFd> Receiver<R> {
     }
 
     /// Makes the receiver read ahead into a buffer of 16 KiB. One read then receives all short messages that
-    /// have arrived. A body that lacks at least 8 KiB is still read directly into its destination.
+    /// have arrived. If at least 8 KiB of a body are missing, these bytes are still read directly into their
+    /// destination.
     ///
     /// Before you wait for the descriptor, check [`has_message`](Self::has_message): see
     /// [above](Self#reading-ahead).
@@ -108,8 +110,8 @@ impl<R: AsFd> Receiver<R> {
     }
 
     /// Returns whether the buffer contains the next message, so that receiving it neither reads from the
-    /// descriptor nor waits. The result is also `true` if the message is longer than the limit and receiving
-    /// it fails.
+    /// descriptor nor waits. The result is also `true` if receiving the message will fail because the message
+    /// is longer than the limit.
     ///
     /// Without [`with_read_ahead`](Self::with_read_ahead), messages stay in the descriptor until they are
     /// received.
@@ -135,19 +137,19 @@ impl<R: AsFd> Receiver<R> {
     }
 
     /// Receives a message, or returns `None` if the stream ends after the last one. Waits for the message
-    /// even if the descriptor is nonblocking, and continues after a signal.
+    /// even if the descriptor is nonblocking. Retries on `EINTR`.
     ///
     /// # Errors
     ///
     /// - [`Io`](MessageError::Io) with an error of [`io::read`](crate::io::read), or with
-    ///   [`ENOMEM`](Errno::ENOMEM) if there is no memory for the message.
+    ///   [`ENOMEM`](Errno::ENOMEM) if no memory is available for the message.
     /// - [`TooLong`](MessageError::TooLong) if the message has more bytes than the limit.
     /// - [`Truncated`](MessageError::Truncated) if the stream ended in the middle of the message.
     pub fn recv(&mut self) -> Result<Option<Vec<u8>>, MessageError> {
         self.recv_until(None)
     }
 
-    /// Receives a message as [`recv`](Self::recv) does, but waits until `deadline` at the latest.
+    /// Receives a message as [`recv`](Self::recv) does, but waits only until `deadline`.
     ///
     /// # Errors
     ///
@@ -167,7 +169,7 @@ impl<R: AsFd> Receiver<R> {
     }
 
     /// Receives a message into `buf` and returns its length in bytes, or `None` if the stream ends after the
-    /// last one. Waits as [`recv`](Self::recv) does.
+    /// last message. Waits as [`recv`](Self::recv) does.
     ///
     /// # Errors
     ///
@@ -175,11 +177,11 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// - [`BufferTooShort`](MessageError::BufferTooShort) if the message is longer than `buf`. A further call
     ///   with a larger buffer receives the message.
-    /// - [`Truncated`](MessageError::Truncated) also if a call ended early and there was no memory to keep
-    ///   the part of the message that had arrived ([`ENOMEM`](Errno::ENOMEM)).
+    /// - [`Truncated`](MessageError::Truncated) also if a call ended early and no memory was available to
+    ///   keep the part of the message that had arrived ([`ENOMEM`](Errno::ENOMEM)).
     #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
-        // Fast path for a message that is complete in the buffer.
+        // This fast path handles a message that is complete in the buffer.
         let most = self.limit.min(buf.len());
         let whole = (self.have == 0).then(|| self.input.take_message(most)).flatten();
         let Some(message) = whole else { return self.read_to(buf, None) };
@@ -187,7 +189,7 @@ impl<R: AsFd> Receiver<R> {
         Ok(Some(message.len()))
     }
 
-    /// Receives a message as [`recv_into`](Self::recv_into) does, but waits until `deadline` at the latest.
+    /// Receives a message as [`recv_into`](Self::recv_into) does, but waits only until `deadline`.
     ///
     /// # Errors
     ///
@@ -227,8 +229,8 @@ impl<R: AsFd> Receiver<R> {
             match self.input.read(&mut buf[done..], until) {
                 Ok(count @ 1..) => done += count,
                 answer => {
-                    // Keeps these bytes for the next call, which appends to them. Copying all of them in each
-                    // call would be slow.
+                    // Keeps these bytes for the next call, which appends to them. Copying all kept bytes in
+                    // each call would be slow.
                     if self.body.try_reserve_exact(done).is_err() {
                         self.lost = true;
                         return Err(Errno::ENOMEM.into());
@@ -267,11 +269,11 @@ impl<R: AsFd> Receiver<R> {
         }
     }
 
-    /// Reads at most `most` bytes of the body, appends them to the part that was read before, and returns
-    /// their number. 0 is end of file.
+    /// Reads at most `most` bytes of the body, appends them to the part that was read earlier, and returns
+    /// the number of bytes read. A result of 0 means end of file.
     fn recv_body(&mut self, most: usize, until: Until<'_>) -> crate::Result<usize> {
-        /// The size in bytes of the pieces in which other reads receive a long message. Such a read zeroes
-        /// its memory first.
+        /// The size in bytes of the pieces in which a long message is received, if memory must be zeroed
+        /// before each read.
         const PIECE: usize = 1 << 16;
 
         if until.is_none() && self.input.is_direct(most) {

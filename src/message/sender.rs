@@ -1,4 +1,4 @@
-//! Sends messages: a length followed by that many bytes.
+//! Sends messages. A message is a length followed by that number of bytes.
 
 use super::{LIMIT, MessageError, Until};
 use crate::fd::{AsFd, BorrowedFd};
@@ -13,15 +13,15 @@ use alloc::vec::Vec;
 /// The size of a length in bytes.
 const HEADER: usize = 8;
 
-/// The sizes in bytes of the buffer for messages that are sent together. Fewer bytes use a smaller buffer, because
-/// clearing the largest one takes longer than copying them.
+/// The sizes in bytes of the buffer for messages that are sent together. Fewer bytes use a smaller buffer,
+/// because clearing the largest buffer takes longer than copying a small number of bytes.
 const STAGE: usize = 16 << 10;
 const MIDDLE_STAGE: usize = 8 << 10;
 const SMALL_STAGE: usize = 1 << 10;
 
 /// Sends messages to a [`Receiver`](super::Receiver), over any descriptor that accepts a stream of bytes.
 ///
-/// On the wire, a message is its length as 8 bytes in little-endian order, followed by its bytes.
+/// A message is encoded as its length (8 bytes in little-endian order), followed by its bytes.
 ///
 /// # Examples
 ///
@@ -67,9 +67,9 @@ impl<W: AsFd> Sender<W> {
         if self.torn { Err(MessageError::Torn) } else { Ok(self.writer) }
     }
 
-    /// Sends a message that consists of these parts, with one system call if there is room for all of it. On a pipe,
-    /// a body of 32 KiB or more that begins at the start of a page takes another call.
-    /// Waits for room even if the descriptor is nonblocking, and continues after a signal.
+    /// Sends a message that consists of these parts, with one system call if the whole message fits. On a
+    /// pipe, a body of 32 KiB or more that begins at the start of a page needs a second call. Waits for room
+    /// even if the descriptor is nonblocking. Retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl<W: AsFd> Sender<W> {
         self.send_until(parts, None)
     }
 
-    /// Sends a message as [`send`](Self::send) does, but waits until `deadline` at the latest.
+    /// Sends a message as [`send`](Self::send) does, but waits only until `deadline`.
     ///
     /// # Errors
     ///
@@ -104,12 +104,12 @@ impl<W: AsFd> Sender<W> {
         self.send_until(parts, Some(deadline))
     }
 
-    /// Sends several messages, with one system call for many short ones, and waits as [`send`](Self::send)
-    /// does.
+    /// Sends several messages, with one system call for many short messages, and waits as
+    /// [`send`](Self::send) does.
     ///
     /// The messages are copied into a buffer of 16 KiB on the stack, which is written when it is full. A
-    /// message that no longer fits is written from its own memory in the same call. On a TCP socket, each
-    /// further write can wait for an acknowledgement; set `TCP_NODELAY` to avoid this.
+    /// message that no longer fits into the buffer is written from its own memory in the same call. On a TCP
+    /// socket, each further write can wait for an acknowledgement. Set `TCP_NODELAY` to avoid this delay.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl<W: AsFd> Sender<W> {
         self.send_many_until(messages, None)
     }
 
-    /// Sends these messages as [`send_many`](Self::send_many) does, but waits until `deadline` at the latest.
+    /// Sends these messages as [`send_many`](Self::send_many) does, but waits only until `deadline`.
     ///
     /// # Errors
     ///
@@ -192,7 +192,7 @@ impl<W: AsFd> Sender<W> {
         bufs[1..].iter_mut().zip(parts).for_each(|(buf, part)| *buf = IoSlice::new(part));
         write(self.writer.as_fd(), bufs, until).map_err(|stopped| {
             self.torn = stopped.bytes() > 0;
-            // A descriptor that accepts nothing and returns no error is not a stream.
+            // A descriptor that accepts no bytes but returns no error is not a stream.
             MessageError::Io(stopped.errno().unwrap_or(Errno::EIO))
         })
     }
@@ -239,8 +239,8 @@ impl<W: AsFd> Sender<W> {
     }
 }
 
-/// Copies messages to `stage` until it is full. Returns their number, the number of bytes in `stage`, and the
-/// body of the last message if there was no room for it.
+/// Copies messages to `stage` until it is full. Returns the number of messages, the number of bytes in
+/// `stage`, and the body of the last message if it did not fit into `stage`.
 fn fill<'m>(stage: &mut [u8], messages: &'m [impl AsRef<[u8]>]) -> (usize, usize, &'m [u8]) {
     let mut end = 0;
     for (count, message) in messages.iter().map(AsRef::as_ref).enumerate() {
@@ -266,9 +266,10 @@ fn write(fd: BorrowedFd<'_>, bufs: &mut [IoSlice<'_>], until: Until<'_>) -> Resu
     })
 }
 
-/// Returns whether a length should be written to a pipe by a call of its own, because the body is long and begins at
-/// the start of a page. In one call the kernel would copy the body to addresses 8 bytes after the start of a page, which
-/// some processors do at a third of their speed.
+/// Returns whether a length should be written to a pipe with a separate call. A separate call is faster if
+/// the body is long and begins at the start of a page. With one call, the kernel would copy the body to
+/// addresses 8 bytes after the start of a page. Some processors make that copy at a third of their usual
+/// speed.
 fn is_slow(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> bool {
     let [length, body, ..] = bufs else { return false };
     let is_aligned = (body.as_ptr().addr() + HEADER - 1) % 4096 < 2 * HEADER - 1;

@@ -9,8 +9,8 @@ use crate::sys::{abi, call};
 use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeReader, PipeWriter, Result, io};
 
-/// An end of a pipe whose reads or writes follow a [`Wait`] policy. Use it for short messages between two
-/// processes that each have their own processor.
+/// An end of a pipe whose reads or writes follow a [`Wait`] policy. Use this type for short messages between
+/// two processes that each run on their own processor.
 ///
 /// Each attempt is a read or a write with `RWF_NOWAIT`. If the kernel does not support this flag for the end,
 /// `poll` precedes a blocking call.
@@ -103,7 +103,8 @@ pub(crate) fn read(spin: &mut Spin, fd: BorrowedFd<'_>, buf: &mut [u8]) -> Resul
 }
 
 impl AdaptiveEnd<PipeReader> {
-    /// Reads up to `buf.len()` bytes into `buf` and returns how many; 0 is end of file.
+    /// Reads up to `buf.len()` bytes into `buf` and returns the number of bytes read. A result of 0 means end
+    /// of file.
     ///
     /// # Errors
     ///
@@ -113,7 +114,7 @@ impl AdaptiveEnd<PipeReader> {
         read(&mut self.spin, self.end.as_fd(), buf)
     }
 
-    /// Reads exactly `buf.len()` bytes. Continues after a short count and after a signal.
+    /// Reads exactly `buf.len()` bytes. Continues after a short count, and retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -124,11 +125,11 @@ impl AdaptiveEnd<PipeReader> {
 }
 
 impl AdaptiveEnd<PipeWriter> {
-    /// Writes up to `buf.len()` bytes and returns how many. With [`Wait::Adaptive`], a write of more than
-    /// [`PIPE_BUF`] bytes writes only as many as there is room for, even if the end is blocking.
+    /// Writes up to `buf.len()` bytes and returns the number of bytes written. With [`Wait::Adaptive`], a
+    /// write of more than [`PIPE_BUF`] bytes writes only as many bytes as fit, even if the end is blocking.
     ///
     /// A pipe nearly always has room for [`PIPE_BUF`] bytes. Polling before each shorter write would cost
-    /// more than it saves, so these writes sleep if there is no room.
+    /// more than it saves, so these writes sleep if the pipe has no room.
     ///
     /// # Errors
     ///
@@ -147,7 +148,7 @@ impl AdaptiveEnd<PipeWriter> {
         call::write(fd, buf)
     }
 
-    /// Writes all of `buf`. Continues after a short count and after a signal.
+    /// Writes all of `buf`. Continues after a short count, and retries on `EINTR`.
     ///
     /// # Errors
     ///

@@ -51,7 +51,7 @@ macro_rules! common_to_both_ends {
                 crate::pipe::available(self)
             }
 
-            /// Returns whether the pipe has only one or two pages. The kernel creates such small pipes if
+            /// Returns whether the pipe has only one or two pages. The kernel creates pipes of this size if
             /// this user's pipes hold too many pages.
             ///
             /// # Errors
@@ -70,9 +70,9 @@ macro_rules! common_to_both_ends {
                 io::is_nonblocking(self)
             }
 
-            /// Sets or clears `O_NONBLOCK`. While it is set, calls on this end fail with
-            /// [`EAGAIN`](crate::Errno::EAGAIN) rather than wait. All duplicates of this end share the flag;
-            /// the other end does not.
+            /// Sets or clears `O_NONBLOCK`. While the flag is set, calls on this end fail with
+            /// [`EAGAIN`](crate::Errno::EAGAIN) rather than wait. All duplicates of this end share the flag.
+            /// The other end has its own flag.
             ///
             /// # Errors
             ///
@@ -93,7 +93,7 @@ macro_rules! common_to_both_ends {
                 io::set_nonblocking(self, on)
             }
 
-            /// Creates another handle to the same end, close-on-exec.
+            /// Creates another handle to the same end. The new descriptor is close-on-exec.
             ///
             /// # Errors
             ///

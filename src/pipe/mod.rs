@@ -1,27 +1,28 @@
-//! Pipes: creating them, their two ends, and their capacity.
+//! Pipes: their creation, their two ends, and their capacity.
 //!
 //! # Behaviour
 //!
-//! - A **read** waits until there is at least one byte. The read returns 0 (end of file) if the pipe is empty
-//!   and no write end is open in any process. Forked children and started programs may have inherited a write
-//!   end.
+//! - A **read** waits until at least one byte is available. The read returns 0 (end of file) if the pipe is
+//!   empty and no write end is open in any process. Forked children and started programs may have inherited a
+//!   write end.
 //! - A **write** waits until all bytes are in the pipe. If no read end is open, the write fails with
 //!   [`EPIPE`](crate::Errno::EPIPE), and `SIGPIPE` is raised (Rust's `main` ignores it).
-//! - A write of up to [`PIPE_BUF`] bytes is never mixed with the bytes of other writers; a longer one may be.
+//! - A write of up to [`PIPE_BUF`] bytes is never mixed with the bytes of other writers. A longer write may
+//!   be.
 //! - A pipe holds [`capacity`] bytes in slots of one page. If a write does not fill its last page, only a
 //!   later write can use the remaining room in that page. A pipe can therefore be full with fewer bytes than
 //!   its capacity.
 //!
 //! # Deadlocks
 //!
-//! - *A reader waits forever*: a write end is still open. Drop it before reading to the end, in every process
-//!   that has a copy.
-//! - *Two processes wait for each other*: each writes more than fits before it reads. Make one of them read
-//!   first, or [`poll`](mod@crate::event) both.
-//! - *A writer waits forever*: a process holds a read end and does not read.
+//! - *A reader waits forever*: a write end is still open. Before reading to the end, drop that write end in
+//!   every process that has a copy.
+//! - *Two processes wait for each other*: each process writes more than fits before it reads. Make one
+//!   process read first, or [`poll`](mod@crate::event) both pipes.
+//! - *A writer waits forever*: a process holds a read end but does not read.
 //!
-//! Ends created by [`pipe`] and [`Builder`] are close-on-exec, so a program that is started does not keep
-//! them open by accident. A child created by [`fork`](crate::fork) inherits all of them.
+//! Ends created by [`pipe`] and [`Builder`] are close-on-exec, so a started program does not keep these ends
+//! open by accident. A child created by [`fork`](crate::fork) inherits all ends.
 
 #[cfg(feature = "event")]
 pub(crate) mod adaptive;
@@ -44,8 +45,8 @@ use crate::{Errno, Result};
 /// The largest write in bytes that is never mixed with the bytes of other writers: 4096.
 pub const PIPE_BUF: usize = crate::sys::abi::PIPE_BUF;
 
-/// Creates a pipe and returns `(reader, writer)`, both close-on-exec. Neither descriptor has [a number from 0
-/// to 2](crate::fd#the-numbers-0-1-and-2).
+/// Creates a pipe and returns `(reader, writer)`. Both ends are close-on-exec. Neither descriptor has [a
+/// number from 0 to 2](crate::fd#the-numbers-0-1-and-2).
 ///
 /// # Errors
 ///
@@ -105,7 +106,7 @@ pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
     pipe2(flags | PipeFlags::CLOEXEC)
 }
 
-/// The number of bytes that a pipe should hold.
+/// The capacity that a pipe should have.
 ///
 /// # Examples
 ///
@@ -129,8 +130,9 @@ pub enum Capacity {
 }
 
 impl Capacity {
-    /// The first size that `Max` tries. By default every user is allowed this size
-    /// (`/proc/sys/fs/pipe-max-size`). Larger pipes move data no faster, because they outgrow the cache.
+    /// The first size that `Max` requests. By default, every user may request this size
+    /// (`/proc/sys/fs/pipe-max-size`). Larger pipes do not move data faster, because they do not fit into the
+    /// cache.
     const MAX: u32 = 1 << 20;
 }
 
@@ -204,8 +206,8 @@ impl Default for Builder {
     }
 }
 
-/// Returns the capacity in bytes of the pipe to which a descriptor belongs. A pipe accepts this many bytes
-/// before any process reads, if each write fills whole pages.
+/// Returns the capacity in bytes of the pipe to which a descriptor belongs. A pipe accepts this number of
+/// bytes before any process reads, if each write fills whole pages.
 ///
 /// # Errors
 ///
@@ -227,7 +229,7 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
 
 /// Sets the capacity of the pipe to which a descriptor belongs and returns the granted capacity in bytes.
 ///
-/// Standard input and output also belong to pipes if the program runs in a pipeline.
+/// For example, standard input and output belong to pipes if the program runs in a pipeline.
 ///
 /// # Errors
 ///
@@ -299,11 +301,11 @@ pub fn available(fd: impl AsFd) -> Result<usize> {
     call::ioctl_fionread(fd.as_fd())
 }
 
-/// Returns whether the pipe has only one or two pages. The kernel creates such small pipes if this user's
+/// Returns whether the pipe has only one or two pages. The kernel creates pipes of this size if this user's
 /// pipes hold more than `/proc/sys/fs/pipe-user-pages-soft` pages.
 ///
 /// Programs that rely on room in a pipe, such as job servers, hang on a pipe this small. The result is also
-/// `true` for a pipe that was made this small on purpose.
+/// `true` for a pipe that was deliberately made this small.
 ///
 /// # Errors
 ///

@@ -17,7 +17,7 @@ use core::mem::MaybeUninit;
 ///
 /// # Buffered reading (Python's `os.fdopen`)
 ///
-/// [`BufReader::new(reader)`](std::io::BufReader) reads lines; `File::from(OwnedFd::from(reader))` converts
+/// [`BufReader::new(reader)`](std::io::BufReader) reads lines. `File::from(OwnedFd::from(reader))` converts
 /// the read end to a file.
 ///
 /// ```
@@ -47,8 +47,8 @@ pub struct PipeReader(OwnedFd);
 common_to_both_ends!(PipeReader);
 
 impl PipeReader {
-    /// Reads up to `buf.len()` bytes into `buf` and returns how many. 0 is end of file: the pipe is empty and
-    /// no write end is open.
+    /// Reads up to `buf.len()` bytes into `buf` and returns the number of bytes read. A result of 0 means end
+    /// of file: the pipe is empty and no write end is open.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl PipeReader {
     }
 
     /// Reads up to `buf.len()` bytes into memory that need not be initialised, and returns the part that was
-    /// filled. An empty part is end of file.
+    /// filled. An empty part means end of file.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl PipeReader {
         call::read_uninit(self.as_fd(), buf)
     }
 
-    /// Reads into several buffers, one after the other, and returns the number of bytes.
+    /// Reads into several buffers, one after another, and returns the number of bytes read.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl PipeReader {
         call::readv(self.as_fd(), bufs)
     }
 
-    /// Reads exactly `buf.len()` bytes. Continues after a short count and after a signal.
+    /// Reads exactly `buf.len()` bytes. Continues after a short count, and retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -102,8 +102,8 @@ impl PipeReader {
         io::read_exact(self, buf)
     }
 
-    /// Reads until no write end is open, appends the bytes to `buf`, and returns their number. Drop this
-    /// process's own write end first.
+    /// Reads until no write end is open, appends the bytes to `buf`, and returns the number of bytes read.
+    /// Drop this process's own write end first.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
-//! Methods of the pipe ends that do not wait, wait until a deadline, or raise no `SIGPIPE`. Each calls the
-//! function of the same name in [`io`](mod@crate::io).
+//! Methods of the pipe ends that do not wait, wait until a deadline, or raise no `SIGPIPE`. Each method calls
+//! the function of the same name in [`io`](mod@crate::io).
 
 use crate::io::{self, Incomplete};
 use crate::{Deadline, PipeReader, PipeWriter, Result};
 
-/// Methods that do not wait, or wait until a deadline at the latest: see
+/// Methods that do not wait, or wait only until a deadline: see
 /// [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
 impl PipeReader {
     /// Reads the available bytes without waiting.
@@ -16,7 +16,7 @@ impl PipeReader {
         io::try_read(self, buf)
     }
 
-    /// Reads the available bytes, waiting for the first of them until `deadline` at the latest.
+    /// Reads the available bytes, waiting for the first of them only until `deadline`.
     ///
     /// # Errors
     ///
@@ -25,7 +25,7 @@ impl PipeReader {
         io::read_deadline(self, buf, deadline)
     }
 
-    /// Reads exactly `buf.len()` bytes, waiting until `deadline` at the latest.
+    /// Reads exactly `buf.len()` bytes, waiting only until `deadline`.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl PipeReader {
     }
 }
 
-/// Methods that do not wait, or wait until a deadline at the latest: see
+/// Methods that do not wait, or wait only until a deadline: see
 /// [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
 impl PipeWriter {
     /// Writes as many bytes as fit, without waiting.
@@ -51,7 +51,7 @@ impl PipeWriter {
         io::try_write(self, buf)
     }
 
-    /// Writes as many bytes as fit, waiting for room until `deadline` at the latest.
+    /// Writes as many bytes as fit, waiting for room only until `deadline`.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl PipeWriter {
         io::write_deadline(self, buf, deadline)
     }
 
-    /// Writes all of `buf`, waiting until `deadline` at the latest.
+    /// Writes all of `buf`, waiting only until `deadline`.
     ///
     /// # Errors
     ///

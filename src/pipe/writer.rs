@@ -37,8 +37,8 @@ pub struct PipeWriter(OwnedFd);
 common_to_both_ends!(PipeWriter);
 
 impl PipeWriter {
-    /// Writes up to `buf.len()` bytes of `buf` and returns how many. All bytes are written unless the pipe is
-    /// nonblocking or a signal interrupts the write.
+    /// Writes up to `buf.len()` bytes of `buf` and returns the number of bytes written. All bytes are written
+    /// unless the pipe is nonblocking or a signal interrupts the write.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl PipeWriter {
         call::write(self.as_fd(), buf)
     }
 
-    /// Writes several buffers, one after the other, and returns the number of bytes.
+    /// Writes several buffers, one after another, and returns the number of bytes written.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl PipeWriter {
         call::writev(self.as_fd(), bufs)
     }
 
-    /// Writes all of `buf`. Continues after a short count and after a signal.
+    /// Writes all of `buf`. Continues after a short count, and retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl PipeWriter {
         io::write_all(self, buf)
     }
 
-    /// Writes all bytes of any number of buffers. Continues after a short count and after a signal.
+    /// Writes all bytes of any number of buffers. Continues after a short count, and retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl PipeWriter {
     }
 
     /// Writes all of `buf`, at most [`PIPE_BUF`](super::PIPE_BUF) bytes, in one piece or not at all. The
-    /// bytes are not mixed with those of other writers.
+    /// bytes are not mixed with the bytes of other writers.
     ///
     /// # Errors
     ///

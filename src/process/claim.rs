@@ -1,18 +1,19 @@
 //! Records which children have a live handle, so that [`wait_any`](super::wait_any) does not collect them.
 //!
-//! The kernel has no such record. (A wait for any child skips children whose exit signal is not `SIGCHLD`,
-//! but `execve` resets that signal.) So each handle claims its process id here.
+//! The kernel has no such record. (A wait for any child skips children with an exit signal other than
+//! `SIGCHLD`, but `execve` resets the exit signal.) Each handle therefore claims its process id in this
+//! module.
 //!
 //! - A claim is entered before the call that creates the child returns. The claim is removed after the child
-//!   was waited for. At that point the id may belong to a new child, which then has a separate claim. So a
-//!   child without a claim never had a handle, or its handle was dropped.
+//!   was waited for. At that point the id may belong to a new child, which then has a separate claim. A child
+//!   without a claim therefore never had a handle, or its handle was dropped.
 //! - The exception is a child that is still being created, because a claim needs the id. This module
 //!   therefore counts creations. A child without a claim is not collected until all creations that had begun
-//!   when it was found have finished. New creations join the other one of two epochs. So this wait ends even
-//!   if other threads keep creating children.
-//! - A forked child starts without claims, because the children of its parent are not its own.
+//!   when it was found have finished. New creations are counted in the other of two epochs. The wait for
+//!   these creations therefore ends even if other threads keep creating children.
+//! - A forked child starts without claims, because its parent's children are not its children.
 //!
-//! No operation waits for another one, so signal handlers and forked children can use all of them.
+//! No operation waits for another operation, so signal handlers and forked children can use every operation.
 
 use crate::Deadline;
 use crate::event::Backoff;
@@ -21,13 +22,13 @@ use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
 
 const SLOTS: usize = 1 << 16;
 static CLAIMED: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
-/// The number of slots up to the highest one ever used. If all slots are counted, some handles may have no
-/// slot.
+/// The number of slots up to the highest one ever used. If this number includes all slots, some handles may
+/// have no slot.
 static USED: AtomicUsize = AtomicUsize::new(0);
-/// For each epoch, the id of the counting process, and above it the number of its creations that have begun.
-/// In a child forked by other code, these are the counts of its parent, so they no longer hold.
+/// For each epoch: the id of the counting process in the low bits, and the number of its pending creations
+/// above them. In a child forked by other code, these are the counts of its parent, so they are not valid.
 static CREATIONS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
-/// One creation in a count: a number above the highest process id of Linux.
+/// The value that counts as one creation: a number above the highest process id of Linux.
 const ONE: usize = 1 << 22;
 /// The epoch that a new creation joins.
 static EPOCH: AtomicUsize = AtomicUsize::new(0);
@@ -135,7 +136,7 @@ mod tests {
         let creation = Creation::begin();
         assert!(!settle(soon()));
         drop(creation);
-        // Creations of other tests' threads also end.
+        // Creations by the threads of other tests also finish.
         assert!(settle(Deadline::NEVER));
     }
 }

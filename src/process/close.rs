@@ -10,22 +10,22 @@ use crate::Result;
 use crate::fd::{AsRawFd, BorrowedFd, RawFd};
 use crate::sys::call;
 
-/// Closes all descriptors except 0, 1, 2 and those in `keep`. A forked child calls this before it continues
-/// or starts a program.
+/// Closes all descriptors except 0, 1, 2 and the descriptors in `keep`. A forked child calls this function
+/// before it continues or starts a program.
 ///
-/// Since Linux 5.9 a few system calls suffice. Without `close_range`, this function makes one call for each
-/// number up to `RLIMIT_NOFILE`, whether open or not. That limit may be a million.
+/// Since Linux 5.9, a few system calls are sufficient. Without `close_range`, this function makes one call
+/// for each number up to `RLIMIT_NOFILE`, even if the number is not open. That limit may be a million.
 ///
 /// # Errors
 ///
-/// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory. Some descriptors may then be
-///   closed.
+/// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory. Some descriptors may already
+///   be closed in that case.
 ///
 /// # Safety
 ///
 /// This process must not use or close any of the closed descriptors later: no thread drops or uses a value
-/// that owns one. A child of [`fork_with`](super::fork_with) meets this condition if the body uses only the
-/// descriptors that it keeps.
+/// that owns a closed descriptor. A child of [`fork_with`](super::fork_with) meets this condition if the body
+/// uses only the descriptors that it keeps.
 ///
 /// # Examples
 ///
@@ -81,8 +81,8 @@ pub(super) unsafe fn close_all_but<I: Iterator<Item = RawFd>>(kept: impl Fn() ->
 unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     // SAFETY: the caller upholds the same contract.
     match unsafe { call::close_range(first, last) } {
-        // Linux before 5.9 lacks `close_range`, and a filter may reject it. The loop closes one descriptor at
-        // a time.
+        // Linux before 5.9 lacks `close_range`, and a filter may reject it. The loop then closes one
+        // descriptor at a time.
         Err(errno) if call::is_missing(errno) => {
             let limit = call::prlimit64_get_soft(Resource::NOFILE.as_raw())?;
             let end = RawFd::try_from(limit).unwrap_or(RawFd::MAX);

@@ -8,7 +8,7 @@ use crate::{Errno, Result};
 use core::convert::Infallible;
 use core::ffi::CStr;
 
-/// The search path that a shell uses if none is set.
+/// The search path that a shell uses if `PATH` is not set.
 pub const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
 /// `PATH_MAX`, including the NUL. The kernel rejects longer paths.
@@ -16,12 +16,12 @@ const PATH_MAX: usize = 4096;
 
 /// Replaces the program of this process with the program at `path`. Returns only on failure.
 ///
-/// No destructor runs and buffered data is not written. Other threads end. Descriptors stay open unless they
-/// are close-on-exec. Signal handlers are reset, and blocked signals stay blocked. Ignored signals stay
-/// ignored, including `SIGPIPE`, which Rust programs ignore.
+/// No destructor runs, and buffered data is not written. Other threads end. Descriptors stay open unless they
+/// are close-on-exec. Signals with handlers are reset to their default effect, and blocked signals stay
+/// blocked. Ignored signals stay ignored, including `SIGPIPE`, which Rust programs ignore.
 ///
 /// This function neither allocates nor touches thread-local storage, so a forked child may call it. Build the
-/// lists before the fork.
+/// argument and environment lists before the fork.
 ///
 /// # Errors
 ///
@@ -38,8 +38,8 @@ const PATH_MAX: usize = 4096;
 ///   without `#!`.
 /// - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory.
 /// - [`ETXTBSY`](Errno::ETXTBSY) if the file is open for writing, even if the process that wrote it has
-///   closed it. A child that another thread of that process has just forked holds a copy of the descriptor
-///   until it executes a program. In that case, retry.
+///   closed it. A child that another thread of the writing process has just forked holds a copy of the
+///   descriptor until that child executes a program. In that case, retry.
 ///
 /// # Examples
 ///
@@ -125,15 +125,15 @@ pub fn execveat(
 pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let file = file.as_fd();
     match execveat(file, c"", argv, envp, ExecFlags::EMPTY_PATH) {
-        // EPERM and EINVAL come from a filter or concern the program. In the latter case the fallback fails
-        // with the same error.
+        // EPERM and EINVAL either come from a filter or concern the program. In the latter case the fallback
+        // fails with the same error.
         Err(errno) if call::is_missing(errno) => {}
         // Some releases of Linux 5.10 return ENOENT for any empty path. Otherwise the error concerns a
-        // script: the fallback would start its interpreter, which would not find the script.
+        // script. The fallback would start the script's interpreter, which would not find the script.
         Err(Errno::ENOENT) if call::refuses_empty_path() => {}
         result => return result,
     }
-    // Formatting may need more stack than a forked child has.
+    // The standard formatting code may need more stack than a forked child has.
     let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
     decimal(&mut path[14..], file.as_raw_fd().unsigned_abs());
     match CStr::from_bytes_until_nul(&path) {
@@ -156,19 +156,19 @@ pub(super) fn decimal(buffer: &mut [u8], mut number: u32) -> usize {
 /// separate the directories. A name that contains a slash is used as a path.
 ///
 /// An empty directory name means the current directory. This function does not read `PATH`: pass a search
-/// path, or [`DEFAULT_PATH`]. A file whose format the kernel does not recognise is not passed to a shell. The
-/// call uses about 4 KiB of stack.
+/// path explicitly, or pass [`DEFAULT_PATH`]. A file whose format the kernel does not recognise is not passed
+/// to a shell. The call uses about 4 KiB of stack.
 ///
 /// # Errors
 ///
 /// Any error of [`execve`], and
 ///
 /// - [`EACCES`](Errno::EACCES) if the search found only files that could not be executed.
-/// - [`ENOENT`](Errno::ENOENT) if no directory has the program.
+/// - [`ENOENT`](Errno::ENOENT) if no directory contains the program.
 ///
 /// A candidate that exceeds the maximum path length is skipped. Any other error ends the search, as in the C
 /// library. These errors include [`ELOOP`](Errno::ELOOP) and [`ENAMETOOLONG`](Errno::ENAMETOOLONG) for a
-/// directory in `path`, even if a later directory has the program.
+/// directory in `path`, even if a later directory contains the program.
 ///
 /// # Examples
 ///
@@ -196,8 +196,8 @@ pub fn execvpe(
     search(name, path, argv, envp)
 }
 
-/// Searches `path` for the program. This is a separate function because [`execvpe`] needs neither the buffer
-/// nor its pages for a name with a slash.
+/// Searches `path` for the program. This code is a separate function because [`execvpe`] needs neither the
+/// buffer nor the stack pages that it occupies if the name contains a slash.
 #[inline(never)]
 fn search(name: &[u8], path: &[u8], argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let mut error = Errno::ENOENT;
@@ -206,7 +206,7 @@ fn search(name: &[u8], path: &[u8], argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Resul
         let Some(candidate) = join(&mut buffer, folder, name) else { continue };
         match execve(candidate, argv, envp) {
             Err(Errno::EACCES) => error = Errno::EACCES,
-            // The file does not exist, or its disk or network is not available.
+            // These errors mean that the file does not exist, or that its disk or network is not available.
             Err(
                 Errno::ENOENT | Errno::ENOTDIR | Errno::ENODEV | Errno::ESTALE | Errno::ETIMEDOUT,
             ) => {}

@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! This file is trusted with `fork`, the one call that returns twice, and with keeping the child inside the
+//! This file is trusted to use `fork` correctly, although it returns twice, and to keep the child inside the
 //! closure of [`fork_with`].
 #![allow(unsafe_code, reason = "fork is unsafe to call, and this is the function")]
 
@@ -22,10 +22,10 @@ pub enum Fork {
     Parent(Child),
 }
 
-/// Creates a child process: a copy of this one that continues from here.
+/// Creates a child process: a copy of this process that continues from here.
 ///
-/// The call returns twice. If the child returns through the parent's code, it also drops every value that
-/// this code drops. To prevent this, end the child with [`exit`], or use [`fork_with`].
+/// The call returns twice. If the child returns through the parent's code, the child also drops every value
+/// that this code drops. To prevent this, end the child with [`exit`], or use [`fork_with`].
 ///
 /// # Errors
 ///
@@ -39,12 +39,13 @@ pub enum Fork {
 ///
 /// - If the process has other threads, the child does only [what a signal handler may
 ///   do](crate::process#what-a-child-may-do), until it ends or starts another program.
-/// - The child does not touch memory of which it has no private copy. Examples are memory mapped
-///   `MADV_DONTFORK` or `MADV_WIPEONFORK`, and shared memory that is relied on to be exclusive.
-/// - Random number generators with in-memory state are not used in both processes as if they were
-///   independent.
-/// - Values whose `Drop` acts outside this process are not dropped in both processes, unless that is
-///   harmless. Examples are values that remove a file, kill a process, or end a session with a server.
+/// - The child does not touch memory of which it has no private copy. Examples are memory marked with
+///   `MADV_DONTFORK` or `MADV_WIPEONFORK`, and shared memory that one process must use exclusively.
+/// - The two processes do not rely on independent output from random number generators whose state is in
+///   memory.
+/// - Values whose `Drop` acts outside this process are dropped in at most one of the two processes, unless a
+///   second drop is harmless. Examples are values that remove a file, kill a process, or end a session with a
+///   server.
 /// - With the assembly backends, nothing that the child does needs a `pthread_atfork` handler.
 ///
 /// # Examples
@@ -86,18 +87,18 @@ pub unsafe fn fork() -> Result<Fork> {
 }
 
 /// Creates a child process as [`fork`] does, but fails if this process has other threads, or if another
-/// process shares its memory.
+/// process shares this process's memory.
 ///
-/// The child may therefore do [everything that is not listed below](crate::process#what-a-child-may-do). No
-/// other thread holds a lock that stays locked in the child, or has left data in an inconsistent state.
+/// The child may therefore do [everything that is not listed below](crate::process#what-a-child-may-do). With
+/// a single thread, no lock stays locked in the child, and no data is left in an inconsistent state.
 ///
-/// The check is a call to `unshare` that changes nothing. If a filter rejects that call, as in many
-/// containers, this function counts the threads in `/proc` instead. This fallback does not detect a process
-/// that shares memory.
+/// The function checks with a call to `unshare` that changes nothing. If a filter rejects that call, as in
+/// many containers, this function counts the threads in `/proc` instead. This fallback does not detect a
+/// process that shares memory.
 ///
 /// # Errors
 ///
-/// - [`EBUSY`](crate::Errno::EBUSY) if there is another thread, or another process with this memory, or if
+/// - [`EBUSY`](crate::Errno::EBUSY) if another thread exists, or another process shares this memory, or if
 ///   neither check is possible. A user-mode emulator may have its own threads.
 /// - Any error of [`fork`].
 ///
@@ -105,12 +106,13 @@ pub unsafe fn fork() -> Result<Fork> {
 ///
 /// The caller must ensure the following, in both processes:
 ///
-/// - The child does not touch memory of which it has no private copy. Examples are memory mapped
-///   `MADV_DONTFORK` or `MADV_WIPEONFORK`, and shared memory that is relied on to be exclusive.
-/// - Random number generators with in-memory state are not used in both processes as if they were
-///   independent.
-/// - Values whose `Drop` acts outside this process are not dropped in both processes, unless that is
-///   harmless. Buffered stdio is one of them: flush it before the fork, or end the child with [`exit`].
+/// - The child does not touch memory of which it has no private copy. Examples are memory marked with
+///   `MADV_DONTFORK` or `MADV_WIPEONFORK`, and shared memory that one process must use exclusively.
+/// - The two processes do not rely on independent output from random number generators whose state is in
+///   memory.
+/// - Values whose `Drop` acts outside this process are dropped in at most one of the two processes, unless a
+///   second drop is harmless. Buffered stdio is such a value: flush it before the fork, or end the child with
+///   [`exit`].
 /// - With the assembly backends, nothing that the child does needs a `pthread_atfork` handler. With a C
 ///   library other than glibc, the child does not use that library's threads.
 /// - If a filter rejects `unshare`, no other process shares this process's memory.
@@ -135,7 +137,8 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
     let alone = match call::unshare_memory() {
         Ok(()) => true,
         Err(Errno::EINVAL) => false,
-        // A filter rejects `unshare`. A procfs directory has two links, plus one for each subdirectory.
+        // A filter rejects `unshare`. The link count of a procfs directory is two, plus one for each
+        // subdirectory.
         Err(_) => call::statx_nlink(c"/proc/self/task") == Ok(3),
     };
     if !alone {
@@ -149,8 +152,7 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
 /// returns or unwinds into the parent's code, and drops none of the values that `body` only borrows.
 ///
 /// Values that `body` owns are dropped in both processes. A pipe end moved into `body` is therefore closed in
-/// the parent, as it should be. A panic in `body` ends the child with `SIGABRT`, after the panic hook has
-/// run.
+/// the parent, as intended. A panic in `body` ends the child with `SIGABRT`, after the panic hook has run.
 ///
 /// # Errors
 ///
@@ -159,7 +161,7 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
 /// # Safety
 ///
 /// The rules of [`fork`] apply to the code of `body` and to the values that it owns. The rules do not apply
-/// to the parent's other values, because the child does not drop these.
+/// to the parent's other values, because the child does not drop those values.
 ///
 /// # Examples
 ///
@@ -198,15 +200,15 @@ struct AbortOnDrop;
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        // A blocked or handled SIGABRT does not end the process, but the exit code does. A shell reports the
-        // same code for a process killed by SIGABRT.
+        // SIGABRT does not end the process if the signal is blocked or handled, so the process exits with a
+        // code. A shell reports the same exit code for a process killed by SIGABRT.
         let _ = call::kill(call::getpid(), Signal::ABRT.as_raw());
         exit(128 + 6)
     }
 }
 
 /// Ends the process immediately with this exit code. No destructor and no `atexit` handler runs. Buffered
-/// stdio is not flushed, so the parent can still write it.
+/// stdio is not flushed, so the parent can still write that data.
 ///
 /// # Examples
 ///

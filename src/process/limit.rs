@@ -2,7 +2,7 @@
 
 use crate::sys::abi::{self, per_arch};
 
-/// A resource that an [`Rlimit`] limits.
+/// A resource whose use an [`Rlimit`] limits.
 ///
 /// [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,19 +15,19 @@ impl Resource {
     pub const CORE: Self = Self(4);
     /// Processor time, in seconds.
     pub const CPU: Self = Self(0);
-    /// The program's data segment, in bytes.
+    /// The size of the program's data segment, in bytes.
     pub const DATA: Self = Self(2);
-    /// Each file that the process writes, in bytes.
+    /// The size of each file that the process writes, in bytes.
     pub const FSIZE: Self = Self(abi::RLIMIT_FSIZE);
     /// The number of file locks.
     pub const LOCKS: Self = Self(10);
-    /// Memory locked into RAM, in bytes.
+    /// The amount of memory locked into RAM, in bytes.
     pub const MEMLOCK: Self = Self(per_arch(9, 8, 8, 8, 8));
-    /// The user's message queues, in bytes.
+    /// The size of the user's message queues, in bytes.
     pub const MSGQUEUE: Self = Self(12);
     /// 20 minus the lowest niceness.
     pub const NICE: Self = Self(13);
-    /// Descriptors. The limit is one above the highest number that a descriptor may have.
+    /// Descriptors. The limit is one greater than the highest number that a descriptor may have.
     pub const NOFILE: Self = Self(per_arch(5, 6, 7, 7, 7));
     /// The number of the user's processes and threads.
     pub const NPROC: Self = Self(per_arch(8, 7, 6, 6, 6));
@@ -71,7 +71,7 @@ impl Resource {
 /// [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rlimit {
-    /// The limit that is in force.
+    /// The limit that the kernel enforces.
     pub soft: u64,
     /// The highest value to which the process may raise the soft limit.
     pub hard: u64,

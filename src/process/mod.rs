@@ -5,11 +5,11 @@
 //! - To start a program, use `Command` (features `process` and `std`). `Communicate` writes the program's
 //!   input and collects the output, and `Pipeline` starts several programs. Without an allocator, use `Spawn`
 //!   (feature `process` alone). The cost does not depend on the size of this process, with two exceptions. An
-//!   ordinary fork creates a child that changes its user or groups. The same holds for every child if the
-//!   kernel rejects shared memory.
-//! - To continue in a copy of this process, use [`fork_with`], or [`fork()`], whose rules are below.
+//!   ordinary fork creates a child that changes its user or groups. If the kernel rejects shared memory, an
+//!   ordinary fork creates every child.
+//! - To continue in a copy of this process, use [`fork_with`] or [`fork()`], and follow the rules below.
 //! - To replace the program of this process, use [`execve`] and its variants, or `exec` of `Command` and
-//!   `Spawn`. `exec` first applies all settings that a child would have.
+//!   `Spawn`. `exec` first applies the same settings that a child would receive.
 //!
 //! # What a child is
 //!
@@ -36,11 +36,11 @@
 //! | using random number generators with in-memory state, connections, file locks, or temporary files that are removed on drop | no | not in both processes |
 //! | accessing memory mapped `MADV_DONTFORK`, `MADV_WIPEONFORK`, or shared | no | no, except shared memory that is meant to be used by two processes |
 //!
-//! If the process has other threads, a child may do what a signal handler may do.
+//! If the process has other threads, a child may do only what a signal handler may do.
 //!
 //! # The C library in the child
 //!
-//! With the assembly backends, the C library does not notice the fork:
+//! With the assembly backends, the C library is not informed of the fork:
 //!
 //! - With glibc, the crate corrects the C library's record of the thread's id. With musl the crate cannot
 //!   find that record, so error-checking and recursive mutexes, `raise` and `pthread_kill` misbehave in the
@@ -49,7 +49,7 @@
 //!   another thread held stay locked.
 //! - The thread's list of robust mutexes is not registered again.
 //!
-//! The C shim (feature `c-shim`) forks with the C library instead, which does all of this.
+//! The C shim (feature `c-shim`) forks with the C library instead, which performs all of these steps.
 
 mod child;
 #[cfg(feature = "process")]

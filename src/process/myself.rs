@@ -16,9 +16,9 @@ pub fn getpid() -> u32 {
     call::getpid().unsigned_abs()
 }
 
-/// Returns the process id of this process's parent, or 0 if the parent is in another pid namespace.
+/// Returns the process id of the parent of this process, or 0 if the parent is in another pid namespace.
 ///
-/// After the parent has ended, this is the id of the process that adopted this one.
+/// After the parent has ended, this is the id of the process that adopted this process.
 ///
 /// [getppid(2)](https://man7.org/linux/man-pages/man2/getppid.2.html)
 #[must_use]

@@ -17,9 +17,9 @@ use crate::{Deadline, Errno, Result};
 /// # Reused process ids
 ///
 /// After a process was waited for, the kernel may reuse its id. A descriptor always refers to the original
-/// process, so no call here ever reaches another process. After the original process was waited for,
-/// [`kill`](Self::kill) has no effect. The waits fail, or since Linux 6.15 return the status. All other calls
-/// fail with [`ESRCH`](Errno::ESRCH).
+/// process, so none of these methods ever reaches another process. After the original process was waited for,
+/// [`kill`](Self::kill) has no effect. The waits fail, or return the status on Linux 6.15 and later. All
+/// other methods fail with [`ESRCH`](Errno::ESRCH).
 ///
 /// Only [`open`](Self::open) accepts an id. The id is reliable for a child of this process that was not
 /// waited for, since the kernel does not reuse it. Any other id may belong to a new process by the time of
@@ -27,8 +27,8 @@ use crate::{Deadline, Errno, Result};
 ///
 /// # Limits
 ///
-/// - This type has no fallback. If the kernel has no pidfds (before Linux 5.3), or no descriptor is free,
-///   creating one fails. A [`Child`] falls back to the process id.
+/// - This type has no fallback. Creating a `Pidfd` fails if the kernel has no pidfds (before Linux 5.3) or if
+///   no descriptor is free. A [`Child`] then falls back to the process id.
 /// - Waiting needs Linux 5.4.
 /// - A `Pidfd` is not a claim: `wait_any` reports a child that has only a `Pidfd` like any other child
 ///   without a `Child`.
@@ -114,18 +114,19 @@ impl Pidfd {
         }
     }
 
-    /// Waits until the process, a child of this one, has ended. Returns how the process ended. Retries on
-    /// `EINTR`.
+    /// Waits until the process, which must be a child of this process, has ended. Returns how the process
+    /// ended. Retries on `EINTR`.
     ///
     /// If this process traces the child, stops of the child are reported as well.
     ///
     /// The first wait through any handle collects the status. A later wait fails with `ECHILD`. Since Linux
-    /// 6.15 a later wait returns the same status, which the descriptor then holds for any process that was
-    /// waited for.
+    /// 6.15 a later wait returns the same status, because the descriptor keeps the status of any process that
+    /// was waited for.
     ///
     /// # Errors
     ///
-    /// - [`ECHILD`](Errno::ECHILD) if the process is not a child of this one, or its status was collected or discarded.
+    /// - [`ECHILD`](Errno::ECHILD) if the process is not a child of this process, or its status was collected
+    ///   or discarded.
     /// - [`EAGAIN`](Errno::EAGAIN) if the descriptor is nonblocking and the child still runs.
     /// - [`EINVAL`](Errno::EINVAL) before Linux 5.4.
     ///
@@ -145,7 +146,8 @@ impl Pidfd {
         self.look(0)?.ok_or(Errno::ECHILD)
     }
 
-    /// Returns how the process, a child of this one, ended, or `None` if it is still running. Does not wait.
+    /// Returns how the process, which must be a child of this process, ended, or `None` if it is still
+    /// running. Does not wait.
     ///
     /// # Errors
     ///
@@ -156,8 +158,8 @@ impl Pidfd {
         self.look(abi::WNOHANG)
     }
 
-    /// Waits until the process, a child of this one, has ended, or until `deadline` passes. Returns `None` if
-    /// the process is still running at the deadline. Retries on `EINTR`.
+    /// Waits until the process, which must be a child of this process, has ended, or until `deadline` passes.
+    /// Returns `None` if the process is still running at the deadline. Retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -239,9 +241,9 @@ impl Child {
         .map(Pidfd)
     }
 
-    /// Turns the handle into its descriptor. The policy of [`on_drop`](Self::on_drop) no longer applies:
-    /// dropping the `Pidfd` only closes it. Pipes to the child that were not taken from the handle are
-    /// closed.
+    /// Converts the handle into its descriptor. The policy of [`on_drop`](Self::on_drop) no longer applies:
+    /// dropping the `Pidfd` only closes the descriptor. Pipes to the child that were not taken from the
+    /// handle are closed.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The end of a process, or another change of its state.
+//! The exit status of a process, or another change of its state.
 
 use super::Signal;
 use crate::sys::abi::{self, SigInfo};
@@ -7,8 +7,8 @@ use core::fmt;
 /// The exit status of a process: an exit code, or the signal that killed the process. A status from
 /// [`wait_change`](super::Child::wait_change) may also report that the process was stopped or continued.
 ///
-/// With feature `std`, this type converts from and to [`std::process::ExitStatus`] without loss. The display
-/// format matches std's, with the signal names of [`Signal`]. The default is exit code 0.
+/// With feature `std`, this type converts to and from [`std::process::ExitStatus`] without loss. The display
+/// format matches that of std, with the signal names of [`Signal`]. The default is exit code 0.
 ///
 /// # Examples
 ///
@@ -63,7 +63,7 @@ impl ExitStatus {
             abi::CLD_KILLED => info.si_status,
             abi::CLD_DUMPED => info.si_status | 0x80,
             abi::CLD_CONTINUED => CONTINUED,
-            // Stopped, or trapped by a tracer.
+            // The process has stopped, or a tracer has trapped it.
             _ => (info.si_status & 0xff) << 8 | 0x7f,
         })
     }
@@ -116,7 +116,7 @@ impl fmt::Debug for ExitStatus {
 
 impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // This uses the number, because `Signal` does not accept every number that a status can hold.
+        // This code formats the number, because `Signal` does not accept every number that a status can hold.
         let (low, high) = (self.raw & 0xff, self.raw >> 8 & 0xff);
         let (words, number) = match low & 0x7f {
             0 => return write!(f, "exit status: {high}"),

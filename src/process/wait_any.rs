@@ -18,9 +18,10 @@ use core::ffi::CStr;
 pub struct Change {
     /// The child's process id. Once the child has ended, the kernel may reuse this id for a new process.
     pub pid: u32,
-    /// The index of the child's handle in the given list, or `None` if the list has no handle for this child.
+    /// The index of the child's handle in the list passed to the call, or `None` if the list has no handle
+    /// for this child.
     pub index: Option<usize>,
-    /// The end, stop or continuation of the child.
+    /// The change: the child's end, stop or continuation.
     pub status: ExitStatus,
     /// The resources that the child has used.
     pub rusage: Rusage,
@@ -28,24 +29,24 @@ pub struct Change {
 
 /// Waits until any child of this process has ended, and collects its status. Retries on `EINTR`.
 ///
-/// This call waits for the children of the given handles, and for all children without a handle:
+/// This call waits for the children of the handles passed to it, and for all children without a handle:
 ///
-/// - adopted children ([`set_child_subreaper`](super::set_child_subreaper), or as the init process of a pid
-///   namespace);
+/// - adopted children, if this process called [`set_child_subreaper`](super::set_child_subreaper) or is the
+///   init process of a pid namespace;
 /// - children whose [`Child`] was dropped or became a [`Pidfd`](super::Pidfd);
 /// - children that other code has created.
 ///
-/// An init process passes the handles of its services. Every other child is then an orphan.
+/// An init process passes the handles of its services, so that every other child is an orphan.
 ///
-/// `flags` select which changes are reported besides ends. A given handle keeps the status, so its
-/// [`wait`](Child::wait) returns the same status again. Handles that already hold their child's status are
-/// skipped.
+/// `flags` select the changes that are reported in addition to ends. A handle that was passed keeps the
+/// status, so its [`wait`](Child::wait) returns the same status again. Handles that already hold their
+/// child's status are skipped.
 ///
 /// # Other handles
 ///
-/// This call never collects the status of a [`Child`] that was not given, even if another thread owns that
-/// handle or is still creating it. Every handle claims its process id until the child was waited for or the
-/// handle is dropped. A child without a claim may still be one that another thread is creating. That child is
+/// This call never collects the status of a [`Child`] that was not passed, even if another thread owns that
+/// handle or is still creating it. Every handle claims its process id until the child has been waited for or
+/// the handle is dropped. Another thread may still be creating a child that has no claim yet. That child is
 /// collected only after all calls that were creating children when it was found have returned. A forgotten
 /// handle ([`mem::forget`](core::mem::forget)) keeps its claim.
 ///
@@ -56,19 +57,20 @@ pub struct Change {
 /// # Reused process ids
 ///
 /// A child is found by its process id, and collected through a pidfd that was opened before its claim was
-/// checked. So if another waiter collects the child first and a new child receives the same id, the new child
-/// is not collected. Without pidfds (before Linux 5.4, or without a free descriptor) the id is used instead.
-/// In that case, no other code may collect children without a handle during the call.
+/// checked. If another waiter collects the child first and a new child receives the same id, the new child is
+/// therefore not collected. If no pidfd can be used (before Linux 5.4, or without a free descriptor), the id
+/// is used instead. In that case, no other code may collect children without a handle during the call.
 ///
 /// # Limits
 ///
-/// - An ended child whose handle was not given hides the children after it in the kernel's list until it is
-///   waited for. The processes in `/proc` are then tried one by one, at first every 0.1 ms and later every
-///   6.4 ms. Without a `/proc` of this pid namespace, the hidden children are collected only after that wait.
+/// - An ended child whose handle was not passed hides the children after it in the kernel's list until that
+///   child is waited for. The processes in `/proc` are then tried one by one, at first every 0.1 ms and later
+///   every 6.4 ms. Without a `/proc` of this pid namespace, the hidden children are collected only after that
+///   wait.
 /// - If another thread is delayed while it starts a program, this call is delayed as well.
-/// - A process may be forked without this crate's [`fork`](super::fork()). The claims of its parent then
-///   stay, and a child whose process id has one of these claims is not reported.
-/// - Once 65,536 handles have existed at the same time, only children of given handles are reported.
+/// - If this process was forked without this crate's [`fork`](super::fork()), it keeps the claims of its
+///   parent. A child whose process id has one of these claims is not reported.
+/// - Once 65,536 handles have existed at the same time, only children whose handles are passed are reported.
 /// - Signal handlers must not call this function.
 ///
 /// # Errors
@@ -114,17 +116,17 @@ pub fn wait_any<C: BorrowMut<Child>>(children: &mut [C], flags: WaitFlags) -> Re
     }
 }
 
-/// Waits as [`wait_any`] does, until `deadline` at the latest. Returns `None` if no change was found by the
+/// Waits as [`wait_any`] does, but only until `deadline`. Returns `None` if no change was found by the
 /// deadline.
 ///
 /// To collect all children that have ended, for instance after `SIGCHLD`, call this function with
 /// [`Deadline::now`]. Repeat the call until it returns `None`, or fails with `ECHILD` because no child
 /// remains.
 ///
-/// The kernel has no such wait with a deadline. This function polls instead, with pauses that grow from 0.1
-/// ms to 6.4 ms. With [`Deadline::now`] the function does not wait. In that case it also returns `None` if it
-/// found a child that another thread may still be creating. If other threads start children, use a deadline
-/// of some milliseconds.
+/// The kernel has no wait for any child with a deadline. This function polls instead, with pauses that grow
+/// from 0.1 ms to 6.4 ms. With [`Deadline::now`] the function does not wait. In that case, it also returns
+/// `None` if it finds a child that another thread may still be creating. If other threads start children, use
+/// a deadline of a few milliseconds.
 ///
 /// # Errors
 ///
@@ -145,7 +147,8 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
         if let Some((first, _)) = retry(|| call::waitid_all(options | WNOWAIT | nohang))? {
             let mut change = take(children, options, deadline, &first)?;
             if change.is_none() {
-                // The child has another handle. The kernel reports this child first until it is waited for.
+                // The child has another handle. The kernel reports this child first until that child is
+                // waited for.
                 change = each_process(|pid| match call::waitid_pid(pid, options | PEEK) {
                     Ok(Some((info, _))) => take(children, options, deadline, &info),
                     _ => Ok(None),
@@ -170,8 +173,8 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
 }
 
 impl Child {
-    /// Returns the resources that the child had used when a wait by this handle last returned a status.
-    /// Returns `None` if no wait has returned a status yet, or another waiter collected it: see [Lost
+    /// Returns the resources that the child had used at the time a wait by this handle last returned a
+    /// status. Returns `None` if no wait has returned a status yet, or another waiter collected it: see [Lost
     /// status](Self#lost-status).
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
@@ -207,9 +210,9 @@ fn take<C: BorrowMut<Child>>(
             Err(Errno::ECHILD | Errno::ESRCH) => return Ok(None),
             pidfd => pidfd.ok(),
         };
-        // A child that was being created when the pidfd was opened has received its claim by now. So a child
-        // without a claim has no handle or was waited for. In the latter case, waiting with the pidfd fails
-        // with `ECHILD`.
+        // A child that was being created when the pidfd was opened has received its claim by now. A child
+        // without a claim therefore has no handle or was waited for. In the latter case, waiting with the
+        // pidfd fails with `ECHILD`.
         if !settle(deadline) || is_claimed(pid) {
             return Ok(None);
         }

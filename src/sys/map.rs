@@ -1,23 +1,23 @@
-//! Memory that the crate maps for itself. The memory is page-aligned, is on huge pages if it is large, and is
-//! never taken from an allocator.
+//! Memory that the crate maps for itself. The memory is page-aligned, uses huge pages if it is large, and
+//! never comes from an allocator.
 //!
 //! # Safety
 //!
-//! This file is trusted with mapped memory. A [`Map`] is the only owner of its range of addresses. The range
-//! was mapped where nothing was mapped, it can be reached only by borrowing the `Map`, and it is unmapped
-//! once, on drop. So `&self` lends bytes as `&[u8]`, and `&mut self` as `&mut [u8]`.
+//! This file is trusted to manage mapped memory. A [`Map`] is the only owner of its range of addresses. The
+//! range did not overlap another mapping, can be reached only by borrowing the `Map`, and is unmapped once,
+//! on drop. `&self` therefore lends bytes as `&[u8]`, and `&mut self` lends them as `&mut [u8]`.
 //!
-//! *The kernel* may still hold references to the pages after that, for instance in a pipe that they were
-//! spliced into. The kernel counts references per page. Unmapping drops only the mapping's own reference. The
-//! page keeps its contents until the last reader is done, and is freed for other uses only then. The same
-//! holds for [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
+//! *The kernel* may still hold references to the pages after the unmapping, for instance in a pipe that they
+//! were spliced into. The kernel counts references per page. Unmapping drops only the mapping's own
+//! reference. A page keeps its contents until the last reference is dropped, and only then is freed for other
+//! uses. The same applies to [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
 //!
 //! *A forked child* has a copy of the mapping at the same addresses, and a copy of the `Map`. Dropping that
 //! copy unmaps the child's own mapping. The address space belongs to the child, and the mapping has existed
-//! there since the fork, so nothing else can be at its addresses. The child sees a copy of the bytes, or
-//! zeros after [`wipe_on_fork`](Map::wipe_on_fork). If a file is mapped, the child sees the same bytes that
-//! the parent modifies. Code that maps a file must detect that it was forked, and must then not use those
-//! bytes.
+//! in it since the fork, so no other mapping can be at these addresses. The child sees a copy of the bytes,
+//! or zeros after [`wipe_on_fork`](Map::wipe_on_fork). If a file is mapped, the child sees the same bytes
+//! that the parent modifies. Code that maps a file must detect that it was forked, and must then not use
+//! those bytes.
 #![allow(unsafe_code, reason = "slices of mapped memory")]
 
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,8 +25,8 @@ use crate::sys::{abi, call, page};
 use crate::{Errno, Result};
 use core::{ffi::CStr, ptr::NonNull, slice};
 
-/// The size of a huge page on most machines, in bytes. On machines with larger huge pages, only the benefit
-/// is lost.
+/// The size of a huge page on most machines, in bytes. On machines with larger huge pages, only the speed
+/// benefit is lost.
 pub(crate) const HUGE: usize = 2 << 20;
 
 /// The minimum length in bytes of a mapping with huge pages.
@@ -63,7 +63,7 @@ impl Map {
         Ok(map)
     }
 
-    /// Maps one page. A forked child has a copy of the page.
+    /// Maps one page. A forked child has its own copy of the page.
     #[inline]
     pub(crate) fn page() -> Result<Self> {
         Self::new(page::size())
@@ -78,14 +78,14 @@ impl Map {
     /// Maps `len` bytes, on pages of the usual size.
     pub(crate) fn new(len: usize) -> Result<Self> {
         match call::mmap(len, abi::PROT_RW, abi::MAP_OWN, None) {
-            // The kernel returns EAGAIN if the process has locked all the memory that it may. Everywhere else
-            // in the crate, EAGAIN means that a call would wait.
+            // The kernel returns EAGAIN if the process has reached its limit of locked memory. Everywhere
+            // else in the crate, EAGAIN means that a call would wait.
             Err(Errno::EAGAIN) => Err(Errno::ENOMEM),
             base => Ok(Self { base: base?, len }),
         }
     }
 
-    /// Unmaps everything except the `len` bytes at `start`.
+    /// Unmaps the whole mapping except the `len` bytes at `start`.
     fn cut_to(&mut self, start: usize, len: usize) -> Result<()> {
         let end = start + len;
         assert!(end <= self.len, "beyond the end of a mapping");
@@ -113,10 +113,10 @@ impl Map {
         unsafe { call::madvise(self.base, self.len, advice) }
     }
 
-    /// Makes the bytes zeros in every child forked from now on. Fails with `EINVAL` for files.
+    /// Makes the bytes zero in every child forked from now on. Fails with `EINVAL` for files.
     ///
-    /// Fails with `EOPNOTSUPP` if the kernel accepts advice that does not exist. User-mode emulators return
-    /// success for all advice, and need not follow it.
+    /// Fails with `EOPNOTSUPP` if the kernel reports success even for undefined advice. User-mode emulators
+    /// report success for all advice without necessarily applying it.
     #[inline]
     pub(crate) fn wipe_on_fork(&mut self) -> Result<()> {
         if self.advise(abi::NO_ADVICE).is_ok() {
@@ -125,8 +125,9 @@ impl Map {
         self.advise(abi::MADV_WIPEONFORK)
     }
 
-    /// Drops the pages, so the bytes are zeros on new pages. Other references to the old pages keep them
-    /// unchanged. Do not use this for files, because new pages would hold the file's bytes again.
+    /// Drops the pages, so that the range reads as zeros on new pages. The old pages stay unchanged while
+    /// other references to them exist. Do not use this function for files, because new pages would hold the
+    /// file's bytes again.
     #[inline]
     pub(crate) fn discard(&mut self) -> Result<()> {
         self.advise(abi::MADV_DONTNEED)
@@ -150,8 +151,8 @@ impl Map {
 
 impl Drop for Map {
     fn drop(&mut self) {
-        // This fails only if the kernel lacks memory to split a larger mapping in two. The range then stays
-        // mapped, which is harmless.
+        // The call fails only if the kernel lacks memory to split a larger mapping in two. The range then
+        // stays mapped, which is harmless.
         // SAFETY: the range belongs to this mapping, and nothing borrows it, because `self` is being dropped.
         let _ = unsafe { call::munmap(self.base, self.len) };
     }
@@ -160,7 +161,8 @@ impl Drop for Map {
 /// A mapping whose bytes may change at any time. Another process, or another owner of the same mapping in
 /// this process, may write to them. This type returns addresses of its bytes, never references.
 ///
-/// If the mapping is shared, a forked child has the same pages. Otherwise it has a copy, as with [`Map`].
+/// If the mapping is shared, a forked child has the same pages. Otherwise the child has a copy, as with
+/// [`Map`].
 #[cfg(feature = "transfer")]
 #[derive(Debug)]
 pub(crate) struct Cells(Map);
@@ -169,7 +171,7 @@ pub(crate) struct Cells(Map);
 impl Cells {
     /// Maps the first `len` bytes of the file, which must have at least that length. Without a file, maps
     /// zeros that this process shares with the processes that it forks. With `populate` the kernel provides
-    /// the pages immediately, if it has enough memory.
+    /// the pages immediately, if enough memory is available.
     pub(crate) fn new(
         len: usize,
         file: Option<BorrowedFd<'_>>,
@@ -200,7 +202,7 @@ impl Cells {
         self.0.len
     }
 
-    /// Returns the address of the `len` bytes at `start`. Panics if the bytes are not within the mapping.
+    /// Returns the address of the `len` bytes at `start`. Panics if these bytes are not within the mapping.
     #[inline]
     pub(crate) const fn at(&self, start: usize, len: usize) -> NonNull<u8> {
         assert!(start <= self.0.len && len <= self.0.len - start, "beyond the end of a mapping");
@@ -213,7 +215,7 @@ impl Cells {
 /// because the file is shorter. A process that may write to the file can punch holes, which read as zeros.
 pub(crate) fn file(name: &CStr, len: usize) -> Result<OwnedFd> {
     let file = call::memfd_create(name)?;
-    // Above this limit the kernel sends `SIGXFSZ`.
+    // For a file larger than this limit, the kernel would send `SIGXFSZ`.
     if call::prlimit64_get_soft(abi::RLIMIT_FSIZE).is_ok_and(|limit| limit < len as u64) {
         return Err(Errno::EFBIG);
     }

@@ -1,13 +1,14 @@
-//! The private layers under the public modules.
+//! The private layers below the public modules.
 //!
 //! # The layers
 //!
-//! A public module, such as [`pipe`](mod@crate::pipe), calls down through these layers. Each uses only the
-//! next lower layer:
+//! A public module, such as [`pipe`](mod@crate::pipe), calls down through these layers. Each layer uses only
+//! the next lower layer:
 //!
 //! 1. `call` has one typed function per system call. Its functions accept and return owned and borrowed
 //!    descriptors, slices, and [`Errno`](crate::Errno).
-//! 2. `arch` is the machine: the only assembly, the only `extern "C"`, and the system call numbers.
+//! 2. `arch` is the layer of the machine, with the only assembly, the only `extern "C"`, and the system call
+//!    numbers.
 //!
 //! Every layer uses `abi`, which holds everything with the kernel's layout or values, and the basic types of
 //! the crate ([`errno`](crate::Errno), [`fd`](crate::fd)). `map` and `page` own the memory that the crate
@@ -33,14 +34,14 @@
 //!
 //! # Choice of the backend
 //!
-//! `build.rs` lists the architectures with assembly. Each has a file with its name in `arch`. For any other
-//! architecture, and for all architectures with feature `c-shim`, it compiles `csrc/shim.c` and sets
-//! `rawpipe_shim`.
+//! `build.rs` lists the architectures with assembly. Each of them has a file with its name in `arch`. For any
+//! other architecture, and for all architectures with feature `c-shim`, `build.rs` compiles `csrc/shim.c` and
+//! sets `rawpipe_shim`.
 
 #![allow(clippy::must_use_candidate, reason = "a call by number may be made for its effect")]
 
-/// Reports to a sanitizer the memory that a system call reads or writes, with a function of `sanitize`.
-/// Expands to nothing in other builds.
+/// Reports to a sanitizer the memory that a system call reads or writes, with a function of `sanitize`. In
+/// builds without a sanitizer, the macro expands to nothing.
 macro_rules! tell {
     ($function:ident($($argument:expr),*)) => {{
         #[cfg(any(
@@ -72,10 +73,10 @@ pub(crate) mod arch {
     pub(super) mod backend;
     pub(crate) mod nr;
 
-    /// The half of `clone_on_stack` that the assembly backends share.
+    /// The part of `clone_on_stack` that the assembly backends share.
     #[cfg(all(feature = "process", not(rawpipe_shim)))]
     mod clone;
-    /// The half of `fork` that the assembly backends share.
+    /// The part of `fork` that the assembly backends share.
     #[cfg(not(rawpipe_shim))]
     mod fork;
 

@@ -1,5 +1,5 @@
-//! The page size of the running kernel. This size is not known when the program is compiled, because some
-//! architectures have kernels with pages of 4, 16 and 64 KiB.
+//! The page size of the running kernel. This size is not known at compile time, because some architectures
+//! have kernels with pages of 4, 16 or 64 KiB.
 
 use crate::Errno;
 use crate::sys::call;
@@ -7,8 +7,9 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Returns the page size in bytes.
 ///
-/// Probes with `madvise` on zero bytes. This changes nothing, and only checks that an address is the start of
-/// a page. The probe needs no C library, no auxiliary vector and no file system. The result is cached.
+/// This function probes with `madvise` on zero bytes. That call changes nothing, and only checks that an
+/// address is the start of a page. The probe needs no C library, no auxiliary vector and no file system. The
+/// result is cached.
 pub(crate) fn size() -> usize {
     static SIZE: AtomicUsize = AtomicUsize::new(0);
     match SIZE.load(Ordering::Relaxed) {
@@ -17,7 +18,7 @@ pub(crate) fn size() -> usize {
             while size < 1 << 20 && call::madvise_nothing(size) == Err(Errno::EINVAL) {
                 size *= 2;
             }
-            // No page is that large, so a filter rejects the call itself.
+            // No page is that large, so an error here means that a filter rejects the call itself.
             let size = if size == 1 << 20 { 4096 } else { size };
             SIZE.store(size, Ordering::Relaxed);
             size

@@ -1,10 +1,10 @@
 //! Reports to a sanitizer the memory that the calls of this crate read and write.
 //!
-//! AddressSanitizer, MemorySanitizer and ThreadSanitizer learn about memory accesses from the C library's
-//! functions, which they replace. The sanitizers see neither the trap instruction nor the effects of libc's
-//! `syscall()`. So each function of `call` reports with `tell!` the memory that the kernel reads and writes.
-//! In other builds `tell!` expands to nothing. Calls by number ([`raw`](crate::raw)) are not reported.
-//! Nothing here allocates or locks.
+//! AddressSanitizer, MemorySanitizer and ThreadSanitizer detect the memory accesses of C library functions by
+//! replacing these functions. The sanitizers see neither the trap instruction nor the effects of libc's
+//! `syscall()`. Each function of `call` therefore reports with `tell!` the memory that the kernel reads and
+//! writes. In other builds `tell!` expands to nothing. Calls by number ([`raw`](crate::raw)) are not
+//! reported. Nothing here allocates or locks.
 //!
 //! | `RUSTFLAGS`, with `-Zsanitizer=` the same | before a call | after a call |
 //! |---|---|---|
@@ -13,10 +13,10 @@
 //! | `--cfg rawpipe_sanitize="thread"` | memory that the kernel may read counts as read by this thread, and everything before the call is visible to later readers of the same pipe or file | memory that the kernel has written counts as written by this thread, which sees everything before the writers' calls |
 //!
 //! Passing bytes through a pipe orders two threads. Each file uses one of [`PLACES`], chosen by its inode
-//! number: a write or a close releases that address, and a read acquires it. Two files with the same address
-//! can only hide a race. A wait for any of many descriptors acquires everything that all files have released.
-//! Unmapping and mapping use a separate address, because the kernel gives one thread addresses that another
-//! thread had.
+//! number: a write or a close releases that address, and a read acquires it. If two files use the same
+//! address, the only effect is that a race may be missed. A wait for any of many descriptors acquires
+//! everything that all files have released. Unmapping and mapping use a separate address, because the kernel
+//! may give a thread addresses that another thread has unmapped.
 //!
 //! # Safety
 //!
@@ -53,14 +53,14 @@ unsafe extern "C" {
 }
 
 /// Addresses by which ThreadSanitizer orders threads. No code stores a value in them. Each inode number maps
-/// to one address. Waits for any descriptor use another one, and mappings a third.
+/// to one address. Waits for any descriptor use a second kind of address, and mappings use a third.
 static PLACES: [AtomicUsize; FILES + 2] = [const { AtomicUsize::new(0) }; FILES + 2];
 const FILES: usize = 1021;
 const ANY: usize = FILES;
 const MAPPINGS: usize = FILES + 1;
 
-/// The number of bytes of each range that are reported to ThreadSanitizer, which uses four bytes of memory
-/// for each. This many bytes are enough to find another thread's access.
+/// The maximum number of bytes of each range that are reported to ThreadSanitizer, which uses four bytes of
+/// memory for each byte. This number is enough to find another thread's access.
 const CHECKED: usize = 1 << 20;
 
 /// Reports, before a call, that the call may read all of `lent`.
@@ -75,7 +75,7 @@ pub(super) fn reads<T: ?Sized>(lent: &T) {
     }
 }
 
-/// Reports, before a call, that the call may read all of several buffers.
+/// Reports, before a call, that the call may read all bytes of several buffers.
 pub(super) fn reads_each(bufs: &[impl Deref<Target = [u8]>]) {
     bufs.iter().for_each(|buf| reads(&**buf));
 }
@@ -92,7 +92,7 @@ pub(super) fn writes<T: ?Sized>(lent: &T) {
     }
 }
 
-/// Reports, before a call, that the call may write to all of several buffers.
+/// Reports, before a call, that the call may write to all bytes of several buffers.
 pub(super) fn writes_each(bufs: &[impl Deref<Target = [u8]>]) {
     bufs.iter().for_each(|buf| writes(&**buf));
 }
@@ -171,8 +171,8 @@ fn of_file(fd: BorrowedFd<'_>) -> usize {
 }
 
 /// The stack that a child runs on while its parent is stopped. The parent drops this value afterwards.
-/// Functions that start on this stack do not return. So ThreadSanitizer receives a fiber for it, and a report
-/// to AddressSanitizer removes the stack's frames.
+/// Functions that start on this stack do not return. ThreadSanitizer therefore receives a fiber for the
+/// stack, and a report to AddressSanitizer removes the stack's frames.
 pub(super) struct OtherStack {
     stack: (*mut u8, usize),
     fibers: [*mut u8; 2],

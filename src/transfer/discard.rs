@@ -7,12 +7,12 @@ use super::error::{Side, TransferError};
 use crate::fd::AsFd;
 use crate::sys::call;
 
-/// Discards up to `bytes` bytes of a source (`None`: all bytes until end of file) and returns how many. The
-/// bytes of a pipe are discarded inside the kernel.
+/// Discards up to `bytes` bytes of a source (`None`: all bytes until end of file) and returns the number of
+/// bytes discarded. The bytes of a pipe are discarded inside the kernel.
 ///
 /// # Errors
 ///
-/// Fails as [`Transfer::run`] does. It is not an error if the source ends first.
+/// Fails as [`Transfer::run`] does. The call also succeeds if the source ends first.
 ///
 /// # Examples
 ///
@@ -25,8 +25,8 @@ use crate::sys::call;
 /// ```
 pub fn discard(from: impl AsFd, bytes: Option<u64>) -> Result<u64, TransferError> {
     let from = from.as_fd();
-    // If `/dev/null` cannot be opened, as in an empty root or without a free descriptor, the transfer reads
-    // the bytes.
+    // If `/dev/null` cannot be opened, as in an empty root or without a free descriptor, the function reads
+    // the bytes into memory instead.
     let null = call::openat_for_writing(c"/dev/null");
     let to = null.as_ref().map_or(from, |null| null.as_fd());
     let (from, to) = (End::new(from, Side::Source, false), End::new(to, Side::Sink, false));

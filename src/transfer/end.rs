@@ -9,14 +9,14 @@ use crate::sys::{abi, call};
 use crate::{Errno, Result};
 use core::time::Duration;
 
-/// The kind of a descriptor, on which the choice of a mechanism depends.
+/// The kind of a descriptor, which determines the choice of a mechanism.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A regular file or a block device. A call on such a descriptor waits at most for a disk.
+    /// A regular file or a block device. A call on this kind of descriptor waits at most for a disk.
     File,
     /// A source that is a regular file of size 0. If the file nevertheless has contents, it is a stream of
-    /// procfs, tracefs or a similar file system. A call on such a stream may wait, and `splice` may lose
-    /// bytes that it has consumed.
+    /// procfs, tracefs or a similar file system. A call on that stream may wait, and `splice` may lose bytes
+    /// that it has consumed.
     Unsized,
     Pipe,
     /// A socket whose reads and writes have no boundaries.
@@ -35,11 +35,11 @@ pub(super) struct End<'a> {
     pub(super) fd: BorrowedFd<'a>,
     pub(super) side: Side,
     pub(super) kind: Kind,
-    /// The inode and device, which show whether both ends are the same pipe or file.
+    /// The inode and device numbers, which show whether both ends are the same pipe or file.
     identity: Option<(u64, [u32; 2])>,
     /// The size of a file in bytes.
     pub(super) size: u64,
-    /// The flags of the open file. An error other than `EBADF` comes from a filter.
+    /// The flags of the open file. An error other than `EBADF` was returned by a filter.
     flags: Result<usize>,
     /// Set if the transfer has a deadline and a plain call on this end could wait beyond it.
     pub(super) may_wait: bool,
@@ -70,7 +70,8 @@ impl<'a> End<'a> {
                 Some((stat.stx_ino, stat.stx_dev)),
                 stat.stx_size,
             ),
-            // `statx` fails before Linux 4.11 or with a filter. Pipes and sockets can still be recognized.
+            // `statx` fails before Linux 4.11, or if a filter rejects it. Pipes and sockets can still be
+            // recognised.
             Err(_) if call::fcntl_getpipe_sz(fd).is_ok() => (Kind::Pipe, None, 0),
             Err(_) => (socket(fd).unwrap_or(Kind::Other), None, 0),
         };
@@ -83,16 +84,17 @@ impl<'a> End<'a> {
         Self { fd, side, kind, identity, size, flags, may_wait, byte_by_byte }
     }
 
-    /// Creates an end for a private pipe. No call on it waits, because its contents are known.
+    /// Creates an end for a private pipe. No call on a private pipe waits, because the contents of that pipe
+    /// are known.
     pub(super) const fn own(fd: BorrowedFd<'a>, side: Side) -> Self {
         let flags = Err(Errno::ENOSYS); // unknown
         let (may_wait, byte_by_byte) = (false, false);
         Self { fd, side, kind: Kind::Pipe, identity: None, size: 0, flags, may_wait, byte_by_byte }
     }
 
-    /// Returns whether the descriptor is closed, or not open for this side's direction. The check precedes
-    /// the first read. Some mechanisms read from the source before they check the sink, and others return an
-    /// error that does not identify the side.
+    /// Returns whether the descriptor is closed, or is not open for reading (source) or writing (sink). The
+    /// check precedes the first read. Some mechanisms read from the source before they check the sink, and
+    /// others return an error that does not identify the side.
     pub(super) fn is_the_wrong_way_round(&self) -> bool {
         let wrong = if self.side == Side::Source { abi::O_WRONLY as usize } else { abi::O_RDONLY };
         match self.flags {
@@ -108,8 +110,8 @@ impl<'a> End<'a> {
 
     /// Enlarges the pipe at this end if it is smaller than 256 KiB and the kernel allows the change.
     pub(super) fn grow(&self) {
-        /// The new capacity in bytes. This size is as fast as 1 MiB and uses a quarter of the user's
-        /// allowance.
+        /// The new capacity in bytes. A pipe of this size is as fast as a pipe of 1 MiB and uses a quarter of
+        /// the memory that counts towards the user's limit.
         const GROWN: usize = 256 << 10;
 
         if pipe::capacity(self.fd).is_ok_and(|bytes| bytes < GROWN) {
@@ -117,7 +119,7 @@ impl<'a> End<'a> {
         }
     }
 
-    /// Returns the number of bytes from this file's position to its end, or `None` if that is unknown.
+    /// Returns the number of bytes from this file's position to its end, or `None` if that number is unknown.
     pub(super) fn ahead(&self) -> Option<u64> {
         let position = call::lseek_current(self.fd).ok()?;
         Some(call::statx(self.fd).ok()?.stx_size.saturating_sub(position))
@@ -135,8 +137,8 @@ impl<'a> End<'a> {
             && matches!(call::ioctl_fionread(self.fd), Ok(0) | Err(_)))
     }
 
-    /// Returns whether a transfer of at most `most` bytes to `sink` would read bytes that it has written.
-    /// Such a transfer never ends, or its result depends on the sizes of the calls.
+    /// Returns whether a transfer of at most `most` bytes to `sink` would read bytes that it has written. A
+    /// transfer of this kind never ends, or its result depends on the sizes of the calls.
     pub(super) fn is_fed_by(&self, sink: &End<'_>, most: Option<u64>) -> bool {
         if self.kind != sink.kind || self.identity.is_none() || self.identity != sink.identity {
             return false;

@@ -3,10 +3,10 @@
 //!
 //! # The invariant
 //!
-//! Every byte read from the source has arrived at the sink and is counted in `done`. This holds between two
-//! calls of a loop, and whenever a mechanism is given up. Only a loop that holds bytes (`broker` in `kernel`,
-//! and `copy` in `fallback`) may fail after it has read more bytes than have arrived. Its failure contains
-//! those bytes.
+//! Between two calls of a loop, and whenever a mechanism is abandoned, every byte read from the source has
+//! arrived at the sink and is counted in `done`. Only a loop that holds bytes (`broker` in `kernel`, and
+//! `copy` in `fallback`) may fail after it has read more bytes than have arrived. Its failure contains those
+//! bytes.
 
 use super::end::{End, Kind};
 use super::error::{Failure, Side, TransferError};
@@ -21,10 +21,11 @@ use core::time::Duration;
 
 /// The way in which a mechanism ends if it does not fail.
 pub(super) enum Outcome {
-    /// All bytes are moved: end of file, the requested number of bytes, or a `Break` from `progress`.
+    /// All bytes are moved: the source has ended, the requested number of bytes has arrived, or `progress`
+    /// has returned `Break`.
     Finished,
-    /// The kernel does not support this pair. Without an errno, the last call moved nothing: the source
-    /// reports its end, which may be wrong.
+    /// The kernel does not support this pair. Without an errno, the last call moved no bytes. The source then
+    /// reports its end, but that report may be wrong.
     GivenUp(Option<Errno>),
 }
 
@@ -38,7 +39,7 @@ pub(super) struct Engine<'a, 'p> {
     pub(super) mechanism: TransferMechanism,
     /// The mechanism that moved the last byte that has arrived.
     moved_by: Option<TransferMechanism>,
-    /// The first mechanism that was given up, and the reason.
+    /// The first mechanism that was abandoned, and the reason.
     given_up: Option<Fallback>,
     /// Set if `progress` has ended the transfer.
     pub(super) ended: bool,
@@ -90,7 +91,7 @@ impl<'a, 'p> Engine<'a, 'p> {
         if self.options.grow_pipes {
             [self.from, self.to].iter().for_each(End::grow);
         }
-        // Set if a mechanism has found the end of the source. Without `Copy` this is not always certain.
+        // Set if a mechanism has found the end of the source. Without `Copy`, this end is not always certain.
         let mut finished = false;
         for &mechanism in plan {
             // After one mechanism has found the end, only a `read` can show that more bytes remain.
@@ -134,7 +135,7 @@ impl<'a, 'p> Engine<'a, 'p> {
         // `splice` from a file hands over pages that can change afterwards.
         let of_file = matches!(self.from.kind, Kind::File | Kind::Unsized);
         let must_copy = self.options.copy_semantics && of_file;
-        // `splice` from or to a blocking socket may wait, and no flag prevents the wait.
+        // `splice` from or to a blocking socket may wait, and no flag prevents that wait.
         let late = [self.from, self.to].iter().any(|end| end.may_wait && end.kind != Kind::Pipe);
         match (self.from.kind, self.to.kind) {
             _ if small || late || must_copy || self.nowhere => &[Copy],
@@ -164,7 +165,8 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// reports or two checks of the clock.
     fn step(&self) -> usize {
         const WATCHED: usize = 1 << 20;
-        /// The smallest step with a deadline. Smaller steps are slower and meet the deadline no more exactly.
+        /// The smallest step with a deadline. Smaller steps are slower and do not make the deadline more
+        /// exact.
         const LEAST: usize = 64 << 10;
 
         let chunk = self.options.chunk.unwrap_or(WATCHED).min(MAX_RW_COUNT);
@@ -176,7 +178,7 @@ impl<'a, 'p> Engine<'a, 'p> {
     }
 
     /// Returns the number of bytes for the next call, or `None` if all bytes are moved. Fails if the transfer
-    /// is cancelled. A sink of a fan-out that is ready still receives its round, as after a deadline.
+    /// is cancelled. A fan-out sink that is ready still receives its round, as after a deadline.
     pub(super) fn wanted(&self) -> Result<Option<usize>, Failure> {
         let chunk = self.step();
         let wanted = match self.options.most {
@@ -198,7 +200,7 @@ impl<'a, 'p> Engine<'a, 'p> {
         self.backoff = Backoff::default();
     }
 
-    /// Calls `progress`. Must only be called while no bytes are in flight.
+    /// Calls `progress`. The caller must use this function only while no bytes are in flight.
     pub(super) fn report(&mut self) {
         if let Some(progress) = self.options.progress.as_mut().filter(|_| !self.ended) {
             self.ended = progress(self.done) == ControlFlow::Break(());
@@ -210,8 +212,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         if self.options.deadline.is_some() { SpliceFlags::NONBLOCK.bits() } else { 0 }
     }
 
-    /// Handles a call on one end that has moved nothing. After a signal it calls `progress`, unless bytes are
-    /// in flight. After `EAGAIN` it waits until the end is ready.
+    /// Handles a call on one end that has moved no bytes. After a signal, this function calls `progress`,
+    /// unless bytes are in flight. After `EAGAIN`, this function waits until the end is ready.
     pub(super) fn nothing_moved(&mut self, end: End<'_>, errno: Errno) -> Result<(), Failure> {
         let failed = |errno| Failure::new(end.side, errno);
         match (errno, end.side) {
@@ -227,7 +229,7 @@ impl<'a, 'p> Engine<'a, 'p> {
     ///
     /// `poll` may report an end as ready although each call on it fails with `EAGAIN`. Examples are a socket
     /// with an entry in its error queue and a pipe that another process empties first. Each call that moves
-    /// nothing therefore lengthens a pause, and after a pause the deadline is checked as well.
+    /// no bytes therefore lengthens a pause, and the deadline is also checked after each pause.
     pub(super) fn wait_for(&mut self, end: End<'_>) -> crate::Result<()> {
         let deadline = self.options.deadline;
         let paused = self.backoff.pause(deadline);

@@ -25,7 +25,7 @@ pub struct TransferError {
     pub(super) failure: Failure,
 }
 
-/// The failure of a mechanism. Without an errno, the source has ended or the sink accepts no more bytes.
+/// The failure of a mechanism. The errno is `None` if the source has ended or the sink accepts no more bytes.
 pub(super) struct Failure {
     pub(super) side: Side,
     pub(super) errno: Option<Errno>,
@@ -43,8 +43,8 @@ impl Failure {
     }
 }
 
-/// The bytes that were read from the source and have not arrived: first those in `pages`, then those in
-/// `pipe`.
+/// The bytes that were read from the source and have not arrived: first the bytes in `pages`, then the bytes
+/// in `pipe`.
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) pages: Option<(Map, Range<usize>)>,
@@ -76,8 +76,8 @@ impl TransferError {
     }
 
     /// Returns the kernel's error. [`ETIMEDOUT`](Errno::ETIMEDOUT) means that the deadline has passed, and
-    /// [`ECANCELED`](Errno::ECANCELED) that it was cancelled. In both cases `side` is the side that was not
-    /// ready. `None` means that the source ended before the requested number of bytes.
+    /// [`ECANCELED`](Errno::ECANCELED) means that the deadline was cancelled. In both cases `side` is the
+    /// side that was not ready. `None` means that the source ended before the requested number of bytes.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.failure.errno
@@ -96,14 +96,14 @@ impl TransferError {
         pages + self.failure.held.pipe.as_ref().map_or(0, |(_, len)| *len)
     }
 
-    /// Reads up to `buf.len()` of the [undelivered](Self::undelivered) bytes, in order, and returns how many.
-    /// 0 means that none remain.
+    /// Reads up to `buf.len()` of the [undelivered](Self::undelivered) bytes, in order, and returns the
+    /// number of bytes read. 0 means that none remain.
     ///
     /// # Errors
     ///
-    /// - [`EINTR`](Errno::EINTR) if a signal handler ran before anything was read.
-    /// - [`ENOMEM`](Errno::ENOMEM) if there is no memory for a page, which is needed only if `buf` is shorter
-    ///   than a page.
+    /// - [`EINTR`](Errno::EINTR) if a signal handler ran before any byte was read.
+    /// - [`ENOMEM`](Errno::ENOMEM) if no memory is available for a page, which is needed only if `buf` is
+    ///   shorter than a page.
     ///
     /// # Examples
     ///

@@ -13,13 +13,13 @@ use crate::sys::map::Map;
 use crate::{Errno, PipeReader};
 use core::ops::Range;
 
-/// The size of the buffer in bytes. A larger one would not stay in the second-level cache.
+/// The size of the buffer in bytes. A larger buffer would not stay in the second-level cache.
 const BUFFER: usize = 256 << 10;
 
 impl Engine<'_, '_> {
     pub(super) fn copy(&mut self) -> Result<Outcome, Failure> {
-        // Uses pages of the usual size instead of a huge page. A round of a fan-out needs little memory, and
-        // so does the end of a file that another mechanism has found.
+        // Uses pages of the usual size instead of a huge page. A round of a fan-out needs less memory than a
+        // huge page. The same is true at the end of a file that another mechanism has found.
         let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
         let mut pages =
             Map::new(wanted.min(BUFFER)).map_err(|errno| Failure::new(Side::Source, errno))?;
@@ -38,7 +38,7 @@ impl Engine<'_, '_> {
                     }
                     self.report();
                 }
-                // A datagram socket that was shut down reports its end only to calls that may wait.
+                // After a shutdown, a datagram socket reports its end only to calls that may wait.
                 Err(Errno::EAGAIN) if self.from.kind == Kind::Records && self.has_ended()? => {
                     return Ok(Outcome::Finished);
                 }
@@ -90,8 +90,8 @@ impl Engine<'_, '_> {
         call::write(self.to.fd, &buf[..most])
     }
 
-    /// Writes `pages[range]` to the sink. An empty range is also written with one call. On failure, `range`
-    /// covers the bytes that did not arrive.
+    /// Writes `pages[range]` to the sink. An empty range also causes one call. On failure, `range` covers the
+    /// bytes that did not arrive.
     fn deliver(&mut self, pages: &Map, range: &mut Range<usize>) -> Result<(), Failure> {
         loop {
             match self.write(&pages.bytes()[range.clone()]) {

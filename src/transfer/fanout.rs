@@ -2,15 +2,15 @@
 //!
 //! # The bookkeeping
 //!
-//! `tee` duplicates bytes without consuming them: a second call duplicates the same bytes again, from the
-//! first one on. A fan-out therefore uses two private pipes with the same number of slots, for any number of
-//! sinks. A round has these steps:
+//! `tee` duplicates bytes without consuming them: a second call duplicates the same bytes again, beginning
+//! with the first byte. A fan-out therefore uses two private pipes with the same number of slots, for any
+//! number of sinks. A round has these steps:
 //!
-//! 1. One call moves bytes from the source to the first pipe. The round does not use the source after this,
-//!    and the contents of the pipe do not change.
+//! 1. One call moves bytes from the source to the first pipe. After this call, the round does not use the
+//!    source, and the contents of the first pipe do not change.
 //! 2. For each sink except the last, `tee` duplicates all bytes into the second pipe. The bytes fit, because
 //!    the second pipe is empty and has the same number of slots. The contents of the second pipe are then
-//!    moved to the sink completely. A failure affects only this sink: the bytes that it did not receive are
+//!    moved to the sink completely. A failure affects only that sink: the bytes that it did not receive are
 //!    read into memory, which empties the second pipe.
 //! 3. The contents of the first pipe itself are moved to the last sink.
 
@@ -27,14 +27,14 @@ use core::ops::ControlFlow;
 /// if the sink has failed.
 pub struct FanoutSink<'fd> {
     fd: BorrowedFd<'fd>,
-    /// `None` if the fan-out does not write to this sink, or no longer does.
+    /// The descriptor, or `None` if the fan-out does not write to this sink or no longer writes to it.
     pub(super) end: Option<End<'fd>>,
     transferred: Transferred,
     error: Option<TransferError>,
 }
 
 impl<'fd> FanoutSink<'fd> {
-    /// Creates a sink that has received nothing.
+    /// Creates a sink that has received no bytes.
     pub fn new(fd: &'fd impl AsFd) -> Self {
         Self { fd: fd.as_fd(), end: None, transferred: Transferred::NOTHING, error: None }
     }
@@ -46,7 +46,7 @@ impl<'fd> FanoutSink<'fd> {
     }
 
     /// Returns the number of bytes that have arrived, as [`bytes`](Self::bytes) does, and the mechanism that
-    /// moved the last of them.
+    /// moved the last of these bytes.
     #[must_use]
     pub const fn transferred(&self) -> Transferred {
         self.transferred
@@ -189,12 +189,13 @@ impl<'p> Fanout<'p> {
     /// A [cancel](crate::Cancel) ends the fan-out after the current round. A sink that is ready receives the
     /// remaining bytes of the round. A sink that is not ready fails with [`ECANCELED`](Errno::ECANCELED) and
     /// is dropped. The source is not read again. The fan-out fails with `ECANCELED` on the source, or on the
-    /// sink if no sink remains. A fan-out that is cancelled before the start moves nothing and drops no sink.
+    /// sink if no sink remains. A fan-out that is cancelled before the start moves no bytes and drops no
+    /// sink.
     pub const fn deadline(self, deadline: Deadline<'p>) -> Self {
         Self { options: self.options.deadline(deadline), ..self }
     }
 
-    /// Lets the kernel raise `SIGPIPE` if a sink has no reader, as [`Transfer::raise_sigpipe`] does.
+    /// Allows the kernel to raise `SIGPIPE` if a sink has no reader, as [`Transfer::raise_sigpipe`] does.
     pub const fn raise_sigpipe(self) -> Self {
         Self { options: self.options.raise_sigpipe(), ..self }
     }
@@ -209,9 +210,9 @@ impl<'p> Fanout<'p> {
     /// Calls `on_error` with the index and error of each sink that fails, before the fan-out writes to the
     /// next sink. If `on_error` returns `Break`, the fan-out fails there with the same side and errno.
     ///
-    /// The current round then remains incomplete, and `sink.bytes()` returns the count of each sink. The
-    /// fan-out's error holds the bytes that not all sinks have, as [undelivered](TransferError::undelivered)
-    /// bytes, unless the failed sink was the last of the round.
+    /// The current round then remains incomplete, and `sink.bytes()` returns the count of each sink. Unless
+    /// the failed sink was the last one of the round, the fan-out's error holds the bytes that not all sinks
+    /// have received, as [undelivered](TransferError::undelivered) bytes.
     pub fn on_error(
         self,
         on_error: &'p mut dyn FnMut(usize, &TransferError) -> ControlFlow<()>,
@@ -222,14 +223,14 @@ impl<'p> Fanout<'p> {
     /// Moves the bytes. The result holds the number of bytes that the source provided and the mechanism that
     /// duplicated them. [`Splice`](super::TransferMechanism::Splice) stands for `tee` and `splice`.
     /// [`Copy`](super::TransferMechanism::Copy) stands for a buffer of this process, which is used if the
-    /// source needs one or the kernel rejects `tee`. [`FanoutSink::transferred`] returns the mechanism for
-    /// each sink.
+    /// source needs a buffer or the kernel rejects `tee`. [`FanoutSink::transferred`] returns the mechanism
+    /// for each sink.
     ///
-    /// A fan-out opens four descriptors, for any number of sinks. Each round is written to one sink after the
-    /// other. A slow sink therefore delays the others, and a silent sink stops all of them until the
-    /// [deadline](Self::deadline). A sink that fails is dropped with its [`error`](FanoutSink::error), and
-    /// the others continue. A sink that already has an error is skipped. Retries on `EINTR` and raises no
-    /// `SIGPIPE`.
+    /// A fan-out opens four descriptors, regardless of the number of sinks. Each round is written to one sink
+    /// after another. A slow sink therefore delays the other sinks, and a silent sink stops all sinks until
+    /// the [deadline](Self::deadline). A sink that fails is dropped with its [`error`](FanoutSink::error),
+    /// and the other sinks continue. A sink that already has an error is skipped. Retries on `EINTR` and
+    /// raises no `SIGPIPE`.
     ///
     /// A datagram or record of the source is truncated to 256 KiB, or to a pipe's capacity if this user's
     /// pipes hold too many pages.
@@ -240,7 +241,7 @@ impl<'p> Fanout<'p> {
     /// remains, each sink has its own [count](FanoutSink::bytes) and [undelivered](FanoutSink::error) bytes.
     /// The errors are:
     ///
-    /// - An error of reading the source.
+    /// - An error that reading the source has returned.
     /// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM) or another error of a filter, on the sink and
     ///   before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte, if the source would return bytes that
@@ -248,12 +249,12 @@ impl<'p> Fanout<'p> {
     /// - The error of a sink if no sink remains, or if [`on_error`](Self::on_error) has returned `Break`.
     ///   Bytes that were not yet read stay in the source.
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) on the source if the deadline has passed, or
-    ///   [`ECANCELED`](Errno::ECANCELED) if it was cancelled.
+    ///   [`ECANCELED`](Errno::ECANCELED) if the deadline was cancelled.
     /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE), on the source and before the first byte, if no
     ///   descriptor or no memory is available for the pipes.
     /// - [`ENOMEM`](Errno::ENOMEM) on the source if no memory is available for the bytes that a sink does not
     ///   receive.
-    /// - No errno if the source ended before the [exact](Self::exact) number of bytes.
+    /// - The errno is `None` if the source ended before the [exact](Self::exact) number of bytes.
     ///
     /// # Panics
     ///
@@ -304,7 +305,7 @@ impl<'p> Fanout<'p> {
             };
             let most = most.map(|most| most - done);
             let mut ended = false;
-            // One call must move the bytes of a round. A second call would wait indefinitely if the pipe is
+            // One call must move all bytes of a round. A second call would wait indefinitely if the pipe is
             // full.
             let mut one_call = |moved| {
                 ended = moved == 0 && ends(done);

@@ -45,9 +45,9 @@ impl Engine<'_, '_> {
     /// Moves bytes directly from or to a pipe with `splice`. No bytes are ever in flight.
     pub(super) fn splice(&mut self) -> Result<Outcome, Failure> {
         let mut spin = Spin::new(self.options.wait);
-        // Set if a full sink could hide that the source is at its end.
+        // Set if a full sink could conceal that the source is at its end.
         let may_be_full = self.options.own.is_none() && self.to.kind != Kind::Null;
-        // The number of bytes that a file is known to have, and whether the next call may wait.
+        // The number of bytes that the file is known to contain, and whether the next call may wait.
         let (mut ahead, mut patient) = (0_u64, false);
         loop {
             let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
@@ -76,8 +76,8 @@ impl Engine<'_, '_> {
                     self.wait_for_the_one_not_ready()?;
                     patient = false;
                 }
-                // After an error for a wrong direction, a read or a write shows to which side the error
-                // belongs.
+                // If a descriptor is open in the wrong direction, a separate read or write shows which side
+                // has caused the error.
                 Err(errno) if call::cannot_move(errno) || errno == Errno::EBADF => {
                     return Ok(Outcome::GivenUp(Some(errno)));
                 }
@@ -86,14 +86,14 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Interprets a `splice` that moved nothing. The source has certainly ended only if it is a pipe. A
+    /// Interprets a `splice` that moved no bytes. The source has certainly ended only if it is a pipe. A
     /// socket stops at an urgent mark, and some procfs files do not support `splice`.
     fn end(&self) -> Outcome {
         if self.from.kind == Kind::Pipe { Outcome::Finished } else { Outcome::GivenUp(None) }
     }
 
     /// Moves bytes from a file with one system call at a time. No bytes are ever in flight, because the
-    /// position of the source advances only by the bytes that have arrived.
+    /// position of the source advances only by the number of bytes that have arrived.
     pub(super) fn between_files(&mut self) -> Result<Outcome, Failure> {
         loop {
             let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
@@ -114,17 +114,17 @@ impl Engine<'_, '_> {
                 Err(errno) if self.is_of_the_sink(errno) => {
                     return Err(Failure::new(Side::Sink, errno));
                 }
-                // This is a rejection (`copy_file_range` returns `EBADF` for a sink in append mode), or an
-                // error that may belong to either side. The last mechanism makes a separate call for each
-                // side and finds the cause.
+                // The error is a rejection (`copy_file_range` returns `EBADF` for a sink in append mode), or
+                // an error that either side may have caused. The last mechanism makes a separate call for
+                // each side and finds the cause.
                 Err(errno) => return Ok(Outcome::GivenUp(Some(errno))),
             }
         }
     }
 
-    /// Moves bytes through a private pipe, so that no other process waits for the pipe's lock. Each call that
-    /// fills the pipe finds it empty, because the pipe is drained completely in between. The call therefore
-    /// never waits for room, and its `EAGAIN` belongs to the source.
+    /// Moves bytes through a private pipe, so that no other process waits for the pipe's lock. The pipe is
+    /// empty before each call that fills it, because it is drained completely between two such calls. Such a
+    /// call therefore never waits for room, and an `EAGAIN` concerns the source.
     pub(super) fn broker(&mut self) -> Result<Outcome, Failure> {
         /// The number of bytes that `sendfile` moves at a time, which is also the usual capacity of a pipe.
         const LEAST: usize = 64 << 10;
@@ -135,8 +135,8 @@ impl Engine<'_, '_> {
         };
         let mut pipe = (reader, 0);
         // If the private pipe has the capacity of a source pipe, one call moves all contents of the source
-        // pipe. From a socket to a pipe, four times the pipe's capacity keeps both sides busy. The pipe's own
-        // capacity and much larger ones were slower with TCP.
+        // pipe. From a socket to a pipe, four times the pipe's capacity keeps both sides busy. With TCP, the
+        // pipe's own capacity and much larger capacities were slower.
         let capacity = match (self.from.kind, self.to.kind) {
             (Kind::Pipe, _) => pipe::capacity(self.from.fd).map_or(Capacity::Max, Capacity::Bytes),
             (_, Kind::Pipe) => pipe::capacity(self.to.fd)
@@ -144,7 +144,8 @@ impl Engine<'_, '_> {
             _ => Capacity::Max,
         };
         let granted = writer.set_capacity(capacity).or_else(|_| writer.set_capacity(Capacity::Max));
-        // A user with many pipes receives tiny ones, which need more calls for fewer bytes.
+        // The kernel gives a user with many pipes only tiny pipes, which need more calls for the same number
+        // of bytes.
         let least = if let Capacity::Bytes(bytes) = capacity { bytes.min(LEAST) } else { LEAST };
         let tiny = granted.is_ok_and(|bytes| bytes < least);
         if tiny && self.options.allows(TransferMechanism::Copy) {
@@ -197,7 +198,7 @@ impl Engine<'_, '_> {
     }
 
     /// Returns whether an error belongs to the sink, for a call that reads a file and writes to the sink. A
-    /// connection reports the reason for its end only once, so a second call would not find these errors.
+    /// connection reports the reason for its end only once, so a second call would not return these errors.
     fn is_of_the_sink(&self, errno: Errno) -> bool {
         let full = matches!(errno, Errno::EPIPE | Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG);
         let lost = matches!(

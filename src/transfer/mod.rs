@@ -1,5 +1,5 @@
-//! Moves bytes from any descriptor to any other, using the fastest mechanism that the kernel offers for
-//! the pair, and reports which one it was.
+//! Moves bytes from any descriptor to any other, using the fastest mechanism that the kernel offers for the
+//! pair, and reports which mechanism it used.
 //!
 //! | from → to | mechanism |
 //! |---|---|
@@ -16,24 +16,24 @@
 //!
 //! # A silent peer
 //!
-//! A transfer passes available bytes on before it waits for more, so that a dialogue can pass through it.
-//! `splice` between a pipe and a socket holds the pipe's lock while it waits for the socket. No signal
-//! reaches a process that waits for that lock. Therefore the transfer waits with a private pipe
+//! A transfer delivers available bytes before it waits for more, so two processes can hold a dialogue through
+//! transfers. `splice` between a pipe and a socket holds the pipe's lock while it waits for the socket. No
+//! signal reaches a process that waits for that lock. Therefore the transfer waits with a private pipe
 //! ([`Broker`](TransferMechanism::Broker)) and never blocks another process.
 //!
 //! # The end
 //!
-//! A source is at its end when a `read` returns 0. `splice` also moves nothing at the urgent mark of a TCP
-//! connection and from some files of procfs. A `read` therefore confirms the end of every source except a
+//! A source is at its end when a `read` returns 0. `splice` also returns 0 at the urgent mark of a TCP
+//! connection and for some files of procfs. A `read` therefore confirms the end of every source except a
 //! pipe. A terminal reports its end (Ctrl-D) only once, so the transfer does not read it again after its end.
-//! An empty datagram or record is not the end. A seqpacket socket ends after its peer has closed it or one
-//! side has shut the direction down.
+//! An empty datagram or record is not the end. A seqpacket socket ends after the peer has closed its socket,
+//! or after either peer has shut that direction down.
 //!
 //! # By reference
 //!
-//! `splice` and `sendfile` pass pages of a file to a pipe or socket by reference. A reader sees the contents
-//! of the file at the time of the read, not at the time of the transfer. [`Transfer::copy_semantics`] forbids
-//! these mechanisms.
+//! `splice` and `sendfile` pass pages of a file to a pipe or socket by reference. A reader therefore sees the
+//! contents of the file at the time of the read, not at the time of the transfer.
+//! [`Transfer::copy_semantics`] forbids these mechanisms.
 //!
 //! # Packets and datagrams
 //!
@@ -42,20 +42,20 @@
 //! occur for the reader of the second pipe, even if that pipe is not a packet pipe.
 //!
 //! [`Copy`](TransferMechanism::Copy) reads one packet, datagram or record at a time, up to 256 KiB, and
-//! writes it in one call. If a packet is longer than the permitted read, its remaining bytes are lost.
-//! Therefore choose [`chunk`](Transfer::chunk) and [`exact`](Transfer::exact) so that neither ends within a
-//! packet or datagram.
+//! writes it in one call. If a packet is longer than the permitted read, its remaining bytes are lost. Choose
+//! [`chunk`](Transfer::chunk) and [`exact`](Transfer::exact) so that neither limit falls within a packet or
+//! datagram.
 //!
 //! # Signals
 //!
-//! A transfer continues after a signal handler has run. A transfer raises no `SIGPIPE`: the signal is blocked
-//! for the calling thread during the transfer, and removed if the transfer caused it.
+//! A transfer retries on `EINTR`. A transfer raises no `SIGPIPE`: the signal is blocked for the calling
+//! thread during the transfer, and removed if the transfer caused it.
 //!
 #![doc = include_str!("ends.md")]
 //! # Speed
 //!
-//! Larger pipes need fewer calls, and the processes at their two ends wait less for each other. Set the pipes
-//! at both ends to 256 KiB or more, for instance with [`Transfer::grow_pipes`].
+//! Larger pipes need fewer calls, and the processes at their two ends wait less often for each other. Set the
+//! pipes at both ends to 256 KiB or more, for instance with [`Transfer::grow_pipes`].
 #![doc = include_str!("recipes.md")]
 
 mod discard;
@@ -87,8 +87,8 @@ use end::End;
 ///
 /// # Errors
 ///
-/// The [`TransferError`] has the side that failed and the number of bytes that arrived. The error also holds
-/// the bytes that were read and did not arrive. See [`Transfer::run`].
+/// The [`TransferError`] holds the side that failed and the number of bytes that arrived. The error also
+/// holds the bytes that were read but did not arrive. See [`Transfer::run`].
 ///
 /// # Examples
 ///
@@ -137,9 +137,9 @@ pub fn transfer(from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferE
 pub struct Transfer<'p> {
     /// The maximum number of bytes to move.
     most: Option<u64>,
-    /// Set if fewer bytes are an error.
+    /// Set if moving fewer bytes is an error.
     exact: bool,
-    /// A bit for each mechanism that is excluded.
+    /// One bit for each mechanism that is excluded.
     without: u8,
     raise_sigpipe: bool,
     chunk: Option<usize>,
@@ -147,7 +147,7 @@ pub struct Transfer<'p> {
     copy_semantics: bool,
     grow_pipes: bool,
     wait: Wait,
-    /// The end that is a private pipe, if any. No other process can wait for its lock.
+    /// The end that is a private pipe, if any. No other process can wait for that pipe's lock.
     own: Option<Side>,
     progress: Option<&'p mut dyn FnMut(u64) -> ControlFlow<()>>,
 }
@@ -171,14 +171,14 @@ impl<'p> Transfer<'p> {
         }
     }
 
-    /// Moves exactly `bytes` and reads no further bytes from the source. It is an error if the source ends
-    /// first. Replaces an earlier [`limit`](Self::limit).
+    /// Moves exactly `bytes` and reads no further bytes from the source. The transfer fails if the source
+    /// ends first. Replaces an earlier [`limit`](Self::limit).
     pub const fn exact(self, bytes: u64) -> Self {
         Self { most: Some(bytes), exact: true, ..self }
     }
 
-    /// Moves at most `bytes`, as `head -c` does, and reads no further bytes from the source. It is not an
-    /// error if the source ends first. Replaces an earlier [`exact`](Self::exact).
+    /// Moves at most `bytes`, as `head -c` does, and reads no further bytes from the source. The transfer
+    /// also succeeds if the source ends first. Replaces an earlier [`exact`](Self::exact).
     ///
     /// # Examples
     ///
@@ -198,12 +198,12 @@ impl<'p> Transfer<'p> {
         Self { most: Some(bytes), exact: false, ..self }
     }
 
-    /// Excludes a mechanism. Call this method again to exclude another one.
+    /// Excludes a mechanism. Call this method again to exclude another mechanism.
     ///
-    /// The next mechanism that fits the two descriptors replaces it. If none remains, or the kernel rejects
-    /// the last one, the transfer fails with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink. Without
-    /// [`Copy`](TransferMechanism::Copy) no `read` confirms the [end](self#the-end) of the source, and a
-    /// stream of tracefs may lose bytes.
+    /// The next mechanism that fits the two descriptors replaces the excluded one. If no mechanism remains,
+    /// or the kernel rejects the last one, the transfer fails with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP)
+    /// on the sink. Without [`Copy`](TransferMechanism::Copy) no `read` confirms the [end](self#the-end) of
+    /// the source, and a stream of tracefs may lose bytes.
     ///
     /// # Examples
     ///
@@ -230,8 +230,8 @@ impl<'p> Transfer<'p> {
         self.without & 1 << mechanism as u8 == 0
     }
 
-    /// Lets the kernel raise `SIGPIPE` if the sink has no reader, so that a filter ends silently after its
-    /// reader has ended. If the signal is ignored or handled, the transfer then fails with
+    /// Allows the kernel to raise `SIGPIPE` if the sink has no reader, so that a filter program ends silently
+    /// after its reader has ended. If the signal is ignored or handled, the transfer then fails with
     /// [`EPIPE`](crate::Errno::EPIPE).
     ///
     /// Rust's `main` ignores `SIGPIPE`: set its default action first.
@@ -239,15 +239,16 @@ impl<'p> Transfer<'p> {
         Self { raise_sigpipe: true, ..self }
     }
 
-    /// Moves at most `bytes` between two calls of [`progress`](Self::progress); 0 counts as 1. The default is
-    /// 1 MiB. Chunks of less than 64 KiB are slow.
+    /// Moves at most `bytes` between two calls of [`progress`](Self::progress). A value of 0 counts as 1. The
+    /// default is 1 MiB. Chunks of less than 64 KiB are slow.
     ///
-    /// With `progress`, a chunk of less than a page makes [`Copy`](TransferMechanism::Copy) the mechanism. A
-    /// spliced byte occupies a whole slot of a pipe, so a small number of bytes would fill the pipe.
+    /// With `progress` and a chunk of less than a page, the mechanism is [`Copy`](TransferMechanism::Copy).
+    /// Each spliced piece occupies a whole slot of a pipe, so small pieces would fill the pipe with few
+    /// bytes.
     ///
-    /// With a [`deadline`](Self::deadline) and no `progress`, the chunk bounds the bytes between two checks
-    /// of the clock. Less than 64 KiB then counts as 64 KiB. Without a deadline and `progress`, the chunk has
-    /// no effect: one system call moves up to 2 GiB.
+    /// With a [`deadline`](Self::deadline) and no `progress`, the chunk bounds the number of bytes between
+    /// two checks of the clock. A chunk of less than 64 KiB then counts as 64 KiB. Without a deadline and
+    /// without `progress`, the chunk has no effect: one system call moves up to 2 GiB.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: Some(if bytes == 0 { 1 } else { bytes }), ..self }
     }
@@ -258,7 +259,7 @@ impl<'p> Transfer<'p> {
     ///
     /// If `progress` returns `Break`, the transfer ends there with success, and all bytes that were read from
     /// the source have arrived. A signal therefore does not end the transfer while bytes are in flight and
-    /// the sink accepts none.
+    /// the sink accepts no bytes.
     pub fn progress(mut self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
         self.progress = Some(progress);
         self
@@ -274,26 +275,26 @@ impl<'p> Transfer<'p> {
     /// If the deadline is [cancelled](crate::Cancel), the transfer fails with
     /// [`ECANCELED`](crate::Errno::ECANCELED) on the side that is not ready, or on the source if both are
     /// ready. If both are ready, no bytes are in flight, and at most 1 MiB (or one [`chunk`](Self::chunk))
-    /// was moved after the cancel. A transfer that is cancelled before the start moves nothing.
+    /// was moved after the cancel. A transfer that is cancelled before the start moves no bytes.
     ///
     /// The deadline holds for pipes, for sockets, and for every descriptor that stays nonblocking, even if
-    /// the descriptor has other readers and writers. From or to a blocking socket or device the mechanism is
-    /// [`Copy`](TransferMechanism::Copy), because `splice` cannot avoid waiting for it. A nonblocking socket
-    /// is faster.
+    /// the descriptor has other readers and writers. For a blocking socket or device, the mechanism is
+    /// [`Copy`](TransferMechanism::Copy), because `splice` cannot avoid waiting for that end. A nonblocking
+    /// socket is faster.
     ///
     /// A blocking terminal is written byte by byte, because `poll` guarantees room for one byte only. A
-    /// longer `write` sleeps until the terminal has accepted all of it. Single bytes are slow: about 0.2 MB
-    /// per second. A descriptor that was opened with `O_NONBLOCK` has the full speed. A file of size 0, such
-    /// as `/proc/kmsg` or `trace_pipe`, is polled before it is read.
+    /// longer `write` sleeps until the terminal has accepted all bytes. Single bytes are slow: about 0.2 MB
+    /// per second. A descriptor that was opened with `O_NONBLOCK` is written at full speed. A file of size 0,
+    /// such as `/proc/kmsg` or `trace_pipe`, is polled before it is read.
     ///
     /// The deadline does not hold in these cases:
     ///
     /// - *Another process* takes the data or room that `poll` has reported, on a blocking terminal or device,
-    ///   or before Linux 6.4 on a blocking socket. An entry in the error queue of such a socket has the same
-    ///   effect. For these descriptors the kernel has no call that does not wait.
+    ///   or before Linux 6.4 on a blocking socket. An entry in the error queue of a blocking socket has the
+    ///   same effect. For these descriptors, the kernel offers no call that does not wait.
     /// - A blocking terminal processes its output, and its driver has too little room for one processed byte
-    ///   (2 bytes for a newline, 8 for a tab). (A pseudoterminal that is ready has room for 256.)
-    /// - A regular file has a size, and its reads can still wait.
+    ///   (2 bytes for a newline, 8 for a tab). (A pseudoterminal that is ready has room for 256 bytes.)
+    /// - A regular file with a size other than 0 is not polled, although its reads can wait.
     /// - The disk or server of a file does not respond.
     /// - Another process holds the lock of a pipe, because it writes to the pipe from memory that a FUSE file
     ///   or a `userfaultfd` provides.
@@ -304,19 +305,19 @@ impl<'p> Transfer<'p> {
         Self { deadline: Some(deadline), ..self }
     }
 
-    /// Forbids passing pages by reference, so that the bytes arrive as they were when they were read from the
-    /// source.
+    /// Forbids passing pages by reference, so that later changes of the source do not affect the bytes that
+    /// arrive.
     pub const fn copy_semantics(self) -> Self {
         Self { copy_semantics: true, ..self }
     }
 
-    /// Enlarges each end that is a pipe to 256 KiB, unless it is already larger. If the kernel rejects this,
-    /// the pipe keeps its capacity. The new capacity remains after the transfer.
+    /// Enlarges each end that is a pipe to 256 KiB, unless that pipe is already larger. If the kernel rejects
+    /// this change, the pipe keeps its capacity. The new capacity remains after the transfer.
     ///
-    /// The two sides of a pipe with the default 64 KiB often wait for each other. A larger pipe can be more
-    /// than twice as fast. Larger pipes are not the default, because all pipes of a user together have a
-    /// limit of 64 MiB (`/proc/sys/fs/pipe-user-pages-soft`, in pages). The limit allows 256 pipes of 256
-    /// KiB, and further pipes are tiny.
+    /// The reader and the writer of a pipe with the default 64 KiB often wait for each other. A larger pipe
+    /// can be more than twice as fast. Larger pipes are not the default, because all pipes of a user share a
+    /// limit of 64 MiB (`/proc/sys/fs/pipe-user-pages-soft`, in pages). This limit allows 256 pipes of 256
+    /// KiB, and any further pipes are tiny.
     ///
     /// # Examples
     ///
@@ -346,27 +347,27 @@ impl<'p> Transfer<'p> {
     /// The [`TransferError`] holds the side that failed, the number of bytes that arrived, the bytes in
     /// flight, and one of these errors:
     ///
-    /// - An error of `read` on the source or of `write` on the sink, such as
+    /// - An error of a `read` from the source or a `write` to the sink, such as
     ///   [`ECONNRESET`](crate::Errno::ECONNRESET), [`EPIPE`](crate::Errno::EPIPE) or
     ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that the sink did not accept are [in the
     ///   error](TransferError::undelivered), even if the source is a pipe or a file.
-    /// - [`EBADF`](crate::Errno::EBADF), before the first byte, if an end is not open, or not open for its
-    ///   direction.
+    /// - [`EBADF`](crate::Errno::EBADF), before the first byte, if an end is not open, or is not open for
+    ///   reading (source) or writing (sink).
     /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte, if the transfer would read the
-    ///   bytes that it has written. Both ends are the same pipe, or they are the same file and the sink
-    ///   appends or its position is not before the source's. With [`exact`](Self::exact) or
-    ///   [`limit`](Self::limit), this is an error only if the sink's position is within the bytes to read and
-    ///   before the file's end.
+    ///   bytes that it has written. The error occurs if both ends are the same pipe. The error also occurs if
+    ///   both ends are the same file and the sink appends, or the sink's position is not before the source's
+    ///   position. With [`exact`](Self::exact) or [`limit`](Self::limit), the transfer fails with this error
+    ///   only if the sink's position is within the bytes to read and before the file's end.
     /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink if only [excluded](Self::without) mechanisms
     ///   work with these two ends. Bytes that [`Broker`](TransferMechanism::Broker) has already read are in
     ///   the error.
-    /// - [`ENOMEM`](crate::Errno::ENOMEM) if there is no memory for the buffer of
+    /// - [`ENOMEM`](crate::Errno::ENOMEM) if no memory is available for the buffer of
     ///   [`Copy`](TransferMechanism::Copy).
     /// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM) or another error of a filter, on
     ///   the sink and before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, or
-    ///   [`ECANCELED`](crate::Errno::ECANCELED) if it was [cancelled](crate::Cancel).
-    /// - No errno if the source ended before the [exact](Self::exact) number of bytes.
+    ///   [`ECANCELED`](crate::Errno::ECANCELED) if the deadline was [cancelled](crate::Cancel).
+    /// - The errno is `None` if the source ended before the [exact](Self::exact) number of bytes.
     pub fn run(self, from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {
         let _no_sigpipe = self.no_sigpipe()?;
         let deadline = self.deadline.is_some();
@@ -381,7 +382,7 @@ impl<'p> Transfer<'p> {
         guard.map_err(|errno| TransferError::before(Side::Sink, errno))
     }
 
-    /// Runs the transfer for a caller that already holds the guard. One end is a private pipe.
+    /// Runs the transfer for a caller that already holds the guard. One of the two ends is a private pipe.
     fn run_own(
         mut self,
         own: Side,

@@ -25,7 +25,7 @@ pub(super) struct Round<'fd> {
     /// The number of bytes of the round that were read into `pages`.
     read: usize,
     pages: Option<Map>,
-    /// The reason for not using `tee`, or `None` if it is used.
+    /// The reason for not using `tee`, or `None` if `tee` is used.
     tee: Option<Fallback>,
     /// Memory for the bytes that a sink does not receive. The memory is allocated before the sink receives
     /// any bytes.
@@ -40,8 +40,8 @@ impl<'fd> Round<'fd> {
     pub(super) fn new(from: End<'fd>) -> Result<Self> {
         let (own, copy) =
             (pipe::internal(PipeFlags::empty())?, pipe::internal(PipeFlags::empty())?);
-        // Both pipes have as many slots as the source or, if the kernel grants fewer to one of them, that
-        // number.
+        // Both pipes have as many slots as the source. If the kernel grants fewer slots to one pipe, both
+        // pipes have that smaller number.
         let wanted = pipe::capacity(from.fd).map_or(Capacity::Max, Capacity::Bytes);
         let _ = own.1.set_capacity(wanted);
         let _ = copy.1.set_capacity(Capacity::Bytes(own.1.capacity()?));
@@ -88,9 +88,9 @@ impl<'fd> Round<'fd> {
         }
     }
 
-    /// Writes the round to a sink. The last sink receives the round itself, and every other sink a copy. A
-    /// failure of the sink is stored in the sink and does not affect others. A returned error affects the
-    /// whole round.
+    /// Writes the round to a sink. The last sink receives the round itself, and every other sink receives a
+    /// copy. A failure of the sink is stored in the sink and does not affect other sinks. An error that this
+    /// function returns affects the whole round.
     pub(super) fn give(
         &mut self,
         sink: &mut FanoutSink<'_>,
@@ -116,7 +116,8 @@ impl<'fd> Round<'fd> {
             sink.arrived(moved);
             return Ok(());
         };
-        // The bytes are kept in memory, because a pipe for each failed sink would need a descriptor each.
+        // The bytes are kept in memory, because a pipe for each failed sink would need additional
+        // descriptors.
         let mut left = len - usize::try_from(error.bytes()).unwrap_or(len) - error.undelivered();
         let drained = self.spare.take().map_or(Ok(()), |mut spare| {
             let mut kept = error.read_undelivered(spare.bytes_mut())?;

@@ -65,15 +65,15 @@ impl Transferred {
         self.mechanism
     }
 
-    /// Returns whether [`mechanism`](Self::mechanism) differs from the one that was first chosen for these
-    /// two descriptors.
+    /// Returns whether [`mechanism`](Self::mechanism) differs from the mechanism that was first chosen for
+    /// these two descriptors.
     #[must_use]
     pub const fn fell_back(&self) -> bool {
         self.fallback.is_some()
     }
 
-    /// Returns the mechanism that was first chosen and the reason for giving it up, if
-    /// [`mechanism`](Self::mechanism) differs from it.
+    /// Returns the mechanism that was first chosen and the reason for abandoning it, if
+    /// [`mechanism`](Self::mechanism) differs from that mechanism.
     ///
     /// # Examples
     ///
@@ -102,7 +102,7 @@ impl Transferred {
     }
 }
 
-/// A mechanism that was first chosen and then given up.
+/// A mechanism that was first chosen and then abandoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fallback {
     pub(super) mechanism: TransferMechanism,
@@ -118,7 +118,7 @@ impl Fallback {
 
     /// Returns the error with which the kernel rejected the mechanism, or with which creating the pipe for
     /// [`Broker`](TransferMechanism::Broker) failed. The error is also [`EPERM`](Errno::EPERM) if that pipe
-    /// is tiny because this user has many pipes. `None` means that the mechanism moved nothing although a
+    /// is tiny because this user has many pipes. `None` means that the mechanism moved no bytes although a
     /// `read` still found bytes, as in some files of procfs.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {

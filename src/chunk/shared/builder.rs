@@ -53,8 +53,8 @@ impl SharedBuilder {
 
     /// Sets the size of the ring in bytes. The size is raised to hold two chunks, and then to a power of two.
     ///
-    /// With a larger ring, both sides run longer before one must be woken. A ring larger than the processor's
-    /// cache is slower.
+    /// With a larger ring, both halves run longer before one of them must be woken. A ring larger than the
+    /// processor's cache is slower.
     pub const fn ring(self, bytes: usize) -> Self {
         Self { ring: bytes, ..self }
     }
@@ -65,7 +65,7 @@ impl SharedBuilder {
         Self { wait, ..self }
     }
 
-    /// Allocates the memory when the pair is built, as far as enough is available. By default each page is
+    /// Allocates as much of the memory as is available when the pair is built. By default each page is
     /// allocated on first use.
     pub const fn populate(self) -> Self {
         Self { populate: true, ..self }
@@ -96,7 +96,7 @@ impl SharedBuilder {
     }
 
     /// Returns the size of the ring, which is a power of two and at most a quarter of all positions. The ring
-    /// has room for two chunks and a skipped end of the ring between them.
+    /// has room for two chunks and for the skipped end of the ring between them.
     pub(super) fn ring_size(self) -> Option<usize> {
         let least =
             if self.ring == 0 { self.chunk.checked_mul(4)?.max(2 << 20) } else { self.ring };
@@ -108,10 +108,10 @@ impl SharedBuilder {
 
     /// Builds a pair, forks a child that runs `body` with the reader, and returns the writer.
     ///
-    /// Neither process keeps a copy of the other's half, so each detects the end of the other process, even
-    /// if that process is killed. Children that are forked later inherit a copy of the parent's half. While
-    /// these children run, the first child detects that the parent has dropped its half, but not that the
-    /// parent was killed. The child exits with the value that `body` returns, as with [`fork_with`].
+    /// Neither process keeps a copy of the other's half, so each process detects when the other process ends,
+    /// even if that process is killed. Children that are forked later inherit a copy of the parent's half.
+    /// While these later children run, the child detects that the parent has dropped its half, but not that
+    /// the parent was killed. The child exits with the value that `body` returns, as with [`fork_with`].
     ///
     /// # Errors
     ///
@@ -212,8 +212,8 @@ impl SharedBuilder {
     /// writer. Returns the parent's reader and writer. In all other respects this function behaves as
     /// [`fork_reader`](Self::fork_reader) does.
     ///
-    /// With [`Wait::Adaptive`] and a processor for each process, a request and its reply take about one
-    /// microsecond.
+    /// With [`Wait::Adaptive`] and a separate processor for each process, a request and its reply take about
+    /// one microsecond.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The common part of the writer and the reader: one side of the ring and its policy for waiting.
+//! The common part of the writer and the reader: one side of the ring, and the policy for waiting.
 
 use super::link::Ends;
 use super::ring::Side;
@@ -7,7 +7,7 @@ use crate::{Deadline, Result, Wait};
 use core::hint;
 
 /// The number of times that a half checks the memory before it sleeps. The checks take about 50 microseconds,
-/// the time that a peer needs to run after it was woken.
+/// which is the time from waking a peer until the peer runs.
 const CHECKS: u32 = 2048;
 
 /// One half of a pair, in one process.

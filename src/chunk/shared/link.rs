@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to access words only as atomics, and never within a lent record. This file unmaps the
-//! memory of a process when the last half in that process is dropped. See
+//! This file is trusted to access words only as atomics, and never within a lent record. The file is also
+//! trusted to unmap a process's memory only when the last half in that process is dropped. See
 //! [`shared`](crate::chunk::shared#why-this-is-sound).
 #![allow(unsafe_code, reason = "atomics in mapped memory")]
 
@@ -25,8 +25,8 @@ pub(super) struct Memory {
     pub(super) ring: Cells,
     /// The marks of the halves that this process uses. The kernel wipes the marks in a forked child.
     marks: Cells,
-    /// The number of halves in this process. A forked child receives a copy. The count is not an `Arc`,
-    /// because a child forked from a program with threads must not free memory.
+    /// The number of halves in this process. A forked child receives a copy of this count. The count is not
+    /// an `Arc`, because a child forked from a program with threads must not free memory.
     holds: Cells,
 }
 
@@ -42,8 +42,8 @@ impl Memory {
     pub(super) fn control(&self) -> &Control {
         let place = self.control.at(0, size_of::<Control>()).cast::<Control>();
         // SAFETY: the page is mapped for as long as `self` lives, and this process accesses it only as
-        // atomics, whatever another process does. Any bytes are a valid `Control`, which consists of atomics,
-        // and a page is sufficiently aligned.
+        // atomics, whatever another process does. Any bytes form a valid `Control`, which consists of
+        // atomics, and a page is sufficiently aligned.
         unsafe { place.as_ref() }
     }
 }
@@ -52,9 +52,9 @@ impl Memory {
 fn word(cells: &Cells, at: usize) -> &AtomicUsize {
     assert!(at % size_of::<usize>() == 0, "an atomic at an unaligned offset");
     let place = cells.at(at, size_of::<usize>()).cast::<AtomicUsize>();
-    // SAFETY: the word is mapped for as long as `cells` lives, and aligned (asserted above). Any bytes are a
+    // SAFETY: the word is mapped for as long as `cells` lives, and aligned (asserted above). Any bytes form a
     // valid atomic. No reference of another kind exists. A lent record ends before the next header, and a
-    // record that is copied word by word is not lent.
+    // record that is copied word by word is never lent.
     unsafe { place.as_ref() }
 }
 
@@ -68,7 +68,7 @@ pub(super) fn bells() -> Result<[Bells; 2]> {
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     let (other_reader, other_writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     for pipe in [&writer, &other_writer] {
-        // One byte is enough, and the kernel limits the total pages of a user's pipes.
+        // One byte is enough, and the kernel limits the total number of pages in a user's pipes.
         let _ = pipe.set_capacity(Capacity::Bytes(pipe::PIPE_BUF));
     }
     Ok([(reader, other_writer), (other_reader, writer)])
@@ -140,7 +140,7 @@ impl Link for Ends {
             match call::read(pipe.as_fd(), &mut [0; 64]) {
                 Ok(count) => return Ok(count > 0),
                 Err(Errno::EINTR) => {}
-                // Another process with this end has read the byte.
+                // Another process that holds this end has read the byte.
                 Err(Errno::EAGAIN) if until.is_some() => return Ok(true),
                 Err(errno) => return Err(errno),
             }

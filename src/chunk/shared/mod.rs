@@ -27,7 +27,7 @@
 //! # When to use it
 //!
 //! Use a pair if the other half is in this process, in a forked process, or in a program that is started with
-//! the descriptors. For any other reader of a pipe use [`ChunkWriter`](super::ChunkWriter). If the cost of a
+//! the descriptors. For any other reader of a pipe, use [`ChunkWriter`](super::ChunkWriter). If the cost of a
 //! copy does not matter, a plain pipe is enough. Building a pair takes longer than creating a pipe, and by
 //! default its ring uses at least 2 MiB of memory.
 //!
@@ -35,31 +35,32 @@
 //!
 //! A pair consists of a ring of memory, a position for each half, and two pipes. The writer stores its
 //! position when it sends, and the reader stores its position when it returns room. A half that must wait
-//! stores the position for which it waits and sleeps on a pipe. When the peer reaches the position, it writes
-//! a byte to that pipe. While both halves are awake, they make no system calls.
+//! stores the position for which it waits, and sleeps on a pipe. When the peer, the other half, reaches that
+//! position, the peer writes a byte to the pipe. While both halves are awake, they make no system calls.
 //!
 //! Record boundaries are preserved: one [`send`](SharedWriter::send) is one [`recv`](SharedReader::recv).
 //!
 //! # How it ends
 //!
-//! A pair ends as a pipe does. After the writer is dropped, or its process has exited or was killed, the
-//! reader receives the remaining records and then end of file. After the reader has ended in the same way,
-//! the writer fails with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
+//! A pair ends in the same way as a pipe. After the writer is dropped, or its process has exited or was
+//! killed, the reader receives the remaining records and then end of file. After the reader has ended in the
+//! same way, the writer fails with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
 //!
 //! After a plain [`fork`](crate::fork()), other processes have copies of the halves. The peer then detects
-//! the drop of a half if the dropping process has used that half, but it does not detect a killed process.
-//! [`fork_reader`](SharedBuilder::fork_reader) and the related functions create no copies, and count as a
-//! use.
+//! that a half was dropped if the dropping process has used that half, but the peer does not detect a killed
+//! process. [`fork_reader`](SharedBuilder::fork_reader) and the related functions create no copies, and count
+//! as a use.
 //!
 //! If a half is dropped before any process has used it, the drop only closes descriptors, because another
-//! process can still use its copy. The writer detects the drop of such a reader when the ring is full.
+//! process can still use a copy of that half. The writer detects the drop of such a reader when the ring is
+//! full.
 //!
 //! # After a fork
 //!
-//! After a fork, both processes have both halves. The first process that calls a function of a half owns that
-//! half. In every other process the functions fail with [`EBUSY`](crate::Errno::EBUSY), until the owner calls
-//! [`release`](SharedWriter::release). Dropping a half in another process only closes and unmaps the copies
-//! of that process.
+//! After a fork, both processes hold both halves. The first process that calls a function of a half becomes
+//! the owner of that half. In every other process, the functions of that half fail with
+//! [`EBUSY`](crate::Errno::EBUSY), until the owner calls [`release`](SharedWriter::release). Dropping a half
+//! in another process only closes and unmaps the copies of that process.
 //!
 //! # Another program
 //!
@@ -74,9 +75,9 @@
 //! | [`SharedReader`] of [`SharedCopier::trust`] | writes | not to write to a record that it has sent |
 //!
 //! An untrusted peer can still end the stream or make it fail with [`EPROTO`](crate::Errno::EPROTO). The peer
-//! can also hold the lock of a pipe, so that calls of this side wait beyond their deadline, as with [any
-//! pipe](crate::Deadline#a-peer-that-holds-the-pipe). The program that created the pair can do the same to
-//! the program that adopts a half. If `vm.overcommit_memory` is 2 and the limit is reached, an access to
+//! can also hold the lock of a pipe, so that calls in this process wait beyond their deadline, as with [any
+//! pipe](crate::Deadline#a-peer-that-holds-the-pipe). Likewise, the program that created the pair can do this
+//! to the program that adopts a half. If `vm.overcommit_memory` is 2 and the limit is reached, an access to
 //! memory of such a pair raises `SIGBUS`.
 //!
 //! A half can be implemented in any language with `mmap`: `examples/shared_reader.py` is a reader in Python.
@@ -93,60 +94,61 @@
 //!
 //! The second descriptor is the ring, whose size is a power of two. A record begins at a position that is a
 //! multiple of 16. The word before the record is its length `n`, and the next record begins `n + 8` bytes
-//! later, rounded up to 16. If all bits of the length are set, the record begins at the next multiple of the
-//! ring's size, and its length precedes it.
+//! later, rounded up to 16. If all bits of that word are set, the record instead begins at the next multiple
+//! of the ring's size, with its length in the word before it.
 //!
 //! The third descriptor is the pipe that wakes the half, and the fourth is the pipe with which the half wakes
 //! its peer. Both are nonblocking. A half stores its position, executes a full memory fence, and loads the
-//! position for which the peer waits. If the half has reached that position, it sets the peer's word to 0 and
-//! writes a byte to the fourth descriptor. A half that must wait stores the position, executes a fence, and
-//! loads the peer's position and state again before it sleeps.
+//! position for which the peer waits. If the half has reached the position for which the peer waits, the half
+//! sets the peer's word to 0 and writes a byte to the fourth descriptor. A half that must wait stores the
+//! position, executes a fence, and loads the peer's position and state again before it sleeps.
 //!
 //! # Why this is sound
 //!
-//! Each point names the tests that attack it. The tests are in `tests/forked` and `tests/loom`. In
-//! `tests/loom`, a model checker runs the ring and variants with a deliberate mistake, which it must find.
+//! Each point names the tests that try to break it. The tests are in `tests/forked` and `tests/loom`. In
+//! `tests/loom`, a model checker runs the ring, and also variants of the ring with a deliberate mistake,
+//! which the checker must find.
 //!
 //! 1. *The memory is the pair's own.* The memory is mapped for this purpose, is never part of an allocator's
 //!    memory or a stack, and has no name and no descriptor. Only the process that created the memory, and
 //!    processes forked from it, can reach the memory. The memory of a pair for two programs can also be
 //!    reached by processes that have its descriptors. (`memory_is_the_pairs_own`,
 //!    `fork_copies_dropped_in_each_order`)
-//! 2. *A byte is either the writer's or the reader's.* Bytes from the reader's position to the writer's
-//!    position belong to the reader, and all other bytes of the ring to the writer. Each half moves only its
-//!    own position, only forward, and never past the other position. (loom:
+//! 2. *Each byte belongs either to the writer or to the reader.* Bytes from the reader's position to the
+//!    writer's position belong to the reader, and all other bytes of the ring to the writer. Each half moves
+//!    only its own position, only forward, and never past the other position. (loom:
 //!    `both_sides_sleep_in_a_ring_of_one`, `skipped_ends_of_laps`; `model_beside_a_queue`,
 //!    `hostile_positions_eproto_for_good`)
 //! 3. *Writes become visible in order.* A position is stored with Release after the last access to the bytes
-//!    that it passes on. The position is loaded with Acquire before the first access to the bytes that it
-//!    grants. Processes share memory as threads do. (loom: `relaxed_store`, `relaxed_load`; ThreadSanitizer:
-//!    `threads_in_the_order_of_a_relaxed_ring`)
+//!    that are passed to the peer. The peer loads the position with Acquire before its first access to these
+//!    bytes. These orderings apply to processes that share memory as they do to threads. (loom:
+//!    `relaxed_store`, `relaxed_load`; ThreadSanitizer: `threads_in_the_order_of_a_relaxed_ring`)
 //! 4. *A half has at most one owner.* The first use changes a word in the shared memory from 0 to 1 by
 //!    compare-and-swap, and then marks a private page. The kernel wipes this page in a forked child. If a
-//!    process without the mark finds the word set, it fails with `EBUSY`. A child that is forked between the
-//!    two steps fails in the same way. (`fork_half_belongs_to_who_uses_it_first`,
+//!    process without the mark finds the word set, the call fails with `EBUSY`. A child that is forked
+//!    between the two steps fails in the same way. (`fork_half_belongs_to_who_uses_it_first`,
 //!    `fork_two_children_one_owner`, `fork_parent_and_child_one_owner`, `fork_while_a_thread_takes_the_half`;
 //!    loom: `no_mark`, `no_acquire_in_claim`)
-//! 5. *Every call and every drop checks the mark* before it writes a shared word.
+//! 5. *Every call and every drop checks the mark* before writing a shared word.
 //!    (`fork_lent_before_stays_with_the_parent`, `fork_owners_and_orders_of_drops`)
-//! 6. *Two threads are not two owners.* Every call needs `&mut self`, and a lent chunk or record borrows its
-//!    half. Therefore no reference is alive when `send`, a drop, or the next `recv` passes its bytes on. (the
-//!    compiler; `guard_leaked_gives_its_room_back_later`)
-//! 7. *A reference that was alive at a fork* is a reference to shared memory in the child. Using it there
-//!    violates the contract of [`fork`](crate::fork()).
+//! 6. *Two threads cannot own the same half.* Every call needs `&mut self`, and a lent chunk or record
+//!    borrows its half. Therefore no reference to bytes is alive when `send`, a drop, or the next `recv`
+//!    passes those bytes to the peer. (the compiler; `guard_leaked_gives_its_room_back_later`)
+//! 7. *A reference that was alive at a fork* refers to shared memory in the child. Using it there violates
+//!    the contract of [`fork`](crate::fork()).
 //! 8. *References cover one record.* No reference to bytes extends beyond the lent chunk or record. Positions
 //!    and lengths are accessed only as atomics. (loom: `skipped_ends_of_laps`;
 //!    `hostile_words_lend_nothing_outside_the_ring`)
-//! 9. *Nothing read from shared memory is trusted.* Each word is loaded once, and checked before it is used
-//!    as an offset or a length. If a word has an impossible value, this call and all later calls of the half
-//!    fail with `EPROTO`. (loom: `rubbish_in_headers`, `rubbish_in_positions`, and both without the checks;
-//!    `hostile_words_lend_nothing_outside_the_ring`, and `shared_peer` in `fuzz`)
+//! 9. *No value read from shared memory is trusted.* Each word is loaded once, and checked before it is used
+//!    as an offset or a length. If a word has an impossible value, the current call and all later calls of
+//!    the half fail with `EPROTO`. (loom: `rubbish_in_headers`, `rubbish_in_positions`, and both without the
+//!    checks; `hostile_words_lend_nothing_outside_the_ring`, and `shared_peer` in `fuzz`)
 //! 10. *Unmapping affects only one process.* The pages live until the last process has unmapped them. No
-//!     process can remove pages from another, because the memory has no file or a file whose size is sealed.
-//!     Within a process, the last half to be dropped unmaps the memory. (`fork_copies_dropped_in_each_order`,
-//!     `fork_owners_and_orders_of_drops`)
-//! 11. *The bytes are always initialised*: zeros, or an earlier record of the same pair. A reader is lent
-//!     only bytes that were sent. Bytes that were written and not sent stay in the ring. Do not write a
+//!     process can remove pages from another process, because the memory either has no file or has a file
+//!     whose size is sealed. Within a process, the last half to be dropped unmaps the memory.
+//!     (`fork_copies_dropped_in_each_order`, `fork_owners_and_orders_of_drops`)
+//! 11. *The bytes are always initialised*: zeros, or an earlier record of the same pair. A reader can borrow
+//!     only bytes that were sent. Bytes that were written but not sent stay in the ring. Do not write a
 //!     secret to a chunk unless it is meant for the reader. (`memory_is_the_pairs_own`)
 //! 12. *No wake-up is lost.* Each half stores its own word, executes a full fence, and loads the other's
 //!     word. At least one of the two stores, "this half sleeps" or "there are more bytes", is therefore
@@ -159,8 +161,8 @@
 //! 14. *No reference points to the records of another program's writer.* The records are copied word by word,
 //!     with atomic loads. A reference to a record is created only after the unsafe
 //!     [`trust`](SharedCopier::trust). (`record_changes_while_it_is_copied`, `hostile_peer`)
-//! 15. *Another program cannot free a half of this one.* In a pair for two programs, a half belongs to the
-//!     process that creates it, regardless of the shared words.
+//! 15. *Another program cannot release a half of this program.* In a pair for two programs, a half belongs to
+//!     the process that creates it, regardless of the shared words.
 //!     (`forked_child_of_a_writer_for_a_program_ebusy`)
 //!
 //! The argument does not cover another process that opens this process's memory through `/proc` or `ptrace`,

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file upholds no invariant. `from_parts` and `trust` are unsafe to call, because their callers vouch
-//! for the other program.
+//! This file upholds no invariant. `from_parts` and `trust` are unsafe to call, because their callers must
+//! guarantee the behaviour of the other program.
 #![allow(unsafe_code, reason = "functions that are unsafe to call")]
 
 use super::half::Half;
@@ -17,16 +17,16 @@ use crate::{Deadline, Errno, Result, Wait, io};
 use core::sync::atomic::Ordering;
 
 impl SharedBuilder {
-    /// Builds a pair whose reader is for another program. Returns the four descriptors that the program needs,
-    /// and the writer.
+    /// Builds a pair whose reader will be used by another program. Returns the four descriptors that the
+    /// program needs, and the writer.
     ///
     /// Pass the descriptors on in this order with [`Command::fd_map`](crate::process::Command::fd_map), and
-    /// close them in this process. While they are open here, the writer does not detect that the other
-    /// program has ended. The program calls [`SharedCopier::from_parts`].
+    /// close them in this process. While these descriptors are open in this process, the writer does not
+    /// detect that the other program has ended. The program calls [`SharedCopier::from_parts`].
     ///
     /// The other program can map the ring only for reading. The kernel rejects any other access, so the
-    /// program does not have to be trusted. The program can read chunks while they are being filled, and
-    /// bytes that were filled and not sent. A forked child of this process cannot use the writer (`EBUSY`).
+    /// program does not have to be trusted. The program can read chunks while they are being filled,
+    /// including bytes that are never sent. A forked child of this process cannot use the writer (`EBUSY`).
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl SharedBuilder {
     ///
     /// - [`EFBIG`](Errno::EFBIG) if the ring is larger than `RLIMIT_FSIZE`.
     /// - [`EINVAL`](Errno::EINVAL) before Linux 5.1, because the kernel lacks `F_SEAL_FUTURE_WRITE`.
-    /// - The error of `memfd_create` or `fcntl` if a filter rejects that call.
+    /// - The filter's error if a filter rejects `memfd_create` or `fcntl`.
     ///
     /// # Examples
     ///
@@ -60,8 +60,9 @@ impl SharedBuilder {
         Ok((parts, SharedWriter { half }))
     }
 
-    /// Builds a pair whose writer is for another program. Returns the four descriptors that the program
-    /// needs, and the reader. Pass the descriptors on as described for [`pass_reader`](Self::pass_reader).
+    /// Builds a pair whose writer will be used by another program. Returns the four descriptors that the
+    /// program needs, and the reader. Pass the descriptors on as described for
+    /// [`pass_reader`](Self::pass_reader).
     ///
     /// The other program calls [`SharedWriter::from_parts`]. That program can change bytes after it has sent
     /// them. This reader therefore copies each record, unless the caller [trusts](SharedCopier::trust) the
@@ -103,7 +104,7 @@ impl SharedBuilder {
         let memory = Memory::new(page, cells(len, ring.as_fd(), WRITER)?)?;
         memory.control().chunk.store(self.chunk, Ordering::Relaxed);
         memory.control().format.store(FORMAT, Ordering::Release);
-        // After this, another process can map the ring for writing only if it receives the writer.
+        // After this call, another process can map the ring for writing only if it receives the writer.
         let writable = if WRITER { abi::F_SEAL_FUTURE_WRITE } else { 0 };
         call::fcntl_add_seals(ring.as_fd(), abi::F_SEAL_SEAL | writable)?;
         call::fcntl_add_seals(control.as_fd(), abi::F_SEAL_SEAL)?;
@@ -131,8 +132,8 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRI
         }
     }
     let len = usize::try_from(ring_is.stx_size).unwrap_or(usize::MAX);
-    // Huge pages can be unavailable when they are first accessed. Files with huge pages are on another device
-    // and larger than a page.
+    // Files with huge pages are rejected, because a huge page may be unavailable at its first access. These
+    // files are on another device and are larger than a page.
     let fits = control_is.stx_size == page::size() as u64
         && ring_is.stx_dev == control_is.stx_dev
         && len.is_power_of_two()
@@ -155,7 +156,7 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRI
 
 impl SharedWriter {
     /// Creates the writer from the descriptors that [`pass_writer`](SharedBuilder::pass_writer) has returned
-    /// in another program. Pass them in the same order.
+    /// in another program. Pass the descriptors in the same order.
     ///
     /// # Errors
     ///
@@ -190,7 +191,7 @@ pub struct SharedCopier(SharedReader);
 
 impl SharedCopier {
     /// Creates the reader from the descriptors that [`pass_reader`](SharedBuilder::pass_reader) has returned
-    /// in another program. Pass them in the same order.
+    /// in another program. Pass the descriptors in the same order.
     ///
     /// # Errors
     ///
@@ -205,8 +206,8 @@ impl SharedCopier {
         self.0.half.side.chunk
     }
 
-    /// Waits for a record, copies it to the beginning of `buf`, and returns its size in bytes. `None` is end of
-    /// file. Retries on `EINTR`.
+    /// Waits for a record, copies it to the beginning of `buf`, and returns its size in bytes. `None` means
+    /// end of file. Retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -229,7 +230,7 @@ impl SharedCopier {
         self.copy(buf, None)
     }
 
-    /// Copies the next record as [`recv`](Self::recv) does, and waits until `deadline` at the latest.
+    /// Copies the next record as [`recv`](Self::recv) does, but waits only until `deadline`.
     ///
     /// # Errors
     ///

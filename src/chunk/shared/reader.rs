@@ -25,7 +25,7 @@ use core::{fmt, mem};
 /// The reader's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, level-triggered
 /// or edge-triggered, either [`try_recv`](Self::try_recv) must have failed with
 /// [`EAGAIN`](crate::Errno::EAGAIN) or [`recv_deadline`](Self::recv_deadline) with
-/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT). Without such an error, the wake-up does not occur. The descriptor
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT). Otherwise, the descriptor may not become readable. The descriptor
 /// becomes readable (`IN`) when a record is available, and reports `HUP` after the writer has ended. A
 /// wake-up can be spurious. Do not read from the descriptor.
 ///
@@ -74,7 +74,7 @@ pub struct SharedReader {
 }
 
 impl SharedReader {
-    /// Waits for a record and lends it. `None` is end of file. Retries on `EINTR`.
+    /// Waits for a record and lends it. `None` means end of file. Retries on `EINTR`.
     ///
     /// End of file means that all records were received, and the writer was dropped or its process has ended.
     ///
@@ -131,8 +131,8 @@ impl SharedReader {
         self.take(None)
     }
 
-    /// Lends the next record as [`recv`](Self::recv) does, and waits until `deadline` at the latest. An
-    /// available record is lent even after the deadline.
+    /// Lends the next record as [`recv`](Self::recv) does, but waits only until `deadline`. An available
+    /// record is lent even after the deadline.
     ///
     /// # Errors
     ///
@@ -154,7 +154,7 @@ impl SharedReader {
         Ok(Some(SharedChunk { reader: self, start }))
     }
 
-    /// Receives the next record unless bytes of the current one remain. Returns `false` at end of file.
+    /// Receives the next record unless bytes of the current record remain. Returns `false` at end of file.
     #[inline]
     pub(super) fn fill(&mut self, until: Option<Deadline<'_>>) -> Result<bool> {
         self.half.side.claim()?;
@@ -170,21 +170,22 @@ impl SharedReader {
         Ok(true)
     }
 
-    /// Returns the bytes of the current record from `start` on.
+    /// Returns the bytes of the current record that begin at `start`.
     #[inline]
     fn bytes(&self, start: usize) -> &[u8] {
         let side = &self.half.side;
         let bytes = side.link.bytes(side.lent_at() + start, side.lent.len - start);
-        // SAFETY: these bytes belong to the reader (2), and this process is the only reader (4), until they
-        // are given back. Giving them back borrows this value exclusively (6). They are initialised (11).
+        // SAFETY: until these bytes are returned to the writer, they belong to the reader (2), and this
+        // process is the only reader (4). Returning the bytes borrows this value exclusively (6). They are
+        // initialised (11).
         unsafe { bytes.as_ref() }
     }
 
-    /// Gives up the half without ending the stream, so that a process with a copy can use the half.
+    /// Releases the half without ending the stream, so that a process with a copy can use the half.
     ///
-    /// That process first receives the record after the last one that was lent here, even if bytes of the
-    /// lent record were not [consumed](std::io::BufRead::consume). If no process has a copy, the writer fails
-    /// with [`EPIPE`](crate::Errno::EPIPE).
+    /// That process first receives the record after the last record that was lent in this process, even if
+    /// bytes of the lent record were not [consumed](std::io::BufRead::consume). If no process has a copy, the
+    /// writer fails with [`EPIPE`](crate::Errno::EPIPE).
     pub fn release(mut self) {
         self.half.side.give_back();
         self.half.side.leave(false);

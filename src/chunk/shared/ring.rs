@@ -1,14 +1,15 @@
-//! Implements the ring: two positions in shared memory, and the order in which they are read and written.
-//! This file makes no system calls and accesses no bytes of a record, so that a model checker covers all of
-//! it.
+//! Implements the ring: two positions in shared memory, and the order in which the positions are read and
+//! written. This file makes no system calls and accesses no bytes of a record, so that a model checker covers
+//! all of it.
 //!
 //! Positions are counted in bytes and wrap around. The ring's size is a power of two, so the lower bits of a
 //! position are an offset in the ring. A record begins at a multiple of [`UNIT`], and the last word before it
 //! holds its length. A chunk that does not fit before the end of the ring begins at the start of the ring.
 //! [`SKIP`] then replaces the length at the first position.
 //!
-//! Both sides treat the two positions in the same way, so they share the type [`Side`]. Each side stores its
-//! own position, loads the peer's position, and stores the position for which it waits in a separate word.
+//! The reader and the writer treat the two positions in the same way, so both use the type [`Side`]. Each
+//! side stores its own position, loads the peer's position, and stores the position for which it waits in a
+//! separate word.
 
 use super::atomic::{AtomicUsize, Ordering, fence};
 use crate::{Deadline, Errno, Result};
@@ -27,7 +28,7 @@ const HEADER: usize = 8;
 /// The value that replaces a length if the record begins at the start of the ring.
 const SKIP: usize = usize::MAX;
 
-/// The states of a half: used by no process, used by one, dropped by its user.
+/// The states of a half: used by no process, used by one process, or dropped by the process that used it.
 const FREE: usize = 0;
 const OWNED: usize = 1;
 const CLOSED: usize = 2;
@@ -42,8 +43,8 @@ pub(super) struct Position(pub(super) AtomicUsize);
 #[derive(Debug, Default)]
 pub(super) struct Words {
     pub(super) position: Position,
-    /// The peer's position for which the half waits, plus 1, or 0 if it does not wait. This word and `state`
-    /// share a cache line, because both change rarely and a `send` loads both words of the reader.
+    /// The peer's position for which the half waits, plus 1, or 0 if the half does not wait. This word and
+    /// `state` share a cache line, because both change rarely and a `send` loads both words of the reader.
     wants: AtomicUsize,
     state: AtomicUsize,
 }
@@ -51,7 +52,7 @@ pub(super) struct Words {
 /// Identifies the layout of the memory: "rp", a version, and the size of a word.
 pub(super) const FORMAT: usize = 0x7270_0100 | size_of::<usize>();
 
-/// The control words of a pair. If all are zero, no process has used the ring.
+/// The control words of a pair. If all words are zero, no process has used the ring.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(super) struct Control {
@@ -73,8 +74,9 @@ pub(super) trait Link {
     fn mark(&self) -> &AtomicUsize;
     /// Wakes the peer. Fails with `EPIPE` if the peer has ended.
     fn ring(&self) -> Result<()>;
-    /// Sleeps until the peer rings, or until the deadline (`ETIMEDOUT`). Without a deadline the call does not
-    /// sleep (`EAGAIN`). Returns `false` if no process has the peer's end of the pipe.
+    /// Sleeps until the peer writes to the pipe, or until the deadline (`ETIMEDOUT`). If no deadline is
+    /// passed, the call does not sleep (`EAGAIN`). Returns `false` if no process holds the peer's end of the
+    /// pipe.
     fn hear(&self, until: Option<Deadline<'_>>) -> Result<bool>;
 }
 
@@ -95,13 +97,13 @@ pub(super) struct Side<L, const WRITER: bool> {
     pub(super) chunk: usize,
     /// This side's position.
     at: usize,
-    /// The last loaded position of the peer.
+    /// The position of the peer that was loaded last.
     seen: usize,
     /// The value to which `wants` was set, or 0.
     armed: usize,
     /// Set if the peer has stored an impossible value.
     broken: bool,
-    /// Set if no forked child may use the half.
+    /// Set if forked children must not use the half.
     bound: bool,
     pub(super) lent: Record,
 }
@@ -135,7 +137,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         (position | (self.ring - 1)).wrapping_add(1)
     }
 
-    /// Returns whether this process uses the half, as opposed to a process from which it was forked.
+    /// Returns whether this process, and not a process from which it was forked, uses the half.
     #[inline]
     fn is_used_here(&self) -> bool {
         self.link.mark().load(Ordering::Relaxed) != FREE
@@ -168,7 +170,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         Ok(())
     }
 
-    /// Gives up the half: permanently if `closed`, and otherwise for use by another process. Does nothing in
+    /// Releases the half: permanently if `closed`, and otherwise for use by another process. Does nothing in
     /// a process that does not use the half.
     pub(super) fn leave(&mut self, closed: bool) {
         if self.link.mark().swap(FREE, Ordering::Relaxed) == FREE {
@@ -207,7 +209,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     }
 
     /// Returns whether the peer has reached position `needed`. Loads the peer's position again if the last
-    /// known one is too low.
+    /// known position is too low.
     #[inline]
     pub(super) fn is_there(&mut self, needed: usize) -> Result<bool> {
         if !reached(self.seen, needed) {
@@ -219,12 +221,12 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     /// Waits until the peer has reached position `needed`. Returns `false` if the peer can no longer reach
     /// it.
     ///
-    /// Without a deadline this function does not wait. After such a call, or after the deadline, the peer
-    /// still rings when it reaches the position.
+    /// Without a deadline, this function does not wait. After a call without a deadline, or after the
+    /// deadline, the peer still writes to the pipe when it reaches the position.
     pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> Result<bool> {
-        // Consumes a ring that an earlier call has armed.
+        // Reads the byte that the peer has written for an earlier call.
         self.disarm();
-        // Repeats a ring that a filter has rejected. The code below detects a peer that has ended.
+        // Retries a wake-up that a filter has rejected. The code below detects a peer that has ended.
         match self.wake(|wanted| reached(self.at, wanted)) {
             Ok(()) | Err(Errno::EPIPE) => {}
             Err(errno) => return Err(errno),
@@ -243,7 +245,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
             if gone {
                 return Ok(false);
             }
-            // This check comes first because a hostile peer can ring endlessly.
+            // This check is first because a hostile peer can write to the pipe endlessly.
             if late {
                 return Err(match until {
                     None => Errno::EAGAIN,
@@ -261,12 +263,12 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     pub(super) fn disarm(&mut self) {
         let armed = mem::take(&mut self.armed);
         if armed != 0 && !take(&self.words(WRITER).wants, armed) {
-            // The peer has rung or is about to ring. If it rings later, the byte stays in the pipe.
+            // The peer has written a byte or is about to write it. A byte written later stays in the pipe.
             let _ = self.link.hear(None);
         }
     }
 
-    /// Rings if the peer waits for a position for which `is_reached` returns `true`.
+    /// Wakes the peer if it waits for a position for which `is_reached` returns `true`.
     #[inline]
     fn wake(&self, is_reached: impl Fn(usize) -> bool) -> Result<()> {
         // One half stores its position and then loads `wants`. Its peer stores `wants` and then loads the
@@ -350,7 +352,7 @@ impl<L: Link> Side<L, false> {
         Ok(())
     }
 
-    /// Copies the lent record, which another program may change at the same time.
+    /// Copies the lent record, which another program may change during the copy.
     pub(super) fn copy_to(&self, buf: &mut [u8]) {
         let words = (self.lent_at()..).step_by(size_of::<usize>());
         for (place, bytes) in words.zip(buf.chunks_mut(size_of::<usize>())) {
@@ -359,7 +361,7 @@ impl<L: Link> Side<L, false> {
         }
     }
 
-    /// Returns the room of the lent record, if this process has received it.
+    /// Returns the room of the lent record to the writer, if this process has received the record.
     #[inline]
     pub(super) fn give_back(&mut self) {
         let Record { start, len } = mem::take(&mut self.lent);
@@ -370,7 +372,7 @@ impl<L: Link> Side<L, false> {
     }
 }
 
-/// Clears `wants` unless it has changed. The side that changes `wants` loads the position afterwards.
+/// Clears `wants` unless it has changed. The half that changes `wants` loads the position afterwards.
 fn take(wants: &AtomicUsize, wanted: usize) -> bool {
     wants.compare_exchange(wanted, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }

@@ -23,10 +23,10 @@ use crate::{Deadline, Errno, Result};
 ///
 /// The writer's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, level-triggered
 /// or edge-triggered, either [`try_chunk`](Self::try_chunk) must have failed with [`EAGAIN`](Errno::EAGAIN)
-/// or [`chunk_deadline`](Self::chunk_deadline) with [`ETIMEDOUT`](Errno::ETIMEDOUT). Without such an error,
-/// the wake-up does not occur. The descriptor becomes readable (`IN`) when there is room, and reports `HUP`
-/// after the reader has ended. A wake-up can be spurious. Do not read from the descriptor. See [the
-/// reader](super::SharedReader#readiness) for a loop.
+/// or [`chunk_deadline`](Self::chunk_deadline) with [`ETIMEDOUT`](Errno::ETIMEDOUT). Otherwise, the
+/// descriptor may not become readable. The descriptor becomes readable (`IN`) when the ring has room, and
+/// reports `HUP` after the reader has ended. A wake-up can be spurious. Do not read from the descriptor. See
+/// [the reader](super::SharedReader#readiness) for a loop.
 ///
 /// # Examples
 ///
@@ -55,16 +55,16 @@ pub struct SharedWriter {
 }
 
 impl SharedWriter {
-    /// Waits until there is room and lends the next chunk to be filled. Retries on `EINTR`.
+    /// Waits until the ring has room, and lends the next chunk for the caller to fill. Retries on `EINTR`.
     ///
     /// The chunk has the size that [`SharedBuilder::chunk`](super::SharedBuilder::chunk) has set. The chunk's
-    /// contents are unspecified: zeros, or bytes of earlier chunks of this pair. A chunk that was lent and
+    /// contents are unspecified: zeros, or bytes of earlier chunks of this pair. A chunk that was lent but
     /// not sent is lent again unchanged.
     ///
     /// # Errors
     ///
     /// - [`EBUSY`](Errno::EBUSY) if another process uses this half.
-    /// - [`EPIPE`](Errno::EPIPE) if there is no room and the reader has ended.
+    /// - [`EPIPE`](Errno::EPIPE) if the ring has no room and the reader has ended.
     /// - [`EPROTO`](Errno::EPROTO) if the memory holds values that no reader stores. All later calls fail,
     ///   too.
     ///
@@ -90,8 +90,8 @@ impl SharedWriter {
     ///
     /// Fails as [`chunk`](Self::chunk) does, and with
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN) if there is no room. The descriptor becomes readable when there is room:
-    ///   see [readiness](Self#readiness).
+    /// - [`EAGAIN`](Errno::EAGAIN) if the ring has no room. The descriptor becomes readable when the ring has
+    ///   room: see [readiness](Self#readiness).
     ///
     /// # Examples
     ///
@@ -117,15 +117,16 @@ impl SharedWriter {
         self.lend(None)
     }
 
-    /// Lends the next chunk as [`chunk`](Self::chunk) does, and waits until `deadline` at the latest. If
-    /// there is room, the chunk is lent even after the deadline.
+    /// Lends the next chunk as [`chunk`](Self::chunk) does, but waits only until `deadline`. If the ring has
+    /// room, the chunk is lent even after the deadline.
     ///
     /// # Errors
     ///
     /// Fails as [`chunk`](Self::chunk) does, and with
     ///
-    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if there was no room before the deadline.
-    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before there was room.
+    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if the ring had no room before the deadline.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before the ring had
+    ///   room.
     pub fn chunk_deadline(&mut self, deadline: Deadline<'_>) -> Result<&mut [u8]> {
         self.lend(Some(deadline))
     }
@@ -140,8 +141,8 @@ impl SharedWriter {
         let side = &mut self.half.side;
         side.lend(start);
         let mut bytes = side.link.bytes(side.lent_at(), side.chunk);
-        // SAFETY: the reader has given these bytes back, so they belong to the writer (2), and this process
-        // is the only writer (4). This value is borrowed exclusively (6), and the bytes are initialised (11).
+        // SAFETY: the reader has returned these bytes, so they belong to the writer (2), and this process is
+        // the only writer (4). This value is borrowed exclusively (6), and the bytes are initialised (11).
         Ok(unsafe { bytes.as_mut() })
     }
 
@@ -149,7 +150,7 @@ impl SharedWriter {
     /// sends nothing, and the chunk stays lent.
     ///
     /// If the reader was killed, or dropped before its first use, the writer detects this when it must wake
-    /// the reader or has no room. Records that were sent earlier are lost, as in a pipe.
+    /// the reader or when the ring has no room. Records that were sent earlier are lost, as in a pipe.
     ///
     /// # Errors
     ///
@@ -158,8 +159,8 @@ impl SharedWriter {
     /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent, or `len` is more than the chunk's size.
     /// - [`EBUSY`](Errno::EBUSY) and [`EPROTO`](Errno::EPROTO) as for [`chunk`](Self::chunk).
     /// - [`EPIPE`](Errno::EPIPE) if the reader has ended. The process receives no `SIGPIPE`.
-    /// - The error of [`write_nosignal`](crate::io::write_nosignal) if a filter rejects that call. The record is
-    ///   sent, but a sleeping reader is not woken.
+    /// - The filter's error if a filter rejects the call of [`write_nosignal`](crate::io::write_nosignal).
+    ///   The record is sent, but a sleeping reader is not woken.
     ///
     /// # Examples
     ///
@@ -189,11 +190,11 @@ impl SharedWriter {
         side.send(len)
     }
 
-    /// Gives up the half without ending the stream, so that a process with a copy can use the half. A lent
+    /// Releases the half without ending the stream, so that a process with a copy can use the half. A lent
     /// chunk is not sent.
     ///
-    /// The process with the copy continues after the last record that was sent here. If no process has a
-    /// copy, the stream ends.
+    /// The process with the copy continues after the last record that this process has sent. If no process
+    /// has a copy, the stream ends.
     ///
     /// # Examples
     ///
@@ -237,7 +238,7 @@ impl AsFd for SharedWriter {
 
 #[cfg(feature = "std")]
 impl std::io::Write for SharedWriter {
-    /// Sends at most one chunk, as one record.
+    /// Sends the buffer as one record, or its beginning if the buffer is longer than a chunk.
     fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
         let len = buf.len().min(self.half.side.chunk);
         if len > 0 {

@@ -1,4 +1,4 @@
-//! Builds a producer: chooses the mechanism, the size of a chunk, and the capacity of the pipe.
+//! Builds a chunk writer: chooses the mechanism, the size of a chunk, and the capacity of the pipe.
 
 use super::super::probe::{Finding, find};
 use super::{ChunkMechanism, ChunkWriter, Memory, Pool, Reuse, SMALL};
@@ -49,7 +49,7 @@ pub struct WriterBuilder {
 impl WriterBuilder {
     /// Sets the size of a chunk in bytes. 0 counts as 1. The writer uses memory in whole pages.
     ///
-    /// Chunks of less than 16 KiB are copied with `write`. For such chunks the builder enlarges the pipe to
+    /// Chunks of less than 16 KiB are copied with `write`. For these chunks, the builder enlarges the pipe to
     /// at most 128 KiB.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
@@ -80,8 +80,8 @@ impl WriterBuilder {
     /// # Errors
     ///
     /// - [`EBADF`](Errno::EBADF) if `to` is not open for writing.
-    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if there is not
-    ///   enough memory or, for [`ChunkMechanism::Memfd`], no free descriptor.
+    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if not enough memory
+    ///   is available or, for [`ChunkMechanism::Memfd`], no free descriptor.
     /// - [`EFBIG`](Errno::EFBIG) if the memory for [`ChunkMechanism::Memfd`] exceeds `RLIMIT_FSIZE`.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the mechanism that was set does not work on this kernel. The
     ///   call also fails if the mechanism needs a pipe, and `to` is not a pipe or is a packet pipe
@@ -106,7 +106,7 @@ impl WriterBuilder {
             return Err(Errno::EBADF);
         }
         let found = pipe::capacity(to.as_fd()).ok();
-        // If pages were mixed with packets, a reader could lose bytes with any size of its buffer.
+        // If pages were mixed with packets, a reader could lose bytes regardless of the size of its buffer.
         let by_reference = found.is_some() && flags & abi::O_DIRECT as usize == 0;
         let capacity = found.unwrap_or(0);
         let page = page::size();
@@ -129,7 +129,8 @@ impl WriterBuilder {
             None if find(ChunkMechanism::Vmsplice) == Finding::References => {
                 ChunkMechanism::Vmsplice
             }
-            // Without reuse, every round of memory needs a new file, which costs more than a copy.
+            // Without reuse, the writer needs a new file whenever its memory is used up, which costs more
+            // than a copy.
             None if self.reuse == Reuse::AfterRead
                 && find(ChunkMechanism::Memfd) == Finding::References =>
             {
@@ -166,8 +167,8 @@ impl WriterBuilder {
             (ChunkMechanism::Write, _) => stride,
             (_, Reuse::Never) => stride.max(HUGE),
             (_, Reuse::AfterRead) => {
-                // The memory has room for the chunks that the pipe can hold, one chunk to fill, and one that
-                // is partly sent.
+                // The memory has room for the chunks that the pipe can hold, for one chunk to fill, and for
+                // one partly sent chunk.
                 let enough = (capacity / SMALL + 2).saturating_mul(stride).min(MOST);
                 enough.max(capacity.saturating_add(stride.saturating_mul(2)))
             }

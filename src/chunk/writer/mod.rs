@@ -1,4 +1,4 @@
-//! Implements the producer, which lends memory to fill and hands it to a pipe.
+//! Implements the chunk writer, which lends memory to fill and hands that memory to a pipe.
 
 mod builder;
 
@@ -16,12 +16,12 @@ pub use builder::WriterBuilder;
 /// Sends chunks through a pipe without copying them. A writer lends its own memory to fill, and hands the
 /// pages to the pipe.
 ///
-/// Each round consists of a [`chunk`](Self::chunk) and a [`send`](Self::send). The documentation of the
-/// [module](crate::chunk) explains why this is safe and which [`Reuse`] suits which consumer. Dropping the
-/// writer closes the write end. Unread data stays in the pipe.
+/// To send data, fill a [`chunk`](Self::chunk) and call [`send`](Self::send), as often as needed. The
+/// documentation of the [module](crate::chunk) explains why this is safe and which [`Reuse`] suits which
+/// consumer. Dropping the writer closes the write end. Unread data stays in the pipe.
 ///
-/// `W` owns or borrows the descriptor: a [`PipeWriter`], a `&Stdout`, a `BorrowedFd`. If the descriptor is
-/// not a pipe (a file, a socket, a terminal), each chunk is written with `write`.
+/// `W` owns or borrows the descriptor: for example, a [`PipeWriter`], a `&Stdout` or a `BorrowedFd`. If the
+/// descriptor is not a pipe but a file, a socket or a terminal, each chunk is written with `write`.
 ///
 /// # Examples
 ///
@@ -49,7 +49,7 @@ pub struct ChunkWriter<W = PipeWriter> {
     pipe: W,
     reuse: Reuse,
     mechanism: ChunkMechanism,
-    /// Set if the caller has not set the mechanism, so that another one may replace it.
+    /// Set if the caller has not chosen the mechanism, so that the writer may fall back to another one.
     replaceable: bool,
     chunk: usize,
     memory: Memory,
@@ -61,7 +61,7 @@ pub struct ChunkWriter<W = PipeWriter> {
 }
 
 impl ChunkWriter {
-    /// Returns a builder for a writer, to a pipe or to any other descriptor.
+    /// Returns a builder for a writer to a pipe or to any other descriptor.
     pub const fn builder() -> WriterBuilder {
         WriterBuilder {
             chunk: WRITE_CHUNK,
@@ -80,7 +80,7 @@ struct Lent {
     start: usize,
     /// The number of bytes that may be sent: the whole chunk or, after a send, the bytes that were sent.
     len: usize,
-    /// The number of bytes that the current send has sent.
+    /// The number of bytes that the current send has already sent.
     done: usize,
     /// Set if a send has succeeded, so that the chunk may only be resent.
     is_sent: bool,
@@ -90,7 +90,7 @@ struct Lent {
 }
 
 impl<W: AsFd> ChunkWriter<W> {
-    /// Creates a writer with chunks of 1 MiB and the best mechanism, correct for every consumer
+    /// Creates a writer with chunks of 1 MiB and the best mechanism. The writer is correct for every consumer
     /// ([`Reuse::Never`]). Raises the capacity of the pipe to [`Max`](crate::pipe::Capacity::Max), as far as
     /// the kernel allows it.
     ///
@@ -104,9 +104,10 @@ impl<W: AsFd> ChunkWriter<W> {
     /// Lends the next chunk to fill, with the size that the builder has set. Does not wait.
     ///
     /// The contents of the chunk are unspecified: zeros, or bytes of an earlier chunk. With
-    /// [`Reuse::AfterRead`], the chunk contains either only zeros or the exact bytes of an earlier chunk when
-    /// it was given back. An earlier chunk that was not sent is given up, and so are the unsent bytes of a
-    /// chunk that was sent in part. (To send the same bytes repeatedly, see [`resend`](Self::resend).)
+    /// [`Reuse::AfterRead`], the chunk contains either only zeros or exactly the bytes that an earlier chunk
+    /// contained when its borrow ended. This call discards an earlier chunk that was not sent, and the unsent
+    /// bytes of a chunk that was sent in part. (To send the same bytes repeatedly, see
+    /// [`resend`](Self::resend).)
     ///
     /// In a forked child, the first call maps new memory and does not touch the parent's memory.
     ///
@@ -135,7 +136,7 @@ impl<W: AsFd> ChunkWriter<W> {
         self.leave_the_parent_alone()?;
         self.give_up();
         let (sent, pipe) = (self.sent, self.pipe.as_fd());
-        // If the count of unread bytes fails, no byte is known to have left the pipe.
+        // If counting the unread bytes fails, no byte is known to have left the pipe.
         let read = || match call::ioctl_fionread(pipe) {
             Ok(unread) => sent.saturating_sub(u64::try_from(unread).unwrap_or(u64::MAX)),
             Err(_) => 0,
@@ -154,8 +155,8 @@ impl<W: AsFd> ChunkWriter<W> {
         Ok(self.memory.bytes_mut(start..start + self.chunk))
     }
 
-    /// Sends the first `len` bytes of the lent chunk. Continues after a short count and after a signal, until
-    /// the pipe has all of them.
+    /// Sends the first `len` bytes of the lent chunk. Continues after a short count, and retries on `EINTR`,
+    /// until the pipe has accepted all of these bytes.
     ///
     /// Sends of less than 16 KiB (or less than a page, if pages are larger) are copied, because a copy is
     /// faster for small sends. Sending 0 bytes makes no system call, and the chunk stays lent. After a
@@ -164,11 +165,11 @@ impl<W: AsFd> ChunkWriter<W> {
     /// # Errors
     ///
     /// The [`Incomplete`] holds the exact number of bytes that were sent, and the reason. The remaining bytes
-    /// stay lent. Another `send` of at most that many bytes continues after those that were sent.
+    /// stay lent. Another `send` of at most that many bytes continues after the bytes that were sent.
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
     /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent or `len` is more than the remaining size of the chunk.
-    ///   The error also occurs if this process is a child and the chunk was lent before the fork. With
+    ///   The error also occurs if this process is a forked child and the chunk was lent before the fork. With
     ///   [`ChunkMechanism::Write`], the child may send its copy. Nothing was sent.
     /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, which kills
     ///   it unless the signal is ignored. Rust's `main` ignores it.
@@ -198,12 +199,12 @@ impl<W: AsFd> ChunkWriter<W> {
         self.hand_over(len, false)
     }
 
-    /// Sends the first `len` bytes of the last sent chunk again. Continues after a short count and after a
-    /// signal, until the pipe has all of them.
+    /// Sends the first `len` bytes of the last sent chunk again. Continues after a short count, and retries
+    /// on `EINTR`, until the pipe has accepted all of these bytes.
     ///
     /// The chunk can be sent any number of times until the next call of [`chunk`](Self::chunk). For repeated
-    /// bytes this is several times faster than filling a chunk each time. Chunks of 64–256 KiB are fastest,
-    /// because a pipe of 1 MiB holds several of them, and they stay in the processor's caches.
+    /// bytes, this call is several times faster than filling a chunk each time. Chunks of 64–256 KiB are
+    /// fastest, because a pipe of 1 MiB holds several of them, and they stay in the processor's caches.
     ///
     /// Sending a chunk again is correct with both policies of [`Reuse`]. With [`Reuse::Never`], no later
     /// chunk uses the same pages. With [`Reuse::AfterRead`], the pages become free after the chunk was read
@@ -214,14 +215,15 @@ impl<W: AsFd> ChunkWriter<W> {
     /// # Errors
     ///
     /// The [`Incomplete`] holds the exact number of bytes that were sent, and the reason. Another `resend` of
-    /// at most the remaining number of bytes continues after those that were sent. After a success the next
-    /// `resend` begins with the first byte again.
+    /// at most the remaining number of bytes continues after the bytes that were sent. After a success the
+    /// next `resend` begins with the first byte again.
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
     /// - [`EINVAL`](Errno::EINVAL) if `len` is more than the number of bytes of the chunk that were sent, or
     ///   more than the number that remain. The error also occurs if no chunk was sent, or if the current
-    ///   chunk was not sent completely. The error also occurs if this process is a child and the chunk was
-    ///   sent before the fork. With [`ChunkMechanism::Write`], the child may send its copy. Nothing was sent.
+    ///   chunk was not sent completely. The error also occurs if this process is a forked child and the chunk
+    ///   was sent before the fork. With [`ChunkMechanism::Write`], the child may send its copy. Nothing was
+    ///   sent.
     /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, as with
     ///   [`send`](Self::send).
     ///
@@ -279,7 +281,7 @@ impl<W: AsFd> ChunkWriter<W> {
         stopped.map_err(|errno| Incomplete { bytes, errno })
     }
 
-    /// Sends the next `len` bytes of the chunk. An error without an errno means that a call moved nothing.
+    /// Sends the next `len` bytes of the chunk. An error without an errno means that a call moved no bytes.
     fn push(&mut self, lent: &mut Lent, len: usize) -> core::result::Result<(), Option<Errno>> {
         let end = lent.done + len;
         let mut by_reference =
@@ -312,8 +314,8 @@ impl<W: AsFd> ChunkWriter<W> {
                     wait = true;
                 }
                 Err(errno) if by_reference && self.replaceable && call::is_unsupported(errno) => {
-                    // The bytes that were already handed over are in the pipe, and the others are still in
-                    // the memory.
+                    // The bytes that were already handed over are in the pipe, and the remaining bytes are
+                    // still in the memory.
                     self.mechanism = ChunkMechanism::Write;
                     by_reference = false;
                 }
@@ -323,7 +325,7 @@ impl<W: AsFd> ChunkWriter<W> {
         Ok(())
     }
 
-    /// Gives the current chunk back to the pool.
+    /// Returns the current chunk to the pool.
     fn give_up(&mut self) {
         if let Some(lent) = self.lent.take() {
             let used = lent.referenced.map_or(0, |(end, _)| end);
@@ -370,7 +372,8 @@ impl<W: AsFd> ChunkWriter<W> {
         self.reuse
     }
 
-    /// Returns a reference to the write end. Bytes that are written to it directly appear between the chunks.
+    /// Returns a reference to the write end. Bytes that are written directly to the write end appear between
+    /// the chunks.
     #[must_use]
     pub const fn get_ref(&self) -> &W {
         &self.pipe

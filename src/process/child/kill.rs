@@ -6,10 +6,11 @@ use crate::sys::{abi, call};
 use crate::{Errno, Result};
 
 impl Child {
-    /// Kills the child with `SIGKILL`. The child ends some time later: call [`wait`](Self::wait).
+    /// Kills the child with `SIGKILL`. The child ends some time later: call [`wait`](Self::wait) to collect
+    /// its status.
     ///
-    /// If a wait has returned how the child ended, this call does nothing and returns `Ok`, as in std.
-    /// [`send_signal`](Self::send_signal) fails with [`ESRCH`](Errno::ESRCH) instead.
+    /// If a wait has already returned the child's exit status, this call does nothing and returns `Ok`, as in
+    /// std. [`send_signal`](Self::send_signal) fails with [`ESRCH`](Errno::ESRCH) instead.
     ///
     /// # Errors
     ///
@@ -42,7 +43,7 @@ impl Child {
 
     /// Sends the child a signal. The signal never reaches another process with the same id.
     ///
-    /// If the child has ended and was not waited for, the call succeeds without effect.
+    /// If the child has ended but was not waited for, the call succeeds and has no effect.
     ///
     /// # Errors
     ///
@@ -54,11 +55,11 @@ impl Child {
         self.signal(signal, false)
     }
 
-    /// Makes the child the leader of a new process group, which will include the processes that the child
-    /// starts.
+    /// Makes the child the leader of a new process group, which also includes the processes that the child
+    /// starts later.
     ///
-    /// This call is for a forked child. The child may also make itself the leader, and the first of the two
-    /// calls takes effect.
+    /// This call is intended for a forked child. The child may also make itself the leader, and the first of
+    /// the two calls takes effect.
     ///
     /// # Errors
     ///
@@ -102,12 +103,12 @@ impl Child {
         self.send_signal_group(Signal::KILL)
     }
 
-    /// Sends a signal to all processes of the group that the child leads. These are the child itself and the
-    /// processes that it has started, unless they have moved to another group.
+    /// Sends a signal to all processes of the group that the child leads. The group consists of the child and
+    /// the processes that it has started, unless they have moved to another group.
     ///
-    /// After the child was waited for and its group is empty, the kernel may reuse the id for another group.
-    /// Since Linux 6.9 the pidfd identifies the group. Before that, this call fails with `ESRCH` once the
-    /// child was waited for.
+    /// Once the child has been waited for and its group is empty, the kernel may reuse the id for another
+    /// group. Since Linux 6.9 the pidfd identifies the group. Before Linux 6.9, this call fails with `ESRCH`
+    /// once the child has been waited for.
     ///
     /// # Errors
     ///
@@ -126,7 +127,7 @@ impl Child {
 
     fn signal(&self, signal: Signal, group: bool) -> Result<()> {
         // If the status of a child is discarded, Linux returns from the wait shortly before it removes the
-        // child. Until the removal, the kernel accepts signals for the child. In a process other than the
+        // child. Until that removal, the kernel accepts signals for the child. In a process other than the
         // parent, ECHILD does not prove that the child has ended.
         if !group && self.end.is_some_and(|end| end.is_ok() || self.owner == call::getpid()) {
             return Err(Errno::ESRCH);
@@ -139,7 +140,7 @@ impl Child {
             Some(Err(errno)) if call::is_missing(errno) => {}
             Some(result) => return result,
         }
-        // The id is safe only while the child was not waited for.
+        // The process id is safe only until the child has been waited for.
         if self.end.is_some() || self.waitid(abi::PEEK).is_err() {
             return Err(Errno::ESRCH);
         }

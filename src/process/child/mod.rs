@@ -17,26 +17,26 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// A signal then reaches this child or no process, even if its id is reused.
 ///
 /// Without a pidfd ([`pidfd`](Self::pidfd) returns `None`), the id is used instead, if the kernel reports
-/// that it belongs to a child of this process. No call uses the id after a wait by this handle has returned
-/// the child's end, or that the status [is lost](#lost-status).
+/// that it belongs to a child of this process. No call uses the id once a wait by this handle has returned
+/// the exit status, or has reported that the status [is lost](#lost-status).
 ///
-/// By default, dropping the handle does nothing. The child continues, and after its end it stays a zombie
+/// By default, dropping the handle does nothing. The child continues to run, and after its end stays a zombie
 /// until this process ends. To prevent this, call [`wait`](Self::wait) or set [`on_drop`](Self::on_drop).
 ///
 /// # Reused process ids
 ///
-/// The kernel keeps a child's id until the child was waited for. Once a wait by this handle has returned the
-/// end or its loss, no call uses the id. A wait by other code, or an ignored `SIGCHLD`, frees the id while
-/// the handle still refers to the child. With a pidfd, the handle then still refers to the ended child and to
-/// no other process. Without a pidfd, a new child of this process with the same id would be mistaken for the
-/// old one. `wait_any` ignores children with a live handle.
+/// The kernel keeps a child's id until the child has been waited for. Once a wait by this handle has returned
+/// the exit status or reported its loss, no call uses the id. A wait by other code, or an ignored `SIGCHLD`,
+/// frees the id while the handle still refers to the child. With a pidfd, the handle then refers to the ended
+/// child and never to another process. Without a pidfd, a new child of this process with the same id would be
+/// mistaken for the old one. `wait_any` ignores children with a live handle.
 ///
-/// For a second handle in another thread see [`try_clone_pidfd`](Self::try_clone_pidfd).
+/// For a second handle in another thread, see [`try_clone_pidfd`](Self::try_clone_pidfd).
 ///
 /// # Lost status
 ///
-/// The kernel reports how a child ended once, to one waiter. No status remains to be collected in three
-/// cases:
+/// The kernel reports the exit status of a child only once, to one waiter. In three cases, no status remains
+/// for this handle to collect:
 ///
 /// - Other code has waited for the child, such as `waitpid(-1, …)` in a library.
 /// - The status is discarded: `SIGCHLD` is ignored or has `SA_NOCLDWAIT`.
@@ -50,12 +50,12 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 pub struct Child {
     pub(super) pid: i32,
     pub(super) pidfd: Option<OwnedFd>,
-    /// The claim to the child's id, until a wait has returned its end.
+    /// The claim to the child's id, held until a wait has returned the child's exit status.
     #[cfg(feature = "process")]
     claim: Option<Claim>,
     /// The id of the process that created the child and may wait for it.
     owner: i32,
-    /// The result of a wait. Once this is set, the process id may belong to another process.
+    /// The result of a wait. Once this flag is set, the process id may belong to another process.
     pub(super) end: Option<Result<ExitStatus>>,
     pub(super) used: Option<[usize; RUSAGE_KEPT.len()]>,
     pub(super) on_drop: OnDrop,
@@ -71,18 +71,18 @@ pub struct Child {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnDrop {
-    /// Nothing: the child continues, and stays a zombie after its end, as with std.
+    /// Does nothing: the child continues to run, and stays a zombie after its end, as with std.
     #[default]
     Leave,
-    /// Close the pipes to the child and wait until it has ended, without a time limit.
+    /// Closes the pipes to the child and waits until it has ended, without a time limit.
     Reap,
-    /// Close the pipes to the child, kill it, and wait for its end, which follows soon.
+    /// Closes the pipes to the child, kills it, and waits for its end, which follows soon.
     Kill,
-    /// Do the same as `Kill`, with all processes of the child's process group.
+    /// Does the same as `Kill`, but kills all processes of the child's process group.
     ///
     /// A supervisor that collects children itself must kill the group first, when the pidfd is readable, and
-    /// then wait. Before Linux 6.9, a group cannot be signalled once its leader was waited for. After the
-    /// wait, a drop does nothing, and the remaining processes of the group continue.
+    /// then wait. Before Linux 6.9, a group cannot be signalled once its leader has been waited for. If the
+    /// child was already waited for, a drop does nothing, and the remaining processes of the group continue.
     KillGroup,
 }
 
@@ -90,10 +90,10 @@ pub enum OnDrop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpawnMethod {
-    /// The child shared memory with its parent until it had its program. Nothing was copied.
+    /// The child shared memory with its parent until it started its program. Nothing was copied.
     Vfork,
-    /// The child was a copy of its parent. The reason is a fork, another user or other groups, or a kernel
-    /// that rejects shared memory.
+    /// The child was a copy of its parent. The reason is an explicit fork, a change of user or groups, or a
+    /// kernel that rejects shared memory.
     Fork,
 }
 
@@ -119,8 +119,8 @@ impl Child {
 
     /// Returns the process id.
     ///
-    /// The id belongs to this child until the child was waited for. After that the kernel may reuse it for
-    /// another process.
+    /// The id belongs to this child until the child has been waited for. After that, the kernel may reuse the
+    /// id for another process.
     #[must_use]
     pub const fn id(&self) -> u32 {
         self.pid.unsigned_abs()
@@ -133,8 +133,8 @@ impl Child {
     }
 
     /// Returns the descriptor of the process, for [`poll`](crate::event::poll) and similar calls. The
-    /// descriptor is readable when the child has ended. Returns `None` if the kernel has no pidfds or rejects
-    /// opening one.
+    /// descriptor is readable when the child has ended. Returns `None` if the kernel does not support pidfds
+    /// or a filter rejects opening one.
     ///
     /// The descriptor is close-on-exec.
     ///
@@ -179,7 +179,7 @@ impl Child {
     }
 
     /// Takes the write end of the pipe that is the child's standard input, like `child.stdin.take()` in std.
-    /// Dropping this end ends the child's input.
+    /// Dropping the write end ends the child's input.
     pub const fn take_stdin(&mut self) -> Option<PipeWriter> {
         self.stdin.take()
     }
@@ -195,7 +195,7 @@ impl Child {
     }
 
     /// Sets the effect of dropping this handle if the child has not been waited for. `Leave`, the default, is
-    /// the only policy with which a drop never waits.
+    /// the only policy under which a drop never waits.
     ///
     /// The policy applies only in the process that created the child. In a forked child, dropping the copy of
     /// the handle only closes its descriptors.
@@ -230,7 +230,8 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // The policy ends with the wait, because other processes of the group are not this handle's child.
+        // The policy no longer applies after the wait, because other processes of the group are not this
+        // handle's child.
         let is_over = self.on_drop == OnDrop::Leave || self.end.is_some();
         if is_over || self.owner != call::getpid() || !self.is_a_child() {
             return;

@@ -10,12 +10,12 @@ use crate::sys::call::{self, Waited};
 use crate::{Deadline, Errno, Result};
 
 impl Child {
-    /// Waits until the child has ended, and returns how it ended. Retries on `EINTR`. A stop of a child that
-    /// this process traces is not an end, and stays pending for the tracer's own wait.
+    /// Waits until the child has ended, and returns how it ended. Retries on `EINTR`. If this process traces
+    /// the child, a stop of the child does not end the wait, and stays pending for the tracer's own wait.
     ///
     /// This call first closes [`stdin`](Self::stdin_ref), as std does, so that the child and this process do
-    /// not wait for each other. Once the end or its loss is known, later calls return the same result without
-    /// a system call.
+    /// not wait for each other. Once a call has returned the exit status or reported its loss, later calls
+    /// return the same result without a system call.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Child {
             if let Some(status) = self.wait_once(abi::WNOWAIT)? {
                 return Ok(status);
             }
-            // The child has stopped, and this process traces it.
+            // Here the child has stopped, and this process traces the child.
             self.pause(None, &mut backoff);
         }
     }
@@ -54,8 +54,8 @@ impl Child {
     /// Waits until the child has ended, was stopped by a signal, or has continued after a stop. Returns the
     /// change. Retries on `EINTR`.
     ///
-    /// [`stdin`](Self::stdin_ref) stays open. Each stop and each continuation is reported once. A later
-    /// change replaces an earlier one that was not collected.
+    /// [`stdin`](Self::stdin_ref) stays open. Each stop and each continuation is reported at most once. A
+    /// later change replaces an earlier one that was not collected.
     ///
     /// # Errors
     ///
@@ -121,8 +121,8 @@ impl Child {
     /// Waits until the child has ended, or until `deadline` passes. Returns `None` if the child is still
     /// running at the deadline. Retries on `EINTR`.
     ///
-    /// [`stdin`](Self::stdin_ref) stays open. A child that reads its input to end of file does not end before
-    /// the caller drops this pipe. Without a [`pidfd`](Self::pidfd) this call polls, with pauses that grow
+    /// [`stdin`](Self::stdin_ref) stays open. A child that reads its input to end of file does not end until
+    /// the caller drops that pipe. Without a [`pidfd`](Self::pidfd) this call polls, with pauses that grow
     /// from 0.1 ms to 6.4 ms.
     ///
     /// # Errors
@@ -161,9 +161,9 @@ impl Child {
         }
     }
 
-    /// Waits for the end with `poll`, which does not report stops. Without a pidfd the call is only a pause.
-    /// The call is also only a pause if `poll` reports the end and `waitid` does not, because another process
-    /// traces the child.
+    /// Waits for the child's end with `poll`, which does not report stops. Without a pidfd, the function only
+    /// pauses. The function also only pauses if `poll` reports the end and `waitid` does not, because another
+    /// process traces the child.
     fn pause(&self, deadline: Option<Deadline<'_>>, backoff: &mut Backoff) {
         backoff.pause(deadline);
         if let Some(fd) = self.pidfd() {
@@ -172,11 +172,11 @@ impl Child {
         }
     }
 
-    /// Calls `waitid` once, unless the end is known. A second call could reach another child with the same
-    /// process id.
+    /// Calls `waitid` once, unless the child's exit status is already known. A second call could reach
+    /// another child with the same process id.
     ///
-    /// With `WNOWAIT` this reports only the end. The kernel reports each stop of a traced child to its
-    /// tracer, regardless of the options. For these stops the function returns `None`, and the stop stays
+    /// With `WNOWAIT`, this function reports only the end. The kernel reports each stop of a traced child to
+    /// its tracer, regardless of the options. For these stops the function returns `None`, and the stop stays
     /// pending for the tracer's own loop.
     pub(in crate::process) fn wait_once(&mut self, options: usize) -> Result<Option<ExitStatus>> {
         if let Some(end) = self.end {
@@ -196,8 +196,8 @@ impl Child {
             if !is_end {
                 return Ok(None);
             }
-            // The end has not been collected yet. If another waiter collects it first, the status is known
-            // anyway.
+            // The exit status has not been collected yet. If another waiter collects the status first, this
+            // handle already has it.
             match self.waitid((abi::WEXITED | options) & !abi::WNOWAIT) {
                 Ok(_) | Err(Errno::ECHILD) => {}
                 Err(errno) => return Err(errno),
@@ -213,7 +213,7 @@ impl Child {
     }
 
     /// Returns whether this process may still wait for the child. A forked copy of this handle may be in a
-    /// process that reuses the creator's id. The child's id may also belong to another child by now.
+    /// process that reuses the creator's id. The id may by now belong to another child.
     pub(in crate::process) fn is_a_child(&self) -> bool {
         !matches!(self.waitid(abi::PEEK), Err(Errno::ECHILD))
     }

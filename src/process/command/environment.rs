@@ -1,4 +1,4 @@
-//! Lists of strings in few allocations, and an environment derived from this process's environment.
+//! Lists of strings that need few allocations, and an environment derived from this process's environment.
 
 use crate::io::read_to_end;
 use crate::process::Arg;
@@ -11,7 +11,7 @@ use std::env::vars_os;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
-/// Strings, one after the other, each with its terminating NUL.
+/// The strings, one after another, each with its terminating NUL.
 #[derive(Clone, Default)]
 pub(super) struct Strings {
     bytes: Vec<u8>,
@@ -20,7 +20,7 @@ pub(super) struct Strings {
 
 impl Strings {
     /// Adds a string that consists of these parts. A NUL in a part would split the string in two. The caller
-    /// checks for a NUL and then does not use the list.
+    /// checks the parts for a NUL and then does not use the list.
     pub(super) fn push(&mut self, parts: &[&[u8]]) {
         parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
         self.bytes.push(0);
@@ -36,7 +36,7 @@ impl Strings {
         })
     }
 
-    /// Returns `first` and all strings, as a list for the kernel.
+    /// Returns `first` followed by all strings, as a list for the kernel.
     pub(super) fn list<'a>(&'a self, first: Option<&'a CStr>) -> Vec<Arg<'a>> {
         let mut list = Vec::with_capacity(self.count + 2);
         list.extend(first.into_iter().chain(self.iter()).map(Arg::new));

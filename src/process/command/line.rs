@@ -37,7 +37,7 @@ impl Command<'_> {
     }
 
     /// Returns the changes of the environment, ordered by name. A removed variable has the value `None`. The
-    /// result does not show whether the environment is cleared first.
+    /// result does not show whether [`env_clear`](Self::env_clear) was called.
     pub fn get_envs(&self) -> impl Iterator<Item = (&OsStr, Option<&OsStr>)> {
         let changes = self.environment.changes.iter();
         changes
@@ -52,13 +52,13 @@ impl Command<'_> {
 }
 
 /// Formats a shell command line that starts the program. The line sets the directory, the changes of the
-/// environment (using `env(1)`), and the arguments. The line omits streams, descriptors and all other
-/// settings. A separate argument 0 is set with `bash`, which adds variables (`PWD`, `SHLVL`, `_`).
+/// environment (using `env(1)`), and the arguments. The line shows neither streams nor descriptors nor any
+/// other setting. A separate argument 0 is set with `bash`, which adds variables (`PWD`, `SHLVL`, `_`).
 ///
 /// Words are quoted for any POSIX shell. Control characters and bytes that are not UTF-8 are written as
-/// `"$(printf '\377')"`, and a newline as itself. The shell may interpret a program without a slash in its
-/// name as a shell command. `env` accepts neither a name that begins with `-` nor a program with a `=` in its
-/// name. A command that cannot be started because of a NUL or an invalid name has no valid line.
+/// `"$(printf '\377')"`. A newline is written unchanged. The shell may interpret a program without a slash in
+/// its name as a shell command. `env` accepts neither a name that begins with `-` nor a program with a `=` in
+/// its name. A command that cannot be started because of a NUL or an invalid name has no valid line.
 impl fmt::Debug for Command<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(folder) = &self.folder {

@@ -1,5 +1,4 @@
-//! The convenient way to start a program: a builder over [`Spawn`] with the method names of
-//! [`std::process::Command`].
+//! Starts programs conveniently: a builder over [`Spawn`] with the method names of [`std::process::Command`].
 
 mod environment;
 mod line;
@@ -18,37 +17,37 @@ use std::path::Path;
 pub(super) use stdio::Source;
 pub use stdio::Stdio;
 
-/// A program to start, and its settings.
+/// A program to start, together with its settings.
 ///
 /// The methods of [`std::process::Command`] have the same names here. Other methods pass any descriptor at
 /// any number ([`fd_map`](Self::fd_map)), and set sessions, limits, signals and all other attributes of a
-/// child. None of them makes the creation of the child slower, except a change of its user or groups: see
+/// child. No setting makes the creation of the child slower, except a change of the user or groups: see
 /// [`Spawn`]. An error names the stage that failed
 /// ([`SpawnError::stage`](crate::process::SpawnError::stage)).
 ///
-/// A command may be started any number of times, also by several threads at the same time. A descriptor is
-/// passed to it by value, or by reference for `'fd`. A clone is an independent command. Cloning copies all
-/// settings and shares the descriptors that the command owns, without a system call.
+/// A command may be started any number of times, even by several threads at the same time. A descriptor is
+/// passed to the command by value, or by reference for the lifetime `'fd`. A clone is an independent command.
+/// Cloning copies all settings and shares the descriptors that the command owns, without a system call.
 ///
 /// No signal is blocked when the program begins, unless [`signal_mask`](Self::signal_mask) or
 /// [`inherit_mask`](Self::inherit_mask) is set.
 ///
-/// By default the child has the environment, the standard streams and the directory of this process at the
-/// time of its start. The child inherits no other descriptor, except those that are not close-on-exec. A
-/// program without a slash in its name is searched for in the directories of `PATH` *in the child's
-/// environment*. For signals see [`Spawn`].
+/// By default, the child inherits the environment, the standard streams and the directory of this process at
+/// the time of its start. The child inherits no other descriptor, except descriptors that are not
+/// close-on-exec. A program without a slash in its name is searched for in the directories of `PATH` *in the
+/// child's environment*. For signals see [`Spawn`].
 ///
-/// The environment is passed on unchanged, including variables that occur twice. This includes entries
-/// without a `=` after their first byte, if this process was started with them. These entries are read from
-/// `/proc` and follow the variables, and empty ones are omitted. Entries of this kind that C code adds to its
-/// list later are not passed on. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove
-/// all variables with that name.
+/// The environment is passed on unchanged, including variables that occur twice. The environment includes
+/// entries without a `=` after their first byte, if this process was started with such entries. These entries
+/// are read from `/proc` and follow the variables. Empty entries are omitted. Entries of this kind that C
+/// code adds to its list later are not passed on. [`env`](Self::env) and [`env_remove`](Self::env_remove)
+/// replace or remove all variables with that name.
 ///
 /// # No `pre_exec`
 ///
 /// No code of the caller runs between fork and exec. The child usually shares this process's memory, so an
-/// allocation, a lock or a panic there would damage this process too. The usual purposes of `pre_exec` have
-/// settings instead:
+/// allocation, a lock or a panic in the child would damage this process too. Settings replace the usual
+/// purposes of `pre_exec`:
 ///
 /// | in `pre_exec` | here |
 /// |---|---|
@@ -126,18 +125,18 @@ pub struct Command<'fd> {
     limits: Vec<(Resource, Rlimit)>,
     groups: Option<Vec<u32>>,
     terminal: Option<MaybeOwnedFd<'fd>>,
-    /// The settings that are passed on unchanged.
+    /// The settings that the [`Spawn`] receives unchanged.
     settings: Spawn<'static>,
     on_drop: OnDrop,
     /// The settings for `output` and `status`.
     pub(super) terms: Terms<'fd>,
-    /// Set if a value cannot be passed on as it was given.
+    /// Set if a value cannot be passed to the kernel unchanged.
     invalid: bool,
 }
 
 impl<'fd> Command<'fd> {
-    /// Creates a command without arguments for a program. The program is given by its path, or by a name that
-    /// is searched for in the directories of `PATH`.
+    /// Creates a command without arguments for a program. The program is specified by its path, or by a name
+    /// that is searched for in the directories of `PATH`.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut new = Self {
             program: CString::default(),
@@ -227,8 +226,8 @@ impl<'fd> Command<'fd> {
 
     /// Sets the child's standard output. The default is the standard output of this process.
     ///
-    /// A descriptor may be given by value or by reference. If the command owns the write end of a pipe, that
-    /// end stays open until the command and its clones are dropped. The reader does not reach end of file
+    /// A descriptor may be passed by value or by reference. If the command owns the write end of a pipe, that
+    /// end stays open until the command and its clones are dropped. The reader cannot reach end of file
     /// earlier.
     pub fn stdout(&mut self, stdout: impl Into<Stdio<'fd>>) -> &mut Self {
         self.streams[1] = Some(stdout.into());
@@ -243,9 +242,9 @@ impl<'fd> Command<'fd> {
 
     /// Gives the child a descriptor at this number, independently of its number in this process.
     ///
-    /// Any set of numbers is allowed, including numbers in use in this process. For 0, 1 and 2 the descriptor
-    /// replaces the default of the standard stream, also with [`output`](Self::output). A descriptor may be
-    /// passed by value or by reference, as with [`stdout`](Self::stdout).
+    /// Any set of numbers is allowed, including numbers in use in this process. For 0, 1 and 2, the
+    /// descriptor replaces the default of the standard stream, even with [`output`](Self::output). A
+    /// descriptor may be passed by value or by reference, as with [`stdout`](Self::stdout).
     ///
     /// `spawn` fails if a number is negative or is used twice. `spawn` also fails if the number belongs to a
     /// stream that [`stdin`](Self::stdin), [`stdout`](Self::stdout) or [`stderr`](Self::stderr) has set to
@@ -363,12 +362,13 @@ impl<'fd> Command<'fd> {
         self.set(|spawn| spawn.signal_mask(signals))
     }
 
-    /// Keeps the signal mask of the thread that starts the program: see [`Spawn::inherit_mask`].
+    /// Makes the child keep the signal mask of the thread that starts it: see [`Spawn::inherit_mask`].
     pub fn inherit_mask(&mut self) -> &mut Self {
         self.set(Spawn::inherit_mask)
     }
 
-    /// Sets the ignored signals that have their default effect: see [`Spawn::default_signals`].
+    /// Sets the ignored signals that are reset to their default effect in the child: see
+    /// [`Spawn::default_signals`].
     pub fn default_signals(&mut self, signals: SignalSet) -> &mut Self {
         self.set(|spawn| spawn.default_signals(signals))
     }

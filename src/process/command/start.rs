@@ -42,16 +42,16 @@ impl Command<'_> {
         self.start(self.sources([Source::Inherit; 3]))
     }
 
-    /// Replaces the program of this process with this one. Returns only on failure. The error names the
-    /// stage.
+    /// Replaces the program of this process with this command's program. Returns only on failure. The error
+    /// names the stage.
     ///
-    /// The process has the same state as a child of [`spawn`](Self::spawn). [`Spawn::exec`] describes the
-    /// changes, and the state that stays changed after a failure. Unlike in std, descriptors 0 to 2 are
-    /// unchanged after a failure. No destructor runs and buffered data is not written, all other threads end,
-    /// and close-on-exec descriptors are closed. A [`Stdio::piped`] stream becomes a pipe without another
-    /// end. [`on_drop`](Self::on_drop) has no effect.
+    /// The new program starts in the same state as a child of [`spawn`](Self::spawn). [`Spawn::exec`]
+    /// describes the changes, and the state that stays changed after a failure. Unlike in std, descriptors 0
+    /// to 2 are unchanged after a failure. No destructor runs, and buffered data is not written. All other
+    /// threads end, and close-on-exec descriptors are closed. A [`Stdio::piped`] stream becomes a pipe whose
+    /// other end is closed. [`on_drop`](Self::on_drop) has no effect.
     ///
-    /// This call allocates. After a fork, use it only in a child of
+    /// This call allocates. After a fork, use this method only in a child of
     /// [`fork_single_threaded`](crate::process::fork_single_threaded), or prepare a [`Spawn`] before the
     /// fork.
     ///
@@ -78,7 +78,7 @@ impl Command<'_> {
         failed.map_or_else(|error| error, |(_, error)| error)
     }
 
-    /// Returns the sources of the standard streams. `defaults` apply to streams that are not set.
+    /// Returns the settings of the three standard streams. `defaults` apply to streams that are not set.
     pub(in crate::process) fn sources<'a>(&'a self, defaults: [Source<'a>; 3]) -> [Source<'a>; 3] {
         let mut sources = defaults;
         for (number, (source, stdio)) in (0..).zip(sources.iter_mut().zip(&self.streams)) {

@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! This file upholds no invariant: a caller that creates a [`Stdio`] from a number is responsible for that
+//! This file upholds no invariant: code that creates a [`Stdio`] from a number is responsible for that
 //! number.
 #![allow(unsafe_code, reason = "the constructor from a number, as in std")]
 
@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 /// - a reference to anything that implements [`AsFd`], which is borrowed for `'fd`;
 /// - [`Stdout`](std::io::Stdout) and [`Stderr`](std::io::Stderr) of this process.
 ///
-/// A clone shares an owned descriptor.
+/// A clone shares the owned descriptor.
 ///
 /// # Examples
 ///
@@ -52,7 +52,7 @@ pub(in super::super) enum Kind<Fd> {
 }
 
 impl Stdio<'_> {
-    /// Uses the stream of this process.
+    /// Uses the corresponding stream of this process.
     #[must_use]
     pub const fn inherit() -> Self {
         Self(Kind::Inherit)
@@ -64,14 +64,14 @@ impl Stdio<'_> {
         Self(Kind::Null)
     }
 
-    /// Creates a pipe. The [`Child`](crate::process::Child) holds its other end.
+    /// Creates a pipe. The [`Child`](crate::process::Child) holds the pipe's other end.
     #[must_use]
     pub const fn piped() -> Self {
         Self(Kind::Piped)
     }
 
-    /// Connects standard error to the same child's standard output, as `2>&1` does in a shell. The outputs of
-    /// both streams stay in order.
+    /// Connects standard error to the same child's standard output, as `2>&1` does in a shell. The output of
+    /// the two streams stays in order.
     ///
     /// If standard output is a pipe or another descriptor, standard error uses the same one. This setting is
     /// resolved when the child is started, so the order of the settings does not matter. In a
@@ -121,11 +121,11 @@ impl FromRawFd for Stdio<'_> {
 /// A borrowed [`Stdio`].
 pub(in super::super) type Source<'a> = Kind<BorrowedFd<'a>>;
 
-/// The pipe ends that stay in this process.
+/// The pipe ends that this process keeps.
 pub(super) type Ends = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
 
-/// Opens the streams that are not yet open. Returns the ends of this process, and the child's descriptors
-/// with their numbers.
+/// Opens the streams that are not yet open. Returns the pipe ends that this process keeps, and the child's
+/// descriptors with their numbers.
 ///
 /// All opened descriptors are close-on-exec, and may have any number. If this process has closed its own
 /// standard streams, the numbers may include 0, 1 or 2.

@@ -17,10 +17,11 @@ pub enum CommunicateErrorKind {
     Cancelled,
     /// The child has written more than the limit to this stream.
     Limit(StdStream),
-    /// The child has ended, and the grace period has passed, but another process still has its streams open.
+    /// The child has ended, and the grace period has passed, but another process still has the child's
+    /// streams open.
     Grace,
     /// Reading from the reader of [`Communicate::input_from`](crate::process::Communicate::input_from)
-    /// failed. This value keeps only the kind of the error, and the errno if the error has one.
+    /// failed. This value keeps only the reader's error kind, and the errno if the error has one.
     Input(std::io::ErrorKind, Option<Errno>),
     /// A read or write failed. This kind also reports [`ENOMEM`](Errno::ENOMEM) if memory for more output
     /// could not be allocated.

@@ -1,9 +1,9 @@
 //! Communicates with a child: writes its input and collects its output at the same time, in one thread.
 //!
 //! A process may deadlock with its child if it first writes all of the input, or first reads one output to
-//! its end. The deadlock occurs once a pipe is full. So all pipes are polled, and each is read or written
-//! when it is ready. Only this process's ends are made nonblocking. The child's ends are other open files and
-//! stay unchanged.
+//! its end. The deadlock occurs as soon as a pipe is full. This module therefore polls all pipes, and reads
+//! or writes each one when it is ready. Only this process's ends are made nonblocking. The child's ends are
+//! different open files and stay unchanged.
 
 mod error;
 mod run;
@@ -25,9 +25,9 @@ pub(super) use talk::Talk;
 pub struct Output {
     /// The exit status of the child.
     pub status: ExitStatus,
-    /// The child's standard output. Empty if that stream was not a pipe.
+    /// The child's standard output. The vector is empty if that stream was not a pipe.
     pub stdout: Vec<u8>,
-    /// The child's standard error. Empty if that stream was not a pipe.
+    /// The child's standard error. The vector is empty if that stream was not a pipe.
     pub stderr: Vec<u8>,
 }
 
@@ -41,7 +41,8 @@ impl From<Output> for std::process::Output {
 /// The settings for communicating with a child: its input, and the limits on time and output.
 ///
 /// [`Child::communicate`] uses the default settings. [`Command::output`](super::Command::output) has separate
-/// settings with the same names. On failure it also kills the child, unlike [`run`](Self::run).
+/// settings with the same names. On failure, [`Command::output`](super::Command::output) also kills the
+/// child, unlike [`run`](Self::run).
 ///
 /// # Examples
 ///
@@ -73,8 +74,8 @@ impl From<Output> for std::process::Output {
 #[must_use = "nothing is done before `run`"]
 pub struct Communicate<'a> {
     input: &'a [u8],
-    /// The reader that replaces `input`. Its buffer keeps bytes that one run has read and not written, for
-    /// the next run.
+    /// The reader that replaces `input`. The reader's buffer keeps bytes that one run has read but not
+    /// written, for the next run.
     reader: Option<BufReader<&'a mut dyn Read>>,
     limit: usize,
     deadline: Option<Deadline<'a>>,
@@ -99,11 +100,11 @@ impl<'a> Communicate<'a> {
     /// The reader is read in pieces of up to 64 KiB whenever the pipe to the child has room. While a read
     /// blocks, no output is collected, and the deadline takes effect only when the read returns. If the input
     /// is a file, a socket or a pipe, pass that descriptor to [`Command::stdin`](super::Command::stdin)
-    /// instead. Then no bytes are copied, and no read blocks in this process.
+    /// instead. This process then copies no bytes, and none of its reads blocks.
     ///
     /// An interrupted read is retried. Any other error, `WouldBlock` included, ends the [`run`](Self::run)
-    /// with [`CommunicateErrorKind::Input`]. To continue after an error, run the same `Communicate` again,
-    /// which keeps the bytes that were read and not yet written to the child.
+    /// with [`CommunicateErrorKind::Input`]. To continue after an error, run the same `Communicate` again.
+    /// The `Communicate` keeps the bytes that were read but not yet written to the child.
     ///
     /// # Examples
     ///
@@ -123,22 +124,22 @@ impl<'a> Communicate<'a> {
     }
 
     /// Sets the maximum number of bytes of each of the child's outputs, standard output and standard error.
-    /// If the child writes more to one of them, the [`run`](Self::run) fails with
+    /// If the child writes more to either output, the [`run`](Self::run) fails with
     /// [`CommunicateErrorKind::Limit`], and the child continues to run.
     pub const fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// Sets the time by which the run must be finished, including the end of the child. The run also stops if
+    /// Sets the time by which the run must be finished and the child must have ended. The run also stops if
     /// the deadline is [cancelled](crate::Cancel).
     pub const fn deadline(mut self, deadline: Deadline<'a>) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Sets how long to wait for the end of the outputs after the child has ended. By default this wait has
-    /// no limit.
+    /// Sets the maximum time to wait for the outputs to end after the child has ended. By default this wait
+    /// has no limit.
     ///
     /// A process that the child has started, such as a daemon, may still have the outputs open.
     #[doc(alias = "WaitDelay")]
@@ -149,15 +150,15 @@ impl<'a> Communicate<'a> {
 
     /// Writes the child's input, collects its output, and waits for its end. Retries on `EINTR`.
     ///
-    /// This call uses the pipes in the child's handle. Without a pipe for the input, no input is written. If
-    /// the child closes its input early, or ends, the remaining input is not written. That is not an error,
-    /// and raises no `SIGPIPE`. Pipes that prove too small are enlarged.
+    /// This call uses the pipes in the child's handle. If the child's input is not a pipe, no input is
+    /// written. If the child closes its input early, or ends, the remaining input is not written. An early
+    /// close is not an error, and raises no `SIGPIPE`. If a pipe fills up, this call enlarges it.
     ///
     /// # Errors
     ///
-    /// [`CommunicateError`] with a [`CommunicateErrorKind`] and all output that was read. The child continues
-    /// to run, and its handle holds the pipes that have not ended. To continue, call this again with the
-    /// remaining input. Otherwise [`kill`](Child::kill) the child.
+    /// [`CommunicateError`] with a [`CommunicateErrorKind`] and all output that was read. On failure the
+    /// child continues to run, and its handle holds the pipes that have not ended. To continue, call this
+    /// method again with the remaining input. Otherwise [`kill`](Child::kill) the child.
     ///
     /// A filter may reject the call that blocks `SIGPIPE`. The kind is then [`Io`](CommunicateErrorKind::Io)
     /// of [`Stdin`](crate::io::StdStream::Stdin) with the filter's error, such as
@@ -208,7 +209,7 @@ impl Child {
         Communicate::new().input(input).run(self)
     }
 
-    /// Closes the child's input, collects its output, and waits for its end, as std's method of that name
+    /// Closes the child's input, collects its output, and waits for its end, as std's method of the same name
     /// does.
     ///
     /// If this fails, the child is killed and waited for, because this call consumes its handle.
@@ -230,8 +231,8 @@ impl Child {
         self.communicate(&[]).inspect_err(|_| self.do_not_leave())
     }
 
-    /// Sets the policy for a child whose handle the caller does not have. Dropping the handle must neither
-    /// leave the child running nor wait for an end that may not occur.
+    /// Sets the drop policy for a child whose handle is not accessible to the caller. Dropping the handle
+    /// must neither leave the child running nor wait indefinitely for its end.
     pub(super) fn do_not_leave(&mut self) {
         if self.on_drop != OnDrop::KillGroup {
             self.on_drop = OnDrop::Kill;

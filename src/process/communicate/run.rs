@@ -45,7 +45,7 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets how long each [`output`](Self::output) or [`status`](Self::status) may take, measured from its
+    /// Sets the time limit of each [`output`](Self::output) or [`status`](Self::status), measured from its
     /// start to the end of the child. After that time, the call kills the child and fails: see
     /// [`output`](Self::output).
     ///
@@ -71,16 +71,16 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets when an [`output`](Self::output) or [`status`](Self::status) must have finished. If a
-    /// [`timeout`](Self::timeout) is also set, the earlier limit applies. If the deadline has already passed,
-    /// the program is started and killed.
+    /// Sets the time by which each [`output`](Self::output) or [`status`](Self::status) must have finished.
+    /// If a [`timeout`](Self::timeout) is also set, the earlier limit applies. If the deadline has already
+    /// passed, the program is started and killed.
     pub fn deadline(&mut self, deadline: Deadline<'fd>) -> &mut Self {
         self.terms.deadline = Some(deadline);
         self
     }
 
-    /// Sets the number of bytes that [`output`](Self::output) accepts from each stream, standard output and
-    /// standard error. If the child writes more to one of them, the call kills it and fails: see
+    /// Sets the maximum number of bytes that [`output`](Self::output) accepts from each of standard output
+    /// and standard error. If the child writes more to either stream, the call kills the child and fails: see
     /// [`output`](Self::output).
     ///
     /// # Examples
@@ -107,22 +107,23 @@ impl<'fd> Command<'fd> {
     /// # When it fails
     ///
     /// If the [`timeout`](Self::timeout), [`deadline`](Self::deadline) or [`limit`](Self::limit) is exceeded,
-    /// or the run fails in any other way, the child is killed (`SIGKILL`) and waited for. The error holds the
-    /// output that was read: see [`CommunicateError::stdout`](super::CommunicateError::stdout).
+    /// or the run fails in any other way, this call kills the child (`SIGKILL`) and waits for it. The error
+    /// holds the output that was read: see [`CommunicateError::stdout`](super::CommunicateError::stdout).
     ///
     /// Processes that the child has started continue to run. To kill them as well, make the child lead a
     /// process group with [`process_group(0)`](Self::process_group) or [`setsid`](Self::setsid), and set
     /// [`on_drop(KillGroup)`](Self::on_drop). In both cases this call does not wait for these processes, even
     /// if they have the pipes open.
     ///
-    /// So this call returns soon after the deadline, with four exceptions:
+    /// This call therefore returns soon after the deadline, with four exceptions:
     ///
-    /// - A child in an uninterruptible sleep dies only when that sleep ends, and this call waits for it.
-    ///   (This is state `D`: a call on a device or file system that does not respond.)
+    /// - A child in an uninterruptible sleep ends only after that sleep, and this call waits for the child.
+    ///   (`ps` shows this as state `D`. An example is a call on a device or file system that does not
+    ///   respond.)
     /// - A child that now runs as another user cannot be killed. That child continues to run and is not
     ///   waited for.
     /// - A child that another process traces remains until its tracer has waited for it, and this call waits
-    ///   as well. A hostile program can delay this.
+    ///   until then. A hostile program can delay that wait.
     /// - The deadline does not limit starting the program, such as reading its file.
     ///
     /// # Errors
@@ -173,8 +174,8 @@ impl<'fd> Command<'fd> {
 }
 
 impl<'a> Communicate<'a> {
-    /// Creates the settings of commands that run together: the input of the first command, the limit of the
-    /// last, and the earliest deadline. Timeouts begin now.
+    /// Combines the settings of commands that run together: the input of the first command, the limit of the
+    /// last command, and the earliest deadline. Timeouts begin now.
     pub(in super::super) fn with_all(commands: &'a [Command<'a>]) -> Self {
         let terms = commands.iter().map(|command| &command.terms);
         let times =

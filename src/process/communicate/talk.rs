@@ -14,7 +14,8 @@ use std::io::{BufRead, ErrorKind};
 /// The ends of a child's pipes that this process holds.
 pub(in super::super) type Ends = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
 
-/// The state of one run of communicating. An end that is `None` has been closed.
+/// The state of one [`Communicate::run`](super::Communicate::run). A field is `None` once that pipe end has
+/// been closed.
 pub(in super::super) struct Talk<'t, 'a> {
     how: &'t mut Communicate<'a>,
     input: Option<PipeWriter>,
@@ -51,8 +52,8 @@ impl<'t, 'a> Talk<'t, 'a> {
         Self { how, input, fed: 0, input_grown: false, outputs }
     }
 
-    /// Writes and reads until all pipes have ended. `children` are the processes at the other ends of the
-    /// pipes.
+    /// Writes and reads until every pipe has reached its end. `children` are the processes at the other ends
+    /// of the pipes.
     pub(in super::super) fn run(&mut self, children: &mut [Child]) -> Result<(), Kind> {
         self.prepare()?;
         let deadline = self.how.deadline.map(|at| (at, Kind::Deadline));
@@ -85,9 +86,10 @@ impl<'t, 'a> Talk<'t, 'a> {
                 }
             }
             while let Some(child) = &mut watched {
-                // An error counts as the end of the child, and is reported after the pipes have ended.
+                // An error counts as the child's end, and is reported after the pipes have ended.
                 if child.try_wait() == Ok(None) {
-                    // The child has ended and cannot be waited for yet, because another process traces it.
+                    // The child has ended, but it cannot be waited for yet, because another process traces
+                    // it.
                     by_pidfd = ended.is_empty();
                     break;
                 }
@@ -133,8 +135,8 @@ impl<'t, 'a> Talk<'t, 'a> {
         Ok(())
     }
 
-    /// Waits until an end is ready. Returns the events of each end and of the child, or no events after a
-    /// signal.
+    /// Waits until a pipe end is ready. Returns the events of each pipe end and of the child, or no events if
+    /// a signal interrupts the wait.
     fn poll(
         &self,
         child: Option<BorrowedFd<'_>>,
@@ -152,7 +154,7 @@ impl<'t, 'a> Talk<'t, 'a> {
         fds.extend(ends.into_iter().filter_map(entry));
         let cancel = self.how.deadline.and_then(|deadline| deadline.cancel);
         match poll_beside(cancel, &mut fds, wait) {
-            // The caller checks whether the deadline was cancelled.
+            // The caller then checks whether the deadline was cancelled.
             Ok(_) | Err(Errno::ECANCELED) => {}
             Err(Errno::EINTR) => return Ok([PollEvents::empty(); 4]),
             Err(errno) => return Err(errno),
@@ -188,31 +190,31 @@ impl<'t, 'a> Talk<'t, 'a> {
                     self.input = None;
                 } else if count < left && !self.input_grown {
                     self.input_grown = true;
-                    // This requests the largest capacity that the kernel allows.
+                    // This call requests the largest capacity that the kernel allows.
                     let _ = input.set_capacity(Capacity::Max);
                 }
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            // The remaining input has no reader.
+            // The pipe has no reader for the remaining input.
             Err(Errno::EPIPE) => self.input = None,
             Err(errno) => return Err(failed(errno)),
         }
         Ok(())
     }
 
-    /// Returns the ends that have not been closed, in blocking mode again.
+    /// Puts the ends that have not been closed back into blocking mode, and returns them.
     fn ends(&mut self) -> Ends {
         let input = self.input.take();
         let [stdout, stderr] = self.outputs.each_mut().map(|output| output.reader.take());
-        // The ends could be made nonblocking, so they can be made blocking.
+        // Making the ends nonblocking succeeded, so making them blocking succeeds too.
         let _ = input.as_ref().map(|end| end.set_nonblocking(false));
         let _ = stdout.as_ref().map(|end| end.set_nonblocking(false));
         let _ = stderr.as_ref().map(|end| end.set_nonblocking(false));
         (input, stdout, stderr)
     }
 
-    /// Returns the output that was read, with the end of the children. After a failure, gives back the ends
-    /// and returns the error with the output.
+    /// Returns the output that was read, together with the exit statuses of the children. After a failure,
+    /// returns the pipe ends to the handle, and returns the error with the output.
     pub(in super::super) fn finish<T>(
         mut self,
         end: Result<T, Kind>,
@@ -222,7 +224,7 @@ impl<'t, 'a> Talk<'t, 'a> {
             give_back(self.ends());
         }
         let [stdout, stderr] = self.outputs.map(|mut output| {
-            // The buffer may hold room for a whole pipe although only a few bytes were read.
+            // The buffer may have capacity for a whole pipe although only a few bytes were read.
             if output.bytes.len() < output.bytes.capacity() / 2 {
                 output.bytes.shrink_to_fit();
             }
@@ -238,13 +240,13 @@ impl<'t, 'a> Talk<'t, 'a> {
 /// The interval at which the end of a child without a pidfd is checked.
 const WITHOUT_PIDFD: Duration = Duration::from_millis(10);
 
-/// The number of checks of the pipes after the deadline: one to read remaining bytes, and one for the end of
-/// file after them.
+/// The number of checks of the pipes after the deadline: one to read the remaining bytes, and one to detect
+/// the end of file after them.
 const LAST_ROUNDS: usize = 2;
 
 /// The number of reads between two checks of all pipes. Most reads find data, because a child that makes
-/// short writes has continued to write. So this process need not be woken for each write, which would slow
-/// the child.
+/// short writes has continued to write. This process therefore need not be woken for each write, which would
+/// slow the child.
 const READS: usize = 16;
 
 impl Collected {
@@ -256,7 +258,7 @@ impl Collected {
             return Err(Kind::Limit(self.stream));
         }
         if left == 0 {
-            // The pipe is empty and has no writer.
+            // At this point the pipe is empty and has no writer.
             self.reader = None;
             return Ok(());
         }
@@ -272,7 +274,7 @@ impl Collected {
                     // The pipe was full, so the child had to wait.
                     if count >= self.capacity && !self.grown {
                         self.grown = true;
-                        // The kernel may not allow the largest capacity.
+                        // The kernel may reject the largest capacity.
                         let _ = reader.set_capacity(Capacity::Max);
                     }
                     if left == 0 {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 /// The started programs of a [`Pipeline`](super::Pipeline).
 ///
-/// Dropping this value drops all of its handles. Each command sets its own policy for that with
+/// Dropping this value drops all of its handles. Each command sets its own drop policy with
 /// [`Command::on_drop`](crate::process::Command::on_drop).
 ///
 /// # Examples
@@ -30,8 +30,9 @@ pub struct PipelineChildren {
 }
 
 impl PipelineChildren {
-    /// Returns the programs, in order. If standard input of the first program is a pipe, its handle holds the
-    /// write end. If standard output of the last program is a pipe, its handle holds the read end.
+    /// Returns the programs, in order. If standard input of the first program is a pipe, that program's
+    /// handle holds the write end. If standard output of the last program is a pipe, that program's handle
+    /// holds the read end.
     pub fn children(&self) -> &[Child] {
         &self.children
     }
@@ -41,8 +42,8 @@ impl PipelineChildren {
         &mut self.children
     }
 
-    /// Takes the read end of the pipe that is the standard error of all programs. Returns `None` without such
-    /// a pipe.
+    /// Takes the read end of the pipe that is the standard error of all programs. Returns `None` if that pipe
+    /// does not exist.
     pub const fn take_stderr(&mut self) -> Option<PipeReader> {
         self.stderr.take()
     }
@@ -51,8 +52,8 @@ impl PipelineChildren {
     ///
     /// # Errors
     ///
-    /// - [`EPERM`](Errno::EPERM) if one program now runs as another user. The other programs are killed
-    ///   nevertheless.
+    /// - [`EPERM`](Errno::EPERM) if one program now runs as another user. The other programs are killed even
+    ///   in that case.
     pub fn kill(&self) -> crate::Result<()> {
         let kills = self.children.iter().map(Child::kill).filter(|kill| *kill != Err(Errno::ESRCH));
         kills.fold(Ok(()), crate::Result::and)
@@ -119,7 +120,7 @@ impl PipelineChildren {
         self.each(|child| child.wait_deadline(deadline))
     }
 
-    /// Calls `wait` for all programs, even if it fails for one.
+    /// Calls `wait` for every program, even if one of the calls fails.
     fn each(
         &mut self,
         wait: impl FnMut(&mut Child) -> crate::Result<Option<ExitStatus>>,
@@ -134,16 +135,17 @@ impl PipelineChildren {
     ///
     /// # Errors
     ///
-    /// Any error of [`Child::wait`]. Even then, all programs have ended, and
-    /// [`children_mut`](Self::children_mut) has each result.
+    /// Any error of [`Child::wait`]. Even after an error, all programs have ended, and
+    /// [`children_mut`](Self::children_mut) gives access to each result.
     pub fn wait(&mut self) -> crate::Result<Vec<ExitStatus>> {
-        // This waits for all programs, even if one wait fails.
+        // This call waits for all programs, even if one wait fails.
         let ends: Vec<_> = self.children.iter_mut().map(Child::wait).collect();
         ends.into_iter().collect()
     }
 
     /// Writes `input` to the first program, collects the output of the last program and the standard error of
-    /// all, and waits for all. Streams that are not pipes are skipped. See [`Communicate::run`].
+    /// all programs, and waits for all of them. Streams that are not pipes are skipped. See
+    /// [`Communicate::run`].
     ///
     /// # Errors
     ///
@@ -154,9 +156,9 @@ impl PipelineChildren {
 }
 
 impl Communicate<'_> {
-    /// Communicates with a pipeline as [`run`](Self::run) does with one child. Writes to its first program,
-    /// reads from its last program, and reads from the pipe for the errors of all programs. The grace period
-    /// begins when all programs have ended.
+    /// Communicates with a pipeline in the same way as [`run`](Self::run) does with one child. Writes to its
+    /// first program, reads from its last program, and reads from the pipe for the errors of all programs.
+    /// The grace period begins when all programs have ended.
     ///
     /// # Errors
     ///
@@ -191,17 +193,17 @@ impl Communicate<'_> {
 pub struct PipelineOutput {
     /// The exit status of each program, in order.
     pub statuses: Vec<ExitStatus>,
-    /// The standard output of the last program. Empty if that stream was not a pipe.
+    /// The standard output of the last program. The vector is empty if that stream was not a pipe.
     pub stdout: Vec<u8>,
-    /// The standard error of all programs. Empty if that stream was not a pipe.
+    /// The standard error of all programs. The vector is empty if that stream was not a pipe.
     pub stderr: Vec<u8>,
 }
 
 impl PipelineOutput {
     /// Returns whether all programs exited with code 0.
     ///
-    /// This is `false` if a program writes more than the next one reads, because `SIGPIPE` then kills the
-    /// writer.
+    /// The result is `false` if a program writes more than the next one reads, because `SIGPIPE` then kills
+    /// the writer.
     #[must_use]
     pub fn success(&self) -> bool {
         self.statuses.iter().all(ExitStatus::success)

@@ -1,4 +1,5 @@
-//! Pipelines: programs of which each one reads the output of the previous one, as in `a | b | c`.
+//! Pipelines: sequences of programs in which each program reads the output of the previous one, as in
+//! `a | b | c`.
 
 mod children;
 
@@ -13,21 +14,21 @@ pub use children::{PipelineChildren, PipelineOutput};
 use core::borrow::Borrow;
 use core::fmt;
 
-/// A pipeline of programs. The output of each program is the input of the next one, through a pipe of which
-/// this process keeps no end.
+/// A pipeline of programs. The output of each program is the input of the next one, through a pipe. This
+/// process keeps no end of that pipe.
 ///
 /// [`Command::pipe`] creates a pipeline, and so does `collect` from a list of commands. A pipeline owns
 /// clones of the commands, which share their descriptors, so it can be returned and sent to a thread. A later
 /// change of a command does not affect the pipeline.
 ///
 /// - The standard input of the first command and the standard output of the last one can be set here.
-///   Otherwise the command's own setting applies, and by default the stream of this process.
+///   Otherwise the command's own setting applies. By default the program inherits the stream of this process.
 /// - Between the commands, the settings of [`Command::stdin`] and [`Command::stdout`] are ignored, and a
 ///   [`fd_map`](Command::fd_map) to 0 or 1 fails with `EINVAL`.
-/// - Standard error can be set here for all commands, or by each command for itself. If a command makes it a
-///   pipe, the caller must read from that pipe.
+/// - Standard error can be set here for all commands, or separately for each command. If a command makes
+///   standard error a pipe, the caller must read from that pipe.
 /// - [`Stdio::same_as_stdout`] refers to each program's own output. For all programs except the last one,
-///   that is the pipe to the next program, as with `a 2>&1 | b` in a shell.
+///   that output is the pipe to the next program, as with `a 2>&1 | b` in a shell.
 ///
 /// # Examples
 ///
@@ -109,8 +110,8 @@ impl<'fd> Pipeline<'fd> {
     ///
     /// This replaces [`Command::process_group`]. A program that begins a session cannot join the group:
     /// `spawn` then fails with `EPERM` at [`SpawnStage::Setpgid`]. `spawn` also fails in this way if the
-    /// first program ends early and leaves no zombie. This happens if `SIGCHLD` is ignored or another thread
-    /// waits for all children.
+    /// first program ends early and leaves no zombie. No zombie remains if `SIGCHLD` is ignored or another
+    /// thread waits for all children.
     ///
     /// With [`OnDrop::KillGroup`] on the first command, a failed [`output`](Self::output) kills the whole
     /// group. On another command this policy fails with `EINVAL`, because that command leads no group.
@@ -118,12 +119,12 @@ impl<'fd> Pipeline<'fd> {
         Self { group: true, ..self }
     }
 
-    /// Sets the policy for programs that have been started before one that cannot be started. By default they
-    /// are killed and waited for, as with [`OnDrop::Kill`].
+    /// Sets the policy for the programs already started when another program cannot be started. By default
+    /// these programs are killed and waited for, as with [`OnDrop::Kill`].
     ///
-    /// This replaces [`Command::on_drop`] for these programs. Without a process group, `KillGroup` does the
-    /// same as `Kill`. With `Leave` no handle of these programs remains. After their end they stay zombies
-    /// until this process ends.
+    /// This policy replaces [`Command::on_drop`] for these programs. Without a process group, `KillGroup`
+    /// does the same as `Kill`. With `Leave`, no handle of these programs remains. After they end, these
+    /// programs stay zombies until this process ends.
     pub fn on_failure(self, policy: OnDrop) -> Self {
         Self { on_failure: Some(policy), ..self }
     }
@@ -132,10 +133,10 @@ impl<'fd> Pipeline<'fd> {
     ///
     /// # Errors
     ///
-    /// [`PipelineError`] with the index of the program that could not be started, and the reason. The
-    /// programs before it have been killed and waited for, unless [`on_failure`](Self::on_failure) sets
-    /// another policy. A pipeline without a program fails with index 0, at [`SpawnStage::Arguments`] with
-    /// [`EINVAL`](Errno::EINVAL).
+    /// [`PipelineError`] with the index of the program that could not be started, and the reason. All
+    /// programs before that program have been killed and waited for, unless [`on_failure`](Self::on_failure)
+    /// sets another policy. A pipeline without a program fails with index 0, at [`SpawnStage::Arguments`]
+    /// with [`EINVAL`](Errno::EINVAL).
     pub fn spawn(&self) -> Result<PipelineChildren, PipelineError> {
         self.start([Source::Inherit; 3])
     }
@@ -159,10 +160,11 @@ impl<'fd> Pipeline<'fd> {
         Ok(self.run([Source::Inherit; 3])?.statuses)
     }
 
-    /// Starts the programs, waits for all of them, and returns how they ended and the output of the last one.
+    /// Starts the programs, waits for all of them, and returns their exit statuses and the output of the last
+    /// one.
     ///
-    /// By default, standard output of the last program and standard error of all are collected, and standard
-    /// input of the first is `/dev/null`.
+    /// By default, this call collects standard output of the last program and standard error of all programs.
+    /// Standard input of the first program is `/dev/null`.
     ///
     /// These settings of the commands apply to the whole pipeline:
     ///
@@ -239,8 +241,8 @@ impl<'fd> Pipeline<'fd> {
             ];
             let child = command.start(sources).map_err(|error| PipelineError { index, error })?;
             children.push(child);
-            // This assignment closes the previous read end, of which the child has a copy. The write end is
-            // dropped here too.
+            // This assignment closes the previous read end. The child has its own copy of that end. This
+            // process's write end is dropped here too.
             before = after;
         }
         Ok(errors)

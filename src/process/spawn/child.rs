@@ -1,15 +1,16 @@
-//! The child's half of a spawn: its work between its creation and its program.
+//! The child's part of a spawn, from its creation until its program begins.
 //!
 //! The child usually runs in its parent's memory, with the thread-local storage of a thread that is stopped
-//! while the child runs. So nothing here allocates, locks, panics, touches thread-local storage, or drops a
-//! value that owns anything. The child only makes system calls, with values that the parent has prepared.
+//! while the child runs. The code in this file therefore never allocates, locks, panics, touches thread-local
+//! storage, or drops a value that owns a resource. The child only makes system calls, with values that the
+//! parent has prepared.
 //!
 //! # Safety
 //!
-//! This file is trusted with descriptors by number. All of them are the child's own copies, and no other code
-//! runs in the child that could use them. The same holds for the thread that replaces this process's program,
-//! because it has a separate table of descriptors. Without that thread (see [`make::replace`](super::make))
-//! no descriptor is replaced or closed.
+//! This file is trusted to use descriptors by number. All of these descriptors are the child's own copies,
+//! and no other code runs in the child that could use them. The same applies to the thread that replaces this
+//! process's program, because it has a separate table of descriptors. If the program is replaced without that
+//! thread (see [`make::replace`](super::make)), no descriptor is replaced or closed.
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
 
 use super::super::{Signal, SignalSet, close::close_all_but, execvpe};
@@ -38,7 +39,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Returns how the child has failed, or `None` if it reported no failure.
+    /// Returns the failure that the child has reported, or `None` if the child reported no failure.
     pub(super) fn failure(&self) -> Option<SpawnError> {
         SpawnError::decode(self.words.each_ref().map(|word| word.load(Ordering::SeqCst)))
     }
@@ -56,11 +57,11 @@ pub(super) struct Plan<'a> {
     /// The write end of the pipe for failures. Neither its number nor the pidfd's number is a target of
     /// `moves`.
     pub(super) channel: Option<RawFd>,
-    /// The kernel has reset all handlers already.
+    /// Set if the kernel has already reset all signal handlers.
     pub(super) handlers_cleared: bool,
-    /// The program replaces that of this process.
+    /// Set if the program replaces the program of this process.
     pub(super) is_exec: bool,
-    /// A thread replaces the program, and keeps the parent-death signal below if that is not 0.
+    /// Set if a thread replaces the program. The thread keeps the parent-death signal below if that is not 0.
     pub(super) is_thread: bool,
     pub(super) death_signal: usize,
     /// The ignored signals that an exec has set to their default effect.
@@ -71,8 +72,8 @@ pub(super) struct Plan<'a> {
 
 /// The entry point of the child, or of the thread that replaces the program of its process.
 pub(super) extern "C" fn begin(plan: *const ()) -> ! {
-    // SAFETY: the parent has passed the address of a `Plan`. The parent does not touch the plan until this
-    // child has ended or has its program, or the child has a copy of the plan.
+    // SAFETY: the parent has passed the address of a `Plan`. Either the child has a copy of the plan, or the
+    // parent does not touch the plan until the child has ended or begun its program.
     let plan = unsafe { &mut *plan.cast_mut().cast::<Plan<'_>>() };
     plan.report.started.store(true, Ordering::SeqCst);
     let Err(failure) = carry_out(plan);
@@ -132,14 +133,15 @@ pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible,
     if let Some(signal) = spawn.death_signal {
         let signal = number(signal);
         call::prctl_set_pdeathsig(signal).map_err(E::at(SpawnStage::DeathSignal))?;
-        // A parent that has already ended sends no signal, and no process reads the failure.
+        // A parent that has already ended sends no signal. In that case, no process would read a reported
+        // failure.
         if !parent_lives(plan.parent) {
             call::exit_group(u8::try_from(signal | 128).unwrap_or(u8::MAX));
         }
     }
     reset_handlers(plan).map_err(E::at(SpawnStage::Signals))?;
-    // The mask is set last, because signals arrive from now on. A child in its parent's memory has no handler
-    // left that could run there.
+    // The mask is set last, because signals may arrive from now on. If the child shares its parent's memory,
+    // no handler is left that could run there.
     call::rt_sigprocmask(abi::SIG_SETMASK, &plan.mask.0).map_err(E::at(SpawnStage::Signals))?;
     execvpe(spawn.program, plan.path, spawn.argv, spawn.envp).map_err(E::at(SpawnStage::Exec))
 }
@@ -155,7 +157,7 @@ fn change_session(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     if let Some(group) = group.filter(|group| !(spawn.session && *group == 0)) {
         call::setpgid(0, group).map_err(E::at(SpawnStage::Setpgid))?;
     }
-    // The terminal has the parent's number, so this precedes the mapping of descriptors.
+    // The terminal still has its number in the parent, so this step precedes the mapping of descriptors.
     if let Some(terminal) = spawn.terminal {
         call::ioctl_tiocsctty(terminal).map_err(E::at(SpawnStage::ControllingTerminal))?;
     }
@@ -194,8 +196,8 @@ fn parent_lives((pid, pidfd): (i32, Option<RawFd>)) -> bool {
     }
 }
 
-/// Gives each descriptor its number. A descriptor whose number is the target of another is first copied to a
-/// free number.
+/// Gives each descriptor its number. If the number of one descriptor is the target of another descriptor, the
+/// first descriptor is copied to a free number.
 fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
     let failed = |step: Move| SpawnError::at(SpawnStage::Dup { from: step.from, to: step.to });
     // SAFETY: the borrow is used only for one call, which fails if the descriptor is not open.
@@ -230,19 +232,20 @@ fn nice(increment: i32) -> Result<()> {
     call::setpriority(nice.saturating_add(increment).clamp(-20, 19))
 }
 
-/// Sets groups, group and user. This order matters, because a change of user may remove the privilege for the
-/// others.
+/// Sets groups, group and user. This order matters, because a change of user may remove the privilege to
+/// change the groups.
 fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     // The kernel clears the flag only if the effective ids change, or capabilities are dropped. A parent that
-    // already has the effective ids may have set the flag again. This memory is the child's own copy.
+    // already has the effective ids may have set the flag again. The flag cleared here belongs to the child's
+    // own copy of the memory.
     if spawn.changes_ids() {
         call::prctl_not_dumpable().map_err(SpawnError::at(SpawnStage::Setuid))?;
     }
     // The groups of the current user must not stay with another user.
     if let Some(groups) = spawn.groups.or(spawn.uid.map(|_| &[][..])) {
         match call::setgroups(groups) {
-            // The kernel denies this without the privilege. The error is ignored in two cases: the groups
-            // stay with their user, who is not root, or the process already has these groups.
+            // Without the privilege, the kernel denies this call. The error is ignored if the user does not
+            // change and is not root, or if the process already has these groups.
             Err(Errno::EPERM) if spawn.groups.is_none() && is_own(spawn.uid) || are_own(groups) => {
             }
             result => result.map_err(SpawnError::at(SpawnStage::Setgroups))?,
@@ -264,7 +267,7 @@ fn is_own(uid: Option<u32>) -> bool {
 /// Returns whether these are the supplementary groups of this process, in any order. Returns `false` if the
 /// process has more than 1,024 groups.
 fn are_own(groups: &[u32]) -> bool {
-    /// The kernel's number for a group without a mapping in this user namespace.
+    /// The number that the kernel reports for a group without a mapping in this user namespace.
     const OVERFLOW: u32 = 65534;
 
     let mut own = [0; 1024];
@@ -276,16 +279,17 @@ fn are_own(groups: &[u32]) -> bool {
     })
 }
 
-/// Resets handlers, which would otherwise run in the parent's memory. Ignored signals stay ignored, except
-/// those of `default_signals`.
+/// Resets signal handlers, which would otherwise run in the parent's memory. Ignored signals stay ignored,
+/// except the signals of `default_signals`.
 ///
-/// For an exec, `execve` resets the handlers instead. After a failure this function could not restore them,
-/// as their owners may have removed the code.
+/// For an exec, `execve` resets the handlers instead. After a failure, this function could not restore the
+/// handlers, because their owners may have removed the code.
 fn reset_handlers(plan: &mut Plan<'_>) -> Result<()> {
     for signal in (1..).map_while(Signal::from_raw) {
         let to_default = plan.spawn.default_signals.contains(signal);
         if to_default && !plan.is_exec {
-            // Some signals accept no action (`EINVAL`), and emulators reserve others for internal use.
+            // The call fails for some signals with `EINVAL`, and emulators reserve other signals for internal
+            // use.
             let _ = call::rt_sigaction_default(number(signal));
         } else if to_default || !plan.is_exec && !plan.handlers_cleared {
             let Ok(action) = call::rt_sigaction_get(number(signal)) else { continue };

@@ -6,12 +6,12 @@ use crate::fd::RawFd;
 use core::fmt;
 use core::mem::discriminant;
 
-/// A stage of starting a program, in the order of execution.
+/// A stage of starting a program. The stages are listed in the order of execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpawnStage {
-    /// Checking the settings. This fails with `EINVAL` if a string contains a NUL, a list has no end, or a
-    /// descriptor number is negative or used twice.
+    /// Checking the settings. The check fails with `EINVAL` if a string contains a NUL, a list does not end
+    /// with [`Arg::END`](crate::process::Arg::END), or a descriptor number is negative or used twice.
     Arguments,
     /// Opening the child's standard streams.
     Stdio,
@@ -19,9 +19,9 @@ pub enum SpawnStage {
     Stack,
     /// Creating the pipe through which the child reports a failure, if it needs one (see
     /// [`Spawn::spawn`](super::Spawn::spawn)). This stage is also reported, with `ECHILD`, if the child has
-    /// failed and could not report how.
+    /// failed and could not report its failure.
     Channel,
-    /// Blocking the signals of this thread, or resetting those of the child.
+    /// Blocking signals in this thread, or resetting signals in the child.
     Signals,
     /// Creating the child, or for [`exec`](super::Spawn::exec) the thread that begins the program.
     Clone,
@@ -66,8 +66,8 @@ pub enum SpawnStage {
 }
 
 impl SpawnStage {
-    /// The stages at which the child itself can fail. The first stage stands for any stage that is not
-    /// listed.
+    /// The stages at which the child itself can fail. The first entry stands for any stage that is not in the
+    /// list.
     const IN_CHILD: [Self; 16] = [
         Self::Exec,
         Self::Signals,
@@ -163,7 +163,7 @@ impl SpawnError {
         Some(&self.errno)
     }
 
-    /// Encodes the error for the report of the child.
+    /// Encodes the error for the child's report.
     pub(super) fn encode(&self) -> [i32; 4] {
         let same = |stage: &SpawnStage| discriminant(stage) == discriminant(&self.stage);
         let index = SpawnStage::IN_CHILD.iter().position(same).unwrap_or(0);

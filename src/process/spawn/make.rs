@@ -1,5 +1,5 @@
-//! Creates the child of a spawn in a way that the kernel accepts, and a pipe for the child's failure if
-//! needed.
+//! Creates the child of a spawn in a way that the kernel accepts, and, if needed, a pipe through which the
+//! child reports a failure.
 //!
 //! # Safety
 //!
@@ -18,8 +18,9 @@ use core::convert::Infallible;
 use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
 
-/// The ways to create a child, in the order in which they are tried. Linux 5.5 can clear handlers itself, and
-/// 5.2 has pidfds. An emulator or a filter may reject shared memory.
+/// The ways to create a child, in the order in which they are tried. Linux 5.5 and later can clear handlers
+/// during the clone, and Linux 5.2 and later can create a pidfd. An emulator or a filter may reject shared
+/// memory.
 const ATTEMPTS: [(u64, SpawnMethod); 5] = [
     (VFORK | PIDFD | abi::CLONE_CLEAR_SIGHAND, SpawnMethod::Vfork),
     (VFORK | PIDFD, SpawnMethod::Vfork),
@@ -32,13 +33,13 @@ const PIDFD: u64 = abi::CLONE_PIDFD as u64;
 const THREAD: u64 =
     (abi::CLONE_VM | abi::CLONE_VFORK | abi::CLONE_SIGHAND | abi::CLONE_THREAD) as u64;
 
-/// The result of checking whether a child that was created with shared memory does share it.
+/// The result of checking whether a child that was created with shared memory really shares the memory.
 static SHARED: AtomicU8 = AtomicU8::new(UNKNOWN);
 const UNKNOWN: u8 = 0;
 const SHARES: u8 = 1;
 const COPIES: u8 = 2;
 
-/// A child, and the read end of the pipe for its failure if that pipe exists.
+/// A child, and the read end of the pipe through which the child reports a failure, if that pipe exists.
 type Made = (Child, Option<OwnedFd>);
 
 /// Creates the child. A child that changes its credentials never shares this process's memory.
@@ -55,7 +56,7 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
         if channel.is_none() && !(vfork && shared == SHARES) {
             channel = match open_channel(plan.moves) {
                 Ok(ends) => Some(ends),
-                // With shared memory the pipe is not needed, and the memory is most likely shared.
+                // The pipe is not needed if the memory is shared, which is most likely.
                 Err(_) if vfork && shared == UNKNOWN => None,
                 Err(errno) => return Err(SpawnError::at(SpawnStage::Channel)(errno)),
             };
@@ -65,9 +66,9 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
         let arg = (&raw mut plan).cast::<()>().cast_const();
         let _creation = Creation::begin();
         // SAFETY: the stack lives in `spawn`, its end is aligned, and only the child uses it. Shared memory
-        // is requested with CLONE_VFORK, and `child::begin` may run in it: see the top of its file. The plan
-        // and all that it refers to outlive this call. While the child runs, this code accesses none of them
-        // except the report, which is atomic.
+        // is requested with CLONE_VFORK, and `child::begin` may run in shared memory: see the top of its
+        // file. The plan and everything that it refers to outlive this call. While the child runs, this code
+        // accesses none of this data except the report, which is atomic.
         match unsafe { call::clone_on_stack(flags, stack, child::begin, arg) } {
             Ok((pid, pidfd)) => {
                 if vfork && SHARED.load(Ordering::Relaxed) == UNKNOWN {
@@ -79,7 +80,7 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
                 // The write end is dropped here, so that only the child's copy remains.
                 return Ok((child, channel.map(|(reader, _)| reader)));
             }
-            // The call was rejected, or no descriptor is free for a pidfd.
+            // The kernel or a filter rejected the call, or no descriptor is free for a pidfd.
             Err(errno) if call::is_missing(errno) => last_error = errno,
             Err(errno @ (Errno::EMFILE | Errno::ENFILE)) => last_error = errno,
             Err(errno) => return Err(SpawnError::at(SpawnStage::Clone)(errno)),
@@ -91,8 +92,8 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
 /// Replaces the program of this process. Returns the failure.
 ///
 /// A thread with separate copies changes per-thread attributes: descriptors, directory, umask, niceness and
-/// ids. So after a failure, the attributes of all other threads are unchanged. Handlers belong to the
-/// process, and `execve` resets them.
+/// ids. After a failure, the attributes of all other threads are therefore unchanged. Signal handlers belong
+/// to the process, and `execve` resets them.
 pub(super) fn replace(
     mut plan: Plan<'_>,
     stack: (*mut u8, usize),
@@ -106,8 +107,9 @@ pub(super) fn replace(
         // which is stopped.
         let made = unsafe { call::clone_on_stack(THREAD, stack, child::begin, arg) };
         let (thread, _) = made.map_err(SpawnError::at(SpawnStage::Clone))?;
-        // The thread releases the memory before it closes its copies of the descriptors, so this waits for
-        // its end. The wait is limited to one second, in case another process has received the same id.
+        // The thread releases the memory before it closes its copies of the descriptors, so this loop waits
+        // until the thread has ended. The wait is limited to one second, in case another process has received
+        // the thread's id.
         for _ in (0..20_000).take_while(|_| call::getsid(thread).is_ok()) {
             let _ = poll(&mut [], Some(Duration::from_micros(50)));
         }

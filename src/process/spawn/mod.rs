@@ -3,32 +3,33 @@
 //! # How it works
 //!
 //! `clone` with `CLONE_VM | CLONE_VFORK` creates the child. The child shares the parent's memory, and the
-//! calling thread is stopped until the child has its program or has failed. Nothing is copied, so the cost
-//! does not depend on the size of the parent. The parent prepares all data that the child needs, and the
+//! calling thread is stopped until the child has begun its program or has failed. Nothing is copied, so the
+//! cost does not depend on the size of the parent. The parent prepares all data that the child needs, and the
 //! child only makes system calls. If the kernel rejects shared memory, the spawn falls back to an ordinary
-//! fork, and [`Child::method`] reports it.
+//! fork, and [`Child::method`] reports that.
 //!
 //! A child that changes its ids is always created by an ordinary fork, for the reason given below.
 //!
 //! # Why sharing memory is sound
 //!
 //! - *Stack.* The child has a separate stack with a guard page, and never returns into a frame of its parent.
-//! - *Signals.* All are blocked in the parent's thread first, so the child starts with all of them blocked.
-//!   The child unblocks them only when it has no handler left, so no handler runs in the shared memory.
+//! - *Signals.* All signals are first blocked in the parent's thread, so the child starts with all signals
+//!   blocked. The child unblocks signals only when it has no handler left, so no handler runs in the shared
+//!   memory.
 //! - *Other threads* of the parent continue to run. The child reads and writes only data lent to this call:
 //!   the plan, the report and the stack. The child takes no lock, allocates nothing and does not touch
 //!   thread-local storage, `errno` included.
 //! - *Descriptors, handlers, mask, directory, limits* are the child's own copies.
-//! - *Ids.* While the child shares memory, it has the ids of its parent. So any process that can reach the
-//!   memory through the child can also reach it through the parent. A child with another user id would give
-//!   that user access to the memory through `/proc/PID/mem` and `ptrace`. Only the `dumpable` flag of the
-//!   memory would prevent this access. The parent shares this flag and cannot restore it in time. A vfork
-//!   returns *before* the child has released the memory, both in `execve` and in `exit`. So a child that will
-//!   change its user, group or groups has a copy of the memory. The child clears the flag of that copy before
-//!   the ids change, because the kernel clears it only if the effective ids change.
+//! - *Ids.* While the child shares memory, it has the ids of its parent. Any process that can access the
+//!   memory through the child can therefore also access it through the parent. A child with another user id
+//!   would give that user access to the memory through `/proc/PID/mem` and `ptrace`. Only the `dumpable` flag
+//!   of the memory would prevent this access. The parent shares this flag and cannot restore it in time. A
+//!   vfork returns *before* the child has released the memory, both in `execve` and in `exit`. A child that
+//!   will change its user, group or groups therefore receives a copy of the memory. The child clears the flag
+//!   of that copy before the ids change, because the kernel clears the flag only if the effective ids change.
 //! - *Ids that another thread changes during the spawn*, with a C library that changes them in all threads,
 //!   do not affect the child. The child is not a thread of this process, and keeps the ids that it was
-//!   created with. So do not drop privileges in one thread while another one spawns.
+//!   created with. Therefore, do not drop privileges in one thread while another thread spawns.
 //!
 //! Before Linux 5.16, a core dump ends every process that shares the dumped memory. On these kernels, a child
 //! that receives a signal with a core dump before its program begins also ends this process.
@@ -36,9 +37,10 @@
 //! # How a failure is reported
 //!
 //! The child reports a failure through the shared memory. User-mode emulators, however, turn the clone into
-//! an ordinary fork, and the child's stores are lost. So the first spawn of a process also creates a pipe.
-//! All later spawns use the shared memory if the parent saw the child's mark in it, and otherwise the pipe.
-//! An ordinary fork always has the pipe. A killed child reports nothing: see [`proof`].
+//! an ordinary fork, and the child's stores are lost. For that reason, the first spawn of a process also
+//! creates a pipe. All later spawns use the shared memory if the parent saw the child's mark in it, and
+//! otherwise the pipe. An ordinary fork always uses the pipe. A child that is killed reports no failure: see
+//! [`proof`].
 
 mod child;
 mod error;
@@ -61,14 +63,15 @@ pub use error::{SpawnError, SpawnStage};
 use make::{make, move_elsewhere, replace};
 use stack::Stack;
 
-/// A program to start, and its settings. This builder allocates nothing. [`Command`](crate::process::Command)
-/// (feature `std`) is more convenient.
+/// A program to start, together with its settings. This builder allocates nothing.
+/// [`Command`](crate::process::Command) (feature `std`) is more convenient.
 ///
 /// The child has the environment `envp`, and inherits no variable of this process. The child inherits
-/// descriptors that are not close-on-exec, and those of [`fd_maps`](Self::fd_maps). No signal is blocked in
-/// the child, unless [`signal_mask`](Self::signal_mask) or [`inherit_mask`](Self::inherit_mask) is set.
-/// Ignored signals stay ignored, except those of [`default_signals`](Self::default_signals). By default that
-/// set is `SIGPIPE`: Rust programs ignore it, and other programs do not expect it to be ignored.
+/// descriptors that are not close-on-exec, and the descriptors of [`fd_maps`](Self::fd_maps). No signal is
+/// blocked in the child, unless [`signal_mask`](Self::signal_mask) or [`inherit_mask`](Self::inherit_mask) is
+/// set. Ignored signals stay ignored, except the signals of [`default_signals`](Self::default_signals). By
+/// default that set contains only `SIGPIPE`, because Rust programs ignore it and other programs do not expect
+/// it to be ignored.
 ///
 /// # Examples
 ///
@@ -118,7 +121,7 @@ pub struct Spawn<'a> {
 
 impl<'a> Spawn<'a> {
     /// Creates the settings for a program from its arguments and its environment. The first argument is the
-    /// program's name, without which `spawn` fails. Both lists end with [`Arg::END`].
+    /// program's name. Without any argument, `spawn` fails. Both lists end with [`Arg::END`].
     ///
     /// A program without a slash in its name is searched for in the directories of `PATH` in `envp`. If
     /// `envp` has no `PATH`, the search uses [`DEFAULT_PATH`](crate::process::DEFAULT_PATH). As with
@@ -162,11 +165,11 @@ impl<'a> Spawn<'a> {
     /// Starts the program. Retries on `EINTR`.
     ///
     /// Returns when the child has begun its program. If the child was killed before its program began, the
-    /// call fails at [`SpawnStage::Killed`]. This detection is certain, unless nothing remains of the child:
+    /// call fails at [`SpawnStage::Killed`]. This detection is reliable, unless the child leaves no zombie:
     /// `SIGCHLD` is ignored or has `SA_NOCLDWAIT`, or another thread waits for all children. With
-    /// [`setsid`](Self::setsid), the detection also depends on reading `/proc/PID/stat`. Reading it needs a
-    /// descriptor, and a `/proc` of this pid namespace that shows the child (no `hidepid`, if the child has
-    /// another user).
+    /// [`setsid`](Self::setsid), the detection also depends on reading `/proc/PID/stat`. Reading that file
+    /// needs a free descriptor, and a `/proc` of this pid namespace that shows the child. With the mount
+    /// option `hidepid`, `/proc` does not show a child of another user.
     ///
     /// The settings are applied in this order: session and process group, terminal, control group,
     /// descriptors, niceness, limits, groups and user, directory, umask, parent-death signal, signals.
@@ -222,12 +225,12 @@ impl<'a> Spawn<'a> {
         Ok(child)
     }
 
-    /// Replaces the program of this process with this one. Returns only on failure. The error names the
-    /// stage.
+    /// Replaces the program of this process with this builder's program. Returns only on failure. The error
+    /// names the stage.
     ///
-    /// The process has the same state as a child of [`spawn`](Self::spawn): the same descriptors, directory,
-    /// ids, limits and signals. The settings are applied in the same order. As with
-    /// [`execve`](crate::process::execve), no destructor runs, buffered data is not written, all other
+    /// The new program starts in the same state as a child of [`spawn`](Self::spawn): with the same
+    /// descriptors, directory, ids, limits and signals. The settings are applied in the same order. As with
+    /// [`execve`](crate::process::execve), no destructor runs, and buffered data is not written. All other
     /// threads end, and close-on-exec descriptors are closed. By default `SIGPIPE` is set to its default
     /// effect, and no signal is blocked. [`default_signals`](Self::default_signals) and
     /// [`signal_mask`](Self::signal_mask) change this. The call allocates nothing, so a forked child may make
@@ -235,10 +238,10 @@ impl<'a> Spawn<'a> {
     ///
     /// # After a failure
     ///
-    /// The process continues. Some state stays changed: its session, process group, controlling terminal, the
-    /// terminal's foreground group, control group and limits. After a change of ids, its memory stays closed
-    /// to other processes (`PR_SET_DUMPABLE`). Everything else is restored: descriptors, directory, umask,
-    /// niceness, ids, signal mask, handlers, parent-death signal.
+    /// The process continues. The following state of the process stays changed: session, process group,
+    /// controlling terminal, the terminal's foreground group, control group and limits. After a change of
+    /// ids, the memory of the process stays closed to other processes (`PR_SET_DUMPABLE`). Everything else is
+    /// restored: descriptors, directory, umask, niceness, ids, signal mask, handlers and parent-death signal.
     ///
     /// Immediately before the program begins, an ignored signal of
     /// [`default_signals`](Self::default_signals), such as `SIGPIPE`, has its default effect in the whole
@@ -248,24 +251,24 @@ impl<'a> Spawn<'a> {
     ///
     /// # Settings that need a thread
     ///
-    /// Replacing descriptors in the calling thread would take them from their owners. Owners in other threads
-    /// would lose them immediately, and owners in the calling thread after a failure. So some settings need a
-    /// separate thread: [`fd_maps`](Self::fd_maps), [`close_other_fds`](Self::close_other_fds),
-    /// [`current_dir`](Self::current_dir), [`nice`](Self::nice), [`umask`](Self::umask),
-    /// [`parent_death_signal`](Self::parent_death_signal), [`uid`](Self::uid), [`gid`](Self::gid) and
-    /// [`groups`](Self::groups).
+    /// Replacing descriptors in the calling thread would invalidate owners of these descriptors: owners in
+    /// other threads immediately, and owners in the calling thread after a failure. The following settings
+    /// therefore need a separate thread: [`fd_maps`](Self::fd_maps),
+    /// [`close_other_fds`](Self::close_other_fds), [`current_dir`](Self::current_dir), [`nice`](Self::nice),
+    /// [`umask`](Self::umask), [`parent_death_signal`](Self::parent_death_signal), [`uid`](Self::uid),
+    /// [`gid`](Self::gid) and [`groups`](Self::groups).
     ///
-    /// If any of these settings is used, the call creates a thread that shares everything with this process
-    /// except the attributes that they change. The thread has a separate copy of these attributes. The thread
-    /// executes the program, which then has the id of this process. On failure the thread ends. The calling
-    /// thread is stopped until the program begins or the thread ends. A signal handler may run in the created
-    /// thread, so do not call this from a handler.
+    /// If any of these settings is used, the call creates a thread with a separate copy of the attributes
+    /// that these settings change. The thread shares everything else with this process. The thread executes
+    /// the program, which then has the id of this process. On failure the thread ends. The calling thread is
+    /// stopped until the program begins or the thread ends. A signal handler may run in the created thread,
+    /// so do not call this method from a handler.
     ///
     /// When the program begins, the kernel treats the calling thread like any other thread that ends.
-    /// Children that it has created with a parent-death signal receive that signal. Record locks of
-    /// `fcntl(2)` (`F_SETLK`) are released, and locks of `flock(2)` are kept. `SEM_UNDO` takes effect, and
-    /// signals that are pending for the calling thread are lost. A real-time policy is dropped if it has
-    /// `SCHED_RESET_ON_FORK`. A sandbox or an emulator may reject the creation of this thread.
+    /// Children that the calling thread has created with a parent-death signal receive that signal. Record
+    /// locks of `fcntl(2)` (`F_SETLK`) are released, and locks of `flock(2)` are kept. `SEM_UNDO` takes
+    /// effect, and signals that are pending for the calling thread are lost. A real-time policy is dropped if
+    /// it has `SCHED_RESET_ON_FORK`. A sandbox or an emulator may reject the creation of this thread.
     ///
     /// With a parent-death signal, this process exits if its parent ends during the call.
     ///
@@ -296,8 +299,8 @@ impl<'a> Spawn<'a> {
         error
     }
 
-    /// Returns whether the settings change state of a single thread, which a failed [`exec`](Self::exec) must
-    /// not leave changed.
+    /// Returns whether the settings change the state of a single thread. A failed [`exec`](Self::exec) must
+    /// not change that state.
     const fn changes_thread(&self) -> bool {
         let files = !self.fds.is_empty() || self.close_others;
         let place = self.folder.is_some() || self.umask.is_some();

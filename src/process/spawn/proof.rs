@@ -4,9 +4,9 @@
 //! child dies. The kernel keeps a flag in the process that `execve` clears, and exposes the flag in two ways:
 //!
 //! - `setpgid` on a child that has begun its program fails with `EACCES`, as POSIX requires. The group passed
-//!   here does not exist, so the call changes nothing. This one cheap call is enough for almost every child.
-//!   If the child is in a separate session, the call fails with `EPERM` before the kernel checks the flag.
-//!   The child's program may have created that session.
+//!   here does not exist, so the call changes nothing. This single inexpensive call is sufficient for almost
+//!   every child. If the child is in a separate session, the call fails with `EPERM` before the kernel checks
+//!   the flag. The child's program may have created that session.
 //! - `/proc/PID/stat` shows the flag of any child, including an ended one. If this file cannot be read, a
 //!   child in the session of this process can still be checked.
 //!
@@ -23,7 +23,8 @@ use core::ffi::CStr;
 use core::mem;
 use core::time::Duration;
 
-/// The flag of a process that was forked and has not begun a program. No userspace header defines this flag.
+/// The flag of a process that was forked and has not yet begun a program. No userspace header defines this
+/// flag.
 const PF_FORKNOEXEC: u32 = 0x40;
 
 /// A number larger than any possible process id.
@@ -34,7 +35,7 @@ const NONE: i32 = i32::MAX;
 pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
     while let (Some(false), end) = check(child) {
         match end {
-            // The child has released this memory, but has neither begun its program nor ended.
+            // Here the child has released this memory, but has neither begun its program nor ended.
             Ok(None) => _ = poll(&mut [], Some(Duration::from_micros(50))),
             Ok(Some((end, _))) => {
                 // An exit code means that the child could not report its error.
@@ -99,8 +100,9 @@ fn stat(path: &CStr) -> Option<[u32; 3]> {
 
 /// Returns the child's report from the pipe, or `None` if the pipe ends.
 ///
-/// Another process that was forked at the same time and has no program yet may hold a copy of the write end.
-/// So this function does not wait for the end of the pipe once the fate of the child is known.
+/// Another process that was forked at the same time may hold a copy of the write end until it begins a
+/// program. This function therefore stops waiting for the end of the pipe once the state of the child is
+/// known.
 pub(super) fn read_report(channel: &OwnedFd, child: &Child) -> Option<SpawnError> {
     let ready = |timeout| poll(&mut [PollFd::new(channel, PollEvents::IN)], Some(timeout));
     let mut timeout = Duration::from_millis(1);
@@ -114,7 +116,7 @@ pub(super) fn read_report(channel: &OwnedFd, child: &Child) -> Option<SpawnError
                 failed_before && failed
             }
         };
-        // An interrupted poll has not checked the pipe.
+        // A poll that a signal interrupted has not checked the pipe.
         if known && ready(Duration::ZERO) == Ok(0) {
             return None;
         }

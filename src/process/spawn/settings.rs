@@ -6,19 +6,20 @@ use crate::process::{Resource, Rlimit, Signal, SignalSet};
 use core::ffi::CStr;
 
 impl<'a> Spawn<'a> {
-    /// Sets the descriptors of the child and their numbers. The numbers may be in use in this process: they
-    /// may be permuted, and one descriptor may have several numbers. Each stays open across the exec.
+    /// Sets the descriptors of the child and their numbers. The numbers may be in use in this process.
+    /// Descriptors may exchange their numbers, and one descriptor may have several numbers. Each descriptor
+    /// stays open across the exec.
     ///
     /// This call replaces the list. [`Command::fd_map`](crate::process::Command::fd_map) adds an entry.
     pub const fn fd_maps(self, fds: &'a [(BorrowedFd<'a>, RawFd)]) -> Self {
         Self { fds, ..self }
     }
 
-    /// Closes all descriptors in the child except 0, 1, 2 and those of [`fd_maps`](Self::fd_maps).
+    /// Closes all descriptors in the child except 0, 1, 2 and the descriptors of [`fd_maps`](Self::fd_maps).
     ///
-    /// Since Linux 5.9 a few system calls suffice. Without `close_range` (older kernels, some filters), the
-    /// child makes one call for each number up to `RLIMIT_NOFILE`, whether open or not. That limit may be a
-    /// million.
+    /// Since Linux 5.9, a few system calls are sufficient. Without `close_range` (older kernels, some
+    /// filters), the child makes one call for each number up to `RLIMIT_NOFILE`, even if the number is not
+    /// open. That limit may be a million.
     pub const fn close_other_fds(self) -> Self {
         Self { close_others: true, ..self }
     }
@@ -39,14 +40,14 @@ impl<'a> Spawn<'a> {
         Self { session: true, ..self }
     }
 
-    /// Makes a terminal the child's controlling terminal: its `/dev/tty`, whose keys send it signals. The
-    /// child leads its own session, as with [`setsid`](Self::setsid). Its process group is the terminal's
-    /// foreground group.
+    /// Makes a terminal the child's controlling terminal: the child opens it as `/dev/tty`, and keys such as
+    /// Ctrl-C send the child signals. The child leads its own session, as with [`setsid`](Self::setsid). The
+    /// child's process group becomes the terminal's foreground group.
     ///
-    /// This does not map the terminal to the standard streams: see [`fd_maps`](Self::fd_maps). `spawn` fails
-    /// at [`SpawnStage::ControllingTerminal`](crate::process::SpawnStage::ControllingTerminal) with `EPERM`
-    /// if the terminal already controls another session, because this call does not steal it. `spawn` fails
-    /// with `ENOTTY` if the descriptor is not a terminal.
+    /// This setting does not map the terminal to the standard streams: see [`fd_maps`](Self::fd_maps).
+    /// `spawn` fails at [`SpawnStage::ControllingTerminal`](crate::process::SpawnStage::ControllingTerminal)
+    /// with `EPERM` if the terminal already controls another session, because this setting does not take the
+    /// terminal away from that session. `spawn` fails with `ENOTTY` if the descriptor is not a terminal.
     ///
     /// [TIOCSCTTY(2const)](https://man7.org/linux/man-pages/man2/TIOCSCTTY.2const.html)
     pub const fn controlling_terminal(self, terminal: BorrowedFd<'a>) -> Self {
@@ -56,14 +57,14 @@ impl<'a> Spawn<'a> {
     /// Makes the child's process group the foreground group of its terminal before the program begins. The
     /// child leads its own group, unless [`process_group`](Self::process_group) names another one.
     ///
-    /// Afterwards this process is in the background. A shell reclaims the terminal after its wait, and after
-    /// a spawn that fails. If a child could not start its program, its group stays the foreground group,
-    /// although it has no process left.
+    /// After the spawn, this process is in the background. A shell reclaims the terminal after the child has
+    /// ended or stopped, and after a spawn that fails. If a child could not start its program, its group
+    /// stays the foreground group even though the group has no process left.
     ///
-    /// The terminal is the one of [`controlling_terminal`](Self::controlling_terminal), or otherwise this
-    /// process's terminal, opened as `/dev/tty`. If no terminal exists, as with [`setsid`](Self::setsid)
-    /// alone, `spawn` fails at [`SpawnStage::Foreground`](crate::process::SpawnStage::Foreground) with
-    /// `ENXIO`.
+    /// The terminal is the one set with [`controlling_terminal`](Self::controlling_terminal). If that setting
+    /// is not used, the terminal is this process's terminal, opened as `/dev/tty`. If no terminal exists, as
+    /// with [`setsid`](Self::setsid) alone, `spawn` fails at
+    /// [`SpawnStage::Foreground`](crate::process::SpawnStage::Foreground) with `ENXIO`.
     ///
     /// [TIOCSPGRP(2const)](https://man7.org/linux/man-pages/man2/TIOCSPGRP.2const.html)
     #[doc(alias = "tcsetpgrp")]
@@ -78,10 +79,10 @@ impl<'a> Spawn<'a> {
 
     /// Moves the child to a control group. `processes` is the group's file `cgroup.procs`, open for writing.
     ///
-    /// If that group is frozen, the child stops before its program, and the thread that spawns it waits until
-    /// the group is thawed. With `memory.oom.group` set for that group, an out-of-memory kill before the
-    /// program begins may also kill this process. This happens if the child shares its memory
-    /// ([`SpawnMethod::Vfork`](crate::process::SpawnMethod::Vfork)).
+    /// If that group is frozen, the child stops before its program begins, and the thread that spawns it
+    /// waits until the group is thawed. With `memory.oom.group` set for that group, an out-of-memory kill
+    /// before the program begins may also kill this process. This process is affected only if it shares its
+    /// memory with the child ([`SpawnMethod::Vfork`](crate::process::SpawnMethod::Vfork)).
     pub const fn cgroup_procs(self, processes: BorrowedFd<'a>) -> Self {
         Self { cgroup: Some(processes), ..self }
     }
@@ -115,29 +116,30 @@ impl<'a> Spawn<'a> {
     /// Sets the child's real, effective and saved user.
     ///
     /// The supplementary groups are dropped, unless [`groups`](Self::groups) sets others. If the kernel
-    /// denies that (`EPERM`), the spawn fails at
+    /// denies this change (`EPERM`), the spawn fails at
     /// [`SpawnStage::Setgroups`](crate::process::SpawnStage::Setgroups), with two exceptions. The first
     /// exception is a process without supplementary groups. The second is a `uid` that is not 0 and equals
-    /// this process's real, effective and saved user id. In the second case the groups stay. So a process
-    /// without privileges may pass its own id. The group does not change: see [`gid`](Self::gid).
+    /// this process's real, effective and saved user id. In the second case, the groups stay unchanged. A
+    /// process without privileges may therefore pass its own id. The group does not change: see
+    /// [`gid`](Self::gid).
     ///
     /// The kernel's rules for capabilities apply. A change from user 0 drops capabilities. A change from
-    /// another user keeps ambient capabilities, and with `SECBIT_NO_SETUID_FIXUP` all of them stay.
+    /// another user keeps ambient capabilities, and with `SECBIT_NO_SETUID_FIXUP` keeps all capabilities.
     ///
-    /// From the change until the child has its program, any process of that user may stop or kill the child.
-    /// Stopping the child stops the thread that spawns it.
+    /// After the change and until the child has begun its program, any process of that user may stop or kill
+    /// the child. Stopping the child also stops the thread that spawns the child.
     ///
     /// # Cost
     ///
     /// A child with [`groups`](Self::groups), `gid` or `uid` never shares this process's memory, because the
-    /// other user could read and write it through the child. An ordinary fork creates the child, and
+    /// other user could read and write that memory through the child. An ordinary fork creates the child, and
     /// [`Child::method`](crate::process::Child::method) returns [`Fork`](crate::process::SpawnMethod::Fork).
     /// The kernel copies the page tables, which takes about 50 ms for each GiB of resident memory. This
     /// process then has a page fault at its first write to each page.
     ///
     /// A large process has two alternatives. The process can fork a small helper process early and spawn from
-    /// there. Or it can spawn a small program that changes the ids and executes the other one, such as
-    /// `setpriv --reuid … --regid … --init-groups`.
+    /// there. Alternatively, it can spawn a small program that changes the ids and executes the intended
+    /// program, such as `setpriv --reuid … --regid … --init-groups`.
     pub const fn uid(self, uid: u32) -> Self {
         Self { uid: Some(uid), ..self }
     }
@@ -148,7 +150,8 @@ impl<'a> Spawn<'a> {
     }
 
     /// Sends the child this signal when the *thread* that spawns it ends. If the thread ends before the child
-    /// can request the signal, the child exits. A program with set-user-id or capabilities loses the setting.
+    /// can request the signal, the child exits. The kernel clears the setting for a set-user-id program or a
+    /// program with file capabilities.
     ///
     /// In a new pid namespace, a child can detect that its parent has already ended only if this process
     /// could open a pidfd. Opening a pidfd needs Linux 5.3 and a free descriptor.

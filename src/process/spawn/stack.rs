@@ -3,14 +3,14 @@
 //!
 //! # Safety
 //!
-//! This file is trusted with one mapping. A [`Stack`] is the only owner of its addresses. Its upper part,
-//! after the [`stack`](Stack::stack), is a list of integers that a `Stack` lends as a slice. The part below
-//! is never lent, so that it may be a child's stack while a `Stack` is borrowed. The lowest pages are the
-//! guard: touching them ends the process.
+//! This file is trusted to manage one mapping. A [`Stack`] is the only owner of its addresses. Its upper
+//! part, after the [`stack`](Stack::stack), is a list of integers that a `Stack` lends as a slice. The part
+//! below that list is never lent, so that it may serve as a child's stack while a `Stack` is borrowed. The
+//! lowest pages are the guard: touching them ends the process.
 //!
-//! Mapping and touching a stack is one seventh of the cost of starting a small program. So one stack is kept
-//! for the next spawn, in [`SPARE`]. The spawn that takes a stack from [`SPARE`] is its only owner. A forked
-//! process has a copy of the spare stack, as of all memory.
+//! Mapping and touching a stack is one seventh of the cost of starting a small program. For that reason, one
+//! stack is kept in [`SPARE`] for the next spawn. The spawn that takes a stack from [`SPARE`] is its only
+//! owner. A forked process has its own copy of the spare stack.
 #![allow(unsafe_code, reason = "mapped memory as a stack and as a slice")]
 
 use super::child::Move;
@@ -24,8 +24,8 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 /// without optimisation. Untouched pages cost nothing.
 const SIZE: usize = 64 << 10;
 
-/// Returns the size of the inaccessible memory below the stack, in bytes: one page, or several if pages are
-/// small. The size is a multiple of the page size even if the kernel does not report that size.
+/// Returns the size of the inaccessible memory below the stack, in bytes. The size is one page, or several if
+/// pages are small. The size is a multiple of the page size even if the kernel does not report that size.
 fn guard() -> usize {
     page::size().max(64 << 10)
 }
@@ -46,7 +46,7 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    /// Creates a stack with room for this many moves, which hold arbitrary numbers.
+    /// Creates a stack with room for this number of moves, whose initial contents are arbitrary.
     pub(super) fn new(moves: usize) -> Result<Self> {
         let mut len = guard() + SIZE;
         if moves <= FEW {
@@ -105,7 +105,7 @@ impl Drop for Stack {
         if self.moves <= FEW && place().is_ok() {
             return;
         }
-        // SAFETY: this value owns the range, and no borrow is left. The child has ended or has its program,
+        // SAFETY: this value owns the range, and no borrow is left. The child has ended or begun its program,
         // so it no longer uses the memory.
         let _ = unsafe { call::munmap(self.base, self.len) };
     }

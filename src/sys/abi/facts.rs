@@ -1,4 +1,5 @@
-//! The values and layouts that the crate relies on, by name. A test compares them with the C headers.
+//! The kernel's values and layouts that the crate relies on, by name. A test compares these facts with the C
+//! headers.
 
 #[cfg(feature = "event")]
 use super::flags::EventFdFlags;

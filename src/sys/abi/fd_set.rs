@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to lend only descriptors that were lent to it. A set has a bit for each of them. Only
-//! `insert` sets bits, and `select` only clears them.
+//! This file is trusted to lend only descriptors that were lent to it. A set has one bit for each descriptor.
+//! Only `insert` sets bits, and `select` only clears them.
 #![allow(unsafe_code, reason = "a descriptor is lent again by its number")]
 
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -13,7 +13,7 @@ use core::marker::PhantomData;
 
 const BITS: usize = usize::BITS as usize;
 
-/// A set of descriptors. Their numbers have no limit such as `FD_SETSIZE`.
+/// A set of descriptors. The descriptors' numbers have no limit such as `FD_SETSIZE`.
 #[derive(Clone, Default)]
 pub struct FdSet<'fd> {
     /// The kernel's `fd_set`: descriptor `n` is bit `n % BITS` of word `n / BITS`.

@@ -1,4 +1,4 @@
-//! Flag types. A flag type keeps bits that the crate does not know, so that a newer kernel's flag can be
+//! Flag types. A flag type keeps bits that the crate does not define, so that a newer kernel's flag can be
 //! passed and returned.
 
 use crate::sys::abi;
@@ -25,7 +25,7 @@ macro_rules! flags {
                 Self(0)
             }
 
-            /// Returns the flags with these bits, unknown ones included.
+            /// Returns the flags with these bits, including unknown bits.
             pub const fn from_bits_retain(bits: u32) -> Self {
                 Self(bits)
             }
@@ -54,12 +54,13 @@ macro_rules! flags {
                 self.0 & other.0 != 0
             }
 
-            /// Returns the flags of both values. Unlike `|`, this function can be used in constants.
+            /// Returns the flags that are set in either value. Unlike `|`, this function can be used in
+            /// constants.
             pub const fn union(self, other: Self) -> Self {
                 Self(self.0 | other.0)
             }
 
-            /// Returns these flags without those of `other`.
+            /// Returns these flags without the flags that are set in `other`.
             pub const fn difference(self, other: Self) -> Self {
                 Self(self.0 & !other.0)
             }
@@ -150,9 +151,9 @@ flags! {
     ///
     /// [execveat(2)](https://man7.org/linux/man-pages/man2/execveat.2.html)
     pub struct ExecFlags;
-    /// If the path is empty, execute the file that the descriptor refers to.
+    /// Executes the file that the descriptor refers to, if the path is empty.
     const EMPTY_PATH = abi::AT_EMPTY_PATH;
-    /// Fail with `ELOOP` if the last component of the path is a symbolic link.
+    /// Fails with `ELOOP` if the last component of the path is a symbolic link.
     const SYMLINK_NOFOLLOW = 0x100;
 }
 
@@ -161,12 +162,12 @@ flags! {
     ///
     /// [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html)
     pub struct SpliceFlags;
-    /// Move pages rather than copy them. This is a hint that the kernel may ignore.
+    /// Moves pages rather than copying them. This flag is a hint that the kernel may ignore.
     const MOVE = 1;
-    /// Do not wait for the *pipe*. An end that is not a pipe follows its own nonblocking flag.
+    /// Does not wait for a *pipe*. A descriptor that is not a pipe follows its own nonblocking flag.
     const NONBLOCK = abi::SPLICE_F_NONBLOCK;
-    /// More data follows immediately, and a socket may wait for it. Do not set this flag on the last call,
-    /// because it delays that call by up to 200 ms.
+    /// More data follows immediately, and a socket may delay sending until that data arrives. Do not set this
+    /// flag on the last call, because it delays that call by up to 200 ms.
     const MORE = 4;
 }
 
@@ -174,7 +175,8 @@ flags! {
     /// Events of [`poll`](crate::event::poll()) and `Epoll`: the events to wait for, and the events that were
     /// found.
     ///
-    /// The last three are only for an `Epoll`. A [`PollFd`](crate::event::PollFd) has the lower 16 bits.
+    /// The last three flags are only for an `Epoll`. A [`PollFd`](crate::event::PollFd) holds the lower 16
+    /// bits.
     ///
     /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html),
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
@@ -194,17 +196,17 @@ flags! {
     const NVAL = 0x020;
     /// The peer of a stream socket has shut down writing.
     const RDHUP = abi::EPOLLRDHUP;
-    /// If several epolls watch the same descriptor, wake one and not all of them.
+    /// If several epolls watch the same descriptor, wakes at least one of them rather than all.
     const EXCLUSIVE = 1 << 28;
     /// Report one event. `Epoll::modify` rearms the descriptor.
     const ONESHOT = 1 << 30;
-    /// Edge-triggered: report a change, rather than a state while it lasts. Read or write until
-    /// [`EAGAIN`](crate::Errno::EAGAIN) before the next wait.
+    /// Edge-triggered: reports a change once, rather than reporting a state for as long as the state lasts.
+    /// Read or write until [`EAGAIN`](crate::Errno::EAGAIN) before the next wait.
     const ET = 1 << 31;
 }
 
 impl PollEvents {
-    /// Returns the bits that `poll` uses: the lower half, and one flag that SPARC has elsewhere.
+    /// Returns the bits that `poll` uses: the lower half, and one flag that has a different value on SPARC.
     #[expect(clippy::cast_possible_truncation, reason = "poll has no more flags")]
     pub(crate) const fn to_poll(self) -> u16 {
         swap(self.0, abi::EPOLLRDHUP, abi::POLLRDHUP) as u16
@@ -223,7 +225,7 @@ const fn swap(bits: u32, one: u32, other: u32) -> u32 {
 
 #[cfg(feature = "process")]
 flags! {
-    /// The changes that [`wait_any`](crate::process::wait_any) reports besides the ends of children.
+    /// The changes that [`wait_any`](crate::process::wait_any) reports in addition to the ends of children.
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
     pub struct WaitFlags;
@@ -243,7 +245,8 @@ flags! {
     const CLOEXEC = abi::O_CLOEXEC;
     /// Nonblocking: a call that would wait fails with [`EAGAIN`](crate::Errno::EAGAIN).
     const NONBLOCK = abi::O_NONBLOCK;
-    /// A read subtracts 1 from the counter, rather than its whole value.
+    /// A read subtracts 1 from the counter and returns 1, rather than returning the whole value and resetting
+    /// the counter.
     const SEMAPHORE = 1;
 }
 

@@ -1,10 +1,10 @@
-//! Buffers for `readv` and `writev`. With feature `std` these are std's `IoSlice` and `IoSliceMut`. Without
-//! that feature, the crate defines part of both types, with the same signatures and the layout of `struct
-//! iovec`.
+//! Buffers for `readv` and `writev`. With feature `std`, the types are std's `IoSlice` and `IoSliceMut`.
+//! Without that feature, the crate defines part of both types, with the same signatures and the layout of
+//! `struct iovec`.
 //!
 //! # Safety
 //!
-//! This file is trusted to make a slice only from a pointer and a length that were taken from a slice.
+//! This file is trusted to create a slice only from a pointer and a length that were taken from a slice.
 #![allow(unsafe_code, reason = "slices stored in the kernel's layout")]
 
 #[cfg(feature = "std")]
@@ -57,7 +57,8 @@ mod without_std {
             self.vec.len -= n;
         }
 
-        /// Drops the first `n` bytes of all buffers together, and every buffer that becomes empty.
+        /// Removes the first `n` bytes of the buffers, counted across all of them, and every buffer that
+        /// becomes empty.
         ///
         /// # Panics
         ///

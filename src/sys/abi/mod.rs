@@ -1,8 +1,8 @@
-//! Types and constants with the layout and the values of the kernel's headers. Only those that the crate uses
-//! are defined.
+//! Types and constants with the layout and the values of the kernel's headers. Only the types and constants
+//! that the crate uses are defined.
 //!
-//! Sizes are asserted at compile time. This module chooses values that differ between architectures. A test
-//! in builds with the shim compares every line with the C headers of the target.
+//! The sizes of the types are asserted at compile time. This module chooses values that differ between
+//! architectures. A test in builds with the shim compares every line with the C headers of the target.
 
 #![cfg_attr(not(feature = "full"), allow(dead_code, reason = "some serve these features only"))]
 
@@ -91,7 +91,8 @@ pub(crate) const SOCK_STREAM: i32 = if MIPS { 2 } else { 1 };
 // time.h
 pub(crate) const CLOCK_MONOTONIC: usize = 1;
 
-// limits.h, uio.h, and MAX_RW_COUNT of fs.h for a page of 4096 bytes, the most bytes that a call moves.
+// Values of limits.h and uio.h, and MAX_RW_COUNT of fs.h for a page of 4096 bytes: the maximum number of
+// bytes that one call moves.
 pub(crate) const PIPE_BUF: usize = 4096;
 pub(crate) const IOV_MAX: usize = 1024;
 pub(crate) const MAX_RW_COUNT: usize = 0x7fff_f000;
@@ -178,15 +179,15 @@ impl SigAction {
     }
 }
 
-/// The indices of the words of a `struct rusage` (18 words) that are kept.
+/// The indices of the words of `struct rusage` (18 words) that the crate keeps.
 pub(crate) const RUSAGE_KEPT: [usize; 7] = [0, 1, 2, 3, 4, 8, 9];
 
-/// Values from pidfd.h. Many headers lack them, so no test compares them.
+/// Values from pidfd.h. Many headers lack these values, so no test compares them.
 pub(crate) const PIDFD_SIGNAL_PROCESS_GROUP: usize = 4;
 pub(crate) const PIDFD_GET_INFO: usize = 0xc040_ff0b;
 pub(crate) const PIDFD_INFO_EXIT: u64 = 8;
 
-/// The fields of the first version of `struct pidfd_info` that are read.
+/// The fields of the first version of `struct pidfd_info` that the crate reads.
 #[repr(C)]
 pub(crate) struct PidfdInfo {
     pub(crate) mask: u64,
@@ -195,10 +196,10 @@ pub(crate) struct PidfdInfo {
 }
 const _: () = assert!(size_of::<PidfdInfo>() == 64);
 
-// poll.h. The other events are in `flags`.
+// poll.h. The other events are defined in `flags`.
 pub(crate) const POLLRDHUP: u32 = if SPARC { 0x800 } else { 0x2000 };
 
-// epoll.h. Its first events equal those of poll.h on every architecture.
+// epoll.h. The first events have the same values as in poll.h on every architecture.
 pub(crate) const EPOLL_CTL_ADD: usize = 1;
 pub(crate) const EPOLL_CTL_DEL: usize = 2;
 pub(crate) const EPOLL_CTL_MOD: usize = 3;
@@ -235,11 +236,11 @@ pub(crate) struct Timespec {
 }
 const _: () = assert!(size_of::<Timespec>() == 16);
 
-/// The kernel's `sigset_t`, an array of pointer-sized words. MIPS has twice as many signals.
+/// The kernel's `sigset_t`, an array of pointer-sized words. On MIPS, the set has twice as many signals.
 pub(crate) type SigSet = [usize; SIGSET_WORDS];
 pub(crate) const SIGSET_WORDS: usize = (if MIPS { 128 } else { 64 }) / usize::BITS as usize;
 
-/// The fields of `struct statx` that are read.
+/// The fields of `struct statx` that the crate reads.
 #[repr(C)]
 pub(crate) struct Statx {
     _before_nlink: [u32; 4],
@@ -258,14 +259,15 @@ pub(crate) struct Statx {
 }
 const _: () = assert!(size_of::<Statx>() == 256);
 
-/// The fields of `siginfo_t` that `waitid` fills. A queued signal has its value in place of the status.
+/// The fields of `siginfo_t` that `waitid` fills. For a queued signal, the field of the status holds the
+/// signal's value.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct SigInfo {
     pub(crate) si_signo: i32,
-    /// `si_errno` and `si_code`. MIPS has them in reverse order.
+    /// `si_errno` and `si_code`. On MIPS, the two fields are in reverse order.
     errno_and_code: [i32; 2],
-    /// The union that follows has the alignment of a pointer.
+    /// The union that follows this field has the alignment of a pointer.
     #[cfg(target_pointer_width = "64")]
     _pad: i32,
     pub(crate) si_pid: i32,

@@ -3,8 +3,8 @@
 use crate::fd::BorrowedFd;
 use core::fmt;
 
-/// One entry of the list given to [`poll`](crate::event::poll): a descriptor, the events to wait for, and the
-/// events that were found.
+/// One entry of the list passed to [`poll`](crate::event::poll): a descriptor, the events to wait for, and
+/// the events that were found.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct PollFd<'fd> {

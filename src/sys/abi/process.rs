@@ -11,15 +11,15 @@ pub(crate) const P_ALL: usize = 0;
 pub(crate) const CLONE_SIGHAND: usize = 0x800;
 pub(crate) const CLONE_VFORK: usize = 0x4000;
 pub(crate) const CLONE_THREAD: usize = 0x1_0000;
-/// A flag for `clone3` only, beyond a `long` of 32 bits, so no test compares it.
+/// A flag for `clone3` only. The flag does not fit into a 32-bit `long`, so no test compares it.
 pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 pub(crate) const PR_SET_PDEATHSIG: usize = 1;
 pub(crate) const PR_GET_PDEATHSIG: usize = 2;
 pub(crate) const PR_SET_DUMPABLE: usize = 4;
 pub(crate) const PR_SET_CHILD_SUBREAPER: usize = 36;
 
-/// The resources that a process has used in its life, including those of its own children that it has waited
-/// for.
+/// The resources that a process has used in its life, including the resources of its own children that it has
+/// waited for.
 ///
 /// # Examples
 ///
@@ -46,8 +46,8 @@ pub struct Rusage {
 }
 
 impl Rusage {
-    /// Converts a `struct rusage`. All of its fields are words, except the microseconds on SPARC. There they
-    /// are an `int`, which is the upper half of a 64-bit word.
+    /// Converts a `struct rusage`. All fields are words, except the microseconds on SPARC. On SPARC, they are
+    /// an `int`, which occupies the upper half of a 64-bit word.
     pub(crate) fn new(raw: [usize; RUSAGE_KEPT.len()]) -> Self {
         let raw = raw.map(|word| word as u64);
         let micros = |word: u64| word >> if SPARC { usize::BITS - 32 } else { 0 };
@@ -63,24 +63,24 @@ impl Rusage {
         }
     }
 
-    /// Returns the processor time outside the kernel.
+    /// Returns the processor time used outside the kernel.
     #[must_use]
     pub const fn user_time(&self) -> Duration {
         self.user_time
     }
 
-    /// Returns the processor time in the kernel.
+    /// Returns the processor time used in the kernel.
     #[must_use]
     pub const fn system_time(&self) -> Duration {
         self.system_time
     }
 
-    /// Returns the maximum resident memory, in bytes. The value is the maximum of the process or of its
-    /// largest child, not the sum of all.
+    /// Returns the maximum resident memory, in bytes. The value is the larger of the maximum of the process
+    /// and the maximum of its largest child, not a sum.
     ///
-    /// The kernel includes memory that the process had before it began its program. This crate usually starts
-    /// programs in a child that shares its parent's memory until the program begins. For these children, the
-    /// value includes all memory of the parent.
+    /// The kernel includes memory that the process used before it began its program. This crate usually
+    /// starts programs in a child that shares its parent's memory until the program begins. For these
+    /// children, the value includes all memory of the parent.
     #[must_use]
     pub const fn max_rss(&self) -> u64 {
         self.max_rss

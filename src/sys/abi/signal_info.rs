@@ -32,7 +32,7 @@ impl SigInfo {
         info
     }
 
-    /// Converts the record of a `signalfd`, which has the same numbers at other offsets.
+    /// Converts the record of a `signalfd`, which holds the same numbers at different offsets.
     pub(crate) const fn read(from: &SignalFdInfo) -> Self {
         let mut info = Self::empty();
         (info.si_signo, info.errno_and_code[Self::CODE]) = (from.ssi_signo, from.ssi_code);
@@ -41,7 +41,7 @@ impl SigInfo {
     }
 }
 
-/// The fields of `struct signalfd_siginfo` that are read.
+/// The fields of `struct signalfd_siginfo` that the crate reads.
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct SignalFdInfo {

@@ -5,8 +5,8 @@
 //! - trap: `svc 0`
 //! - return: x0
 //! - clobbered: no other register. If the target has SVE, the kernel zeroes the bits of z0-z31 above 127,
-//!   p0-p15 and ffr in every call. So a build with `+sve` names z (as v) and p as clobbered. The compiler
-//!   does not allocate ffr, so ffr is never live across a call
+//!   p0-p15 and ffr in every call. A build with `+sve` therefore names z (as v) and p as clobbered. The
+//!   compiler does not allocate ffr, so ffr is never live across a call
 //!
 //! # Safety
 //!
@@ -31,7 +31,7 @@ macro_rules! number {
 macro_rules! trap {
     ($nr:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
-        // SAFETY: the registers are those listed above, and the caller is responsible for the call itself.
+        // SAFETY: the registers match the list above, and the caller is responsible for the call itself.
         unsafe {
             asm!(
                 "svc 0",
@@ -50,7 +50,7 @@ macro_rules! trap {
 macro_rules! trap {
     ($nr:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
-        // SAFETY: the registers are those listed above, and the caller is responsible for the call itself.
+        // SAFETY: the registers match the list above, and the caller is responsible for the call itself.
         unsafe {
             asm!(
                 "svc 0",
@@ -86,7 +86,7 @@ pub(super) const CTID_IS_LAST: bool = true;
 ///
 /// # Safety
 ///
-/// The requirements of `clone_on_stack` apply, whose request the arguments express.
+/// The requirements of `clone_on_stack` apply. The arguments encode the request to that function.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -95,9 +95,9 @@ pub(super) unsafe fn enter(
     arg: *const (),
 ) -> isize {
     let answer: isize;
-    // SAFETY: the registers are those above. Without their flags, the kernel ignores x3 and x4, tls and ctid
-    // of `clone`. Registers x5 and x6 carry the child's data across the trap. In the parent the block ends
-    // like any system call. A C function may change all vector registers that the kernel may zero.
+    // SAFETY: the registers match the list above. Without their flags, the kernel ignores x3 and x4, tls and
+    // ctid of `clone`. Registers x5 and x6 carry the child's data across the trap. In the parent the block
+    // ends like any system call. A C function may change all vector registers that the kernel may zero.
     unsafe {
         asm!(
             "svc 0",

@@ -20,8 +20,8 @@ struct CloneArgs {
     tls: u64,
 }
 
-/// Creates a child that calls `child` with `arg` on `stack`. The stack is given by its lowest address and its
-/// size, and grows down from its end. Returns only in the parent, with the child's process id. If `flags`
+/// Creates a child that calls `child` with `arg` on `stack`. The stack is specified by its lowest address and
+/// its size, and grows down from its end. Returns only in the parent, with the child's process id. If `flags`
 /// contain `CLONE_PIDFD`, the child's descriptor is stored at `pidfd`.
 ///
 /// Only `clone3` accepts flags that need more than 32 bits.
@@ -61,5 +61,5 @@ pub(crate) unsafe fn clone_on_stack(
     unsafe { backend::enter(nr::CLONE3, [place, size_of::<CloneArgs>(), 0], child, arg) }
 }
 
-/// The bits in the flags of `clone` that hold the signal to the parent.
+/// The bits in the flags of `clone` that hold the signal sent to the parent when the child ends.
 const EXIT_SIGNAL: u64 = 0xff;

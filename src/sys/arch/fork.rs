@@ -6,8 +6,8 @@
 //! for later threads). The call `prctl(PR_GET_TID_ADDRESS)` returns the address. With `CLONE_CHILD_SETTID`
 //! the kernel writes the child's id into the child's copy.
 //!
-//! The musl library registers the address of a *lock* instead. So the word is checked first: it is a thread
-//! id only if it equals this thread's id. If the ids differ, or the kernel does not return the address
+//! The musl library registers the address of a *lock* instead. The word is therefore checked first: it is a
+//! thread id only if it equals this thread's id. If the ids differ, or the kernel does not return the address
 //! (`CONFIG_CHECKPOINT_RESTORE` is off), nothing is repaired.
 //!
 //! # Safety
@@ -20,9 +20,9 @@ use super::{nr, syscall0, syscall5};
 use crate::sys::abi::CLONE_PIDFD;
 use crate::sys::abi::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, PR_GET_TID_ADDRESS, SIGCHLD};
 
-/// Creates a child process that shares nothing with this one, and stores its descriptor at `pidfd`. The child
-/// has no descriptor if the kernel provides none: on Linux before 5.2, under an emulator, or at the limit of
-/// descriptors.
+/// Creates a child process that shares nothing with this process, and stores the child's descriptor at
+/// `pidfd`. The child has no pidfd if the kernel provides none: on Linux before 5.2, under an emulator, or at
+/// the limit of descriptors.
 ///
 /// # Safety
 ///
@@ -34,9 +34,9 @@ pub(crate) unsafe fn fork(pidfd: &mut i32) -> isize {
     let place = (&raw mut *pidfd).expose_provenance();
     let [fourth, fifth] = if CTID_IS_LAST { [0, tid_address] } else { [tid_address, 0] };
     let clone = |flags| {
-        // SAFETY: no flag shares memory, so the child has a copy of all memory. The address is null, or that
-        // of the thread id in this thread's control block, of which the child has a copy. The kernel writes
-        // an `int` to `pidfd`.
+        // SAFETY: no flag shares memory, so the child has a copy of all memory. The address is null or is the
+        // address of the thread id in this thread's control block. The child has a copy of that block. The
+        // kernel writes an `int` to `pidfd`.
         unsafe { syscall5(nr::CLONE, flags, 0, place, fourth, fifth) }
     };
     match clone(flags | CLONE_PIDFD) {

@@ -4,12 +4,12 @@
 //! - arguments: a0, a1, a2, a3, a4, a5
 //! - trap: `ecall`
 //! - return: a0
-//! - clobbered: the vector state, v0-v31, vl, vtype and vstart, which the kernel discards in every call since
-//!   Linux 6.5. All other registers are kept
+//! - clobbered: the vector state, v0-v31, vl, vtype and vstart, which Linux 6.5 and later discard in every
+//!   call. All other registers are kept
 //!
 //! The vector registers are named in every build, because a function with `target_feature(enable = "v")` may
-//! use them in a build without that feature. Other code has no cost from this. Without `preserves_flags`, vl
-//! and vtype count as clobbered. Compiled code always leaves 0 in vstart.
+//! use them in a build without that feature. Naming them costs nothing in other code. Without
+//! `preserves_flags`, vl and vtype count as clobbered. Compiled code always leaves 0 in vstart.
 //!
 //! # Safety
 //!
@@ -34,7 +34,7 @@ macro_rules! number {
 macro_rules! trap {
     ($nr:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
-        // SAFETY: the registers are those listed above, and the caller is responsible for the call itself.
+        // SAFETY: the registers match the list above, and the caller is responsible for the call itself.
         unsafe {
             asm!(
                 "ecall",
@@ -65,7 +65,7 @@ pub(super) const CTID_IS_LAST: bool = true;
 ///
 /// # Safety
 ///
-/// The requirements of `clone_on_stack` apply, whose request the arguments express.
+/// The requirements of `clone_on_stack` apply. The arguments encode the request to that function.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -74,9 +74,10 @@ pub(super) unsafe fn enter(
     arg: *const (),
 ) -> isize {
     let answer: isize;
-    // SAFETY: the registers are those above. Without their flags, the kernel ignores a3 and a4, tls and ctid
-    // of `clone`. Registers a5 and a6 carry the child's data across the trap, and gp and tp do not change. In
-    // the parent the block ends like any system call. A C function may change the vector registers.
+    // SAFETY: the registers match the list above. Without their flags, the kernel ignores a3 and a4, tls and
+    // ctid of `clone`. Registers a5 and a6 carry the child's data across the trap, and gp and tp do not
+    // change. In the parent the block ends like any system call. A C function may change the vector
+    // registers.
     unsafe {
         asm!(
             "ecall",

@@ -1,6 +1,6 @@
 //! The backend for any Linux target, which uses `csrc/shim.c` and the C library.
 //!
-//! `syscall0` … `syscall6` all call one C function with six arguments. Unused arguments are zeros, which the
+//! `syscall0` to `syscall6` all call one C function with six arguments. Unused arguments are zeros, which the
 //! kernel ignores.
 //!
 //! # Safety
@@ -54,8 +54,8 @@ macro_rules! trap {
 
 syscalls!(_ _ _ _ _ _);
 
-/// Calls libc's `clone` and leaves the thread's `errno` unchanged. Fails with `EINVAL` for flags above 32
-/// bits.
+/// Calls libc's `clone` and leaves the thread's `errno` unchanged. Fails with `EINVAL` if the flags need more
+/// than 32 bits.
 ///
 /// # Safety
 ///
@@ -77,8 +77,8 @@ pub(crate) unsafe fn clone_on_stack(
 #[cfg(feature = "process")]
 const EINVAL: isize = 22;
 
-/// Calls libc's `fork`, so its atfork handlers run, and the child's libc has the right thread id. Returns no
-/// pidfd.
+/// Calls libc's `fork`, so that library's atfork handlers run, and the child's libc has the right thread id.
+/// Returns no pidfd.
 ///
 /// # Safety
 ///

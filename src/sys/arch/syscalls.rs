@@ -1,4 +1,4 @@
-//! Defines `syscall0` … `syscall6` with the macro `trap` of each backend. That macro accepts the number, and
+//! Defines `syscall0` to `syscall6` with the macro `trap` of each backend. That macro accepts the number, and
 //! each argument with its register.
 //!
 //! # Safety
@@ -23,7 +23,7 @@ macro_rules! syscall {
         ///
         /// # Safety
         ///
-        /// The call must be sound with these arguments.
+        /// The system call must be sound with these arguments.
         #[inline]
         pub unsafe fn $name(nr: usize $(, $argument: usize)*) -> isize {
             trap!(nr $(, $register = $argument)*)

@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! This file is trusted to let the kernel touch only memory that was lent for a call. The file is also
-//! trusted to give each descriptor that a call has created one owner.
+//! trusted to give each descriptor that a call has created exactly one owner.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, is_missing, lent, lent_mut, owned};
@@ -54,7 +54,7 @@ pub(crate) fn epoll_pwait(
         // reads one `timespec` with 64-bit members.
         match decode(unsafe { syscall6(nr::EPOLL_PWAIT2, arg(epoll), place, len, time, 0, 0) }) {
             // Linux before 5.11 lacks the call, or a filter rejects it. An argument that is invalid for this
-            // call is also invalid for the other.
+            // call is also invalid for `epoll_wait`.
             Err(errno) if is_missing(errno) => {}
             answer => return answer.inspect(|_| tell!(acquired_any())),
         }
@@ -64,11 +64,11 @@ pub(crate) fn epoll_pwait(
         .inspect(|_| tell!(acquired_any()))
 }
 
-/// A timeout of −1, which means no limit.
+/// The timeout that means no limit.
 const INFINITE: usize = usize::MAX;
 
-/// Converts to milliseconds, rounded up so that no wait is too short. A time that a C int cannot hold (from
-/// 24 days) becomes [`INFINITE`].
+/// Converts a timeout to milliseconds, rounded up so that no wait is too short. A time that a C int cannot
+/// hold (from 24 days) becomes [`INFINITE`].
 fn milliseconds(time: &Timespec) -> usize {
     let seconds = time.tv_sec.checked_mul(1000);
     let all = seconds.and_then(|ms| ms.checked_add((time.tv_nsec + 999_999) / 1_000_000));

@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! This file is trusted to let the kernel touch only memory that was lent for a call. The file is also
-//! trusted to give each descriptor that a call has created one owner.
+//! trusted to give each descriptor that a call has created exactly one owner.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{lent_mut, owned};
@@ -40,14 +40,14 @@ pub(crate) fn ppoll(fds: &mut [PollFd<'_>], timeout: Option<&mut Timespec>) -> R
 }
 
 /// Waits for the read, write and exception sets, without a signal mask. The kernel writes the remaining time
-/// to `timeout`. On success it writes the ready descriptors to the sets.
+/// to `timeout`. On success, the kernel writes the ready descriptors to the sets.
 #[inline]
 pub(crate) fn pselect6(
     sets: [Option<&mut [usize]>; 3],
     timeout: Option<&mut Timespec>,
 ) -> Result<usize> {
-    // The call passes the length of the shortest set. The kernel does not look beyond the highest number that
-    // this process could have.
+    // The call passes the length of the shortest set. The kernel does not read beyond the highest descriptor
+    // number that is possible in this process.
     let words = sets.iter().flatten().map(|set| set.len()).min().unwrap_or(0);
     let [read, write, except] = sets.map(|set| set.map_or(0, lent_mut));
     let count = words * usize::BITS as usize;

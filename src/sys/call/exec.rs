@@ -1,11 +1,11 @@
 //! The calls that replace the program.
 //!
-//! These calls neither allocate nor lock nor touch thread-local storage. So a forked child may make them,
-//! even one that shares its parent's memory.
+//! These calls neither allocate nor lock nor touch thread-local storage. A forked child may therefore make
+//! these calls, even a child that shares its parent's memory.
 //!
 //! # Safety
 //!
-//! This file is trusted to give the kernel only lists that have an end.
+//! This file is trusted to pass to the kernel only lists that end with a null.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, lent};
@@ -48,7 +48,7 @@ pub(crate) fn refuses_empty_path() -> bool {
     failure(unsafe { syscall5(nr::EXECVEAT, usize::MAX, path, list, list, flags) }) == Errno::ENOENT
 }
 
-/// Returns the address of a list. Fails with `EINVAL` if the list has no end.
+/// Returns the address of a list. Fails with `EINVAL` if the list does not end with [`Arg::END`].
 fn list(strings: &[Arg<'_>]) -> Result<usize> {
     tell!(reads_strings(strings));
     match strings.last() {
@@ -57,8 +57,8 @@ fn list(strings: &[Arg<'_>]) -> Result<usize> {
     }
 }
 
-/// Returns the error of a call that has returned. No kernel returns success from these calls. A filter or an
-/// emulator may return success without starting the program, and this function then returns `ENOSYS`.
+/// Returns the error of an exec call that has returned. No kernel returns success from these calls. A filter
+/// or an emulator may return success without starting the program, and this function then returns `ENOSYS`.
 fn failure(answer: isize) -> Errno {
     decode(answer).err().unwrap_or(Errno::ENOSYS)
 }

@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! This file is trusted to let the kernel touch only the buffers that were lent for a call. The file is also
-//! trusted to give each descriptor that a call has created one owner.
+//! trusted to give each descriptor that a call has created exactly one owner.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, fcntl_getpipe_sz, lent, lent_mut, owned, sink};
@@ -45,7 +45,7 @@ pub(crate) fn dup(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     unsafe { owned(answer) }
 }
 
-/// Calls `dup3`: `new` keeps its number and owns the copy from now on.
+/// Calls `dup3`: `new` keeps its number and owns the copy after the call.
 #[inline]
 pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<()> {
     // SAFETY: `dup3` touches no memory. `new` owns the descriptor that `dup3` closes, and `new` is borrowed
@@ -56,7 +56,8 @@ pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<
 /// Calls `dup3` onto a standard stream. The copy stays open across an exec.
 #[inline]
 pub(crate) fn dup_onto_standard(fd: BorrowedFd<'_>, stream: StdStream) -> Result<()> {
-    // SAFETY: `dup3` touches no memory. No value owns the descriptors 0 to 2, and a borrowed one stays open.
+    // SAFETY: `dup3` touches no memory. No value owns the descriptors 0 to 2, and a borrowed descriptor stays
+    // open.
     decode(unsafe { syscall3(nr::DUP3, arg(fd), stream as usize, 0) }).map(drop)
 }
 
@@ -122,8 +123,8 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
 }
 
 /// Converts the `int` of `FIONREAD`. For a pipe this `int` is an unsigned sum. For any other file a negative
-/// value is not a count, so the function fails with `EOVERFLOW`. A regular file is then too large for an
-/// `int`, or its position is after its end.
+/// value is not a count, so the function fails with `EOVERFLOW`. The value is negative if a regular file is
+/// too large for an `int`, or if its position is after its end.
 fn unread(bytes: u32, is_pipe: impl FnOnce() -> bool) -> Result<usize> {
     let count = usize::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
     if i32::try_from(bytes).is_ok() || is_pipe() { Ok(count) } else { Err(Errno::EOVERFLOW) }

@@ -2,8 +2,9 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to let the kernel choose the address of each mapping, where nothing is mapped. The
-//! file relies on [`map`](crate::sys::map) to unmap and discard only memory that `map` has mapped.
+//! This file is trusted to let the kernel choose the address of each mapping, so that no existing mapping is
+//! replaced. The file relies on [`map`](crate::sys::map) to unmap and discard only memory that `map` has
+//! mapped.
 #![allow(unsafe_code, reason = "system calls")]
 #![cfg_attr(not(feature = "transfer"), allow(dead_code, reason = "some serve that feature only"))]
 
@@ -31,7 +32,7 @@ pub(crate) fn fcntl_get_seals(fd: BorrowedFd<'_>) -> Result<usize> {
     fcntl(fd, abi::F_GET_SEALS, 0)
 }
 
-/// Sets the length of an empty file, of which no page can be mapped.
+/// Sets the length of an empty file. No page of an empty file can be mapped.
 #[inline]
 pub(crate) fn ftruncate(fd: BorrowedFd<'_>, len: usize) -> Result<()> {
     // SAFETY: this call touches no memory of this process.
@@ -48,8 +49,8 @@ pub(crate) unsafe fn madvise(base: NonNull<u8>, len: usize, advice: usize) -> Re
     decode(unsafe { syscall3(nr::MADVISE, address, len, advice) }).map(drop)
 }
 
-/// Advises huge pages for the whole allocation of `buf`, including its first and last page. So a mapping that
-/// the allocator has made for `buf` stays one mapping, which can grow by being moved.
+/// Advises huge pages for the whole allocation of `buf`, including its first and last page. A mapping that
+/// the allocator has made for `buf` therefore stays one mapping, which can grow by being moved.
 #[cfg(feature = "alloc")]
 pub(crate) fn madvise_hugepage(buf: &Vec<u8>) {
     let page = crate::sys::page::size();
@@ -79,7 +80,7 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
     unsafe { owned(answer) }
 }
 
-/// Maps `len` bytes at an address that the kernel chooses. The bytes are those at the beginning of a file, or
+/// Maps `len` bytes at an address that the kernel chooses. The mapping contains the beginning of a file, or
 /// zeros.
 #[inline]
 pub(crate) fn mmap(
@@ -92,8 +93,8 @@ pub(crate) fn mmap(
     // SAFETY: without `MAP_FIXED` the kernel chooses addresses where nothing is mapped, so no memory in use
     // changes.
     let address = decode(unsafe { syscall6(nr::MMAP, 0, len, protection, flags, fd, 0) });
-    // The kernel returns EAGAIN if the process locks all its memory and has reached the limit for that.
-    // Everywhere else in the crate, EAGAIN means that a call would wait.
+    // The kernel returns EAGAIN if the process locks all its memory and has reached its limit of locked
+    // memory. Everywhere else in the crate, EAGAIN means that a call would wait.
     let address =
         address.map_err(|errno| if errno == Errno::EAGAIN { Errno::ENOMEM } else { errno })?;
     tell!(mapped(address, len));

@@ -1,19 +1,19 @@
 //! One typed function per system call, by topic.
 //!
-//! Each function accepts descriptors as `BorrowedFd` and returns new ones as `OwnedFd`. Integers and pointers
-//! do not pass this layer. Each function makes its call exactly once, and retrying on `EINTR` is up to the
-//! caller.
+//! Each function accepts descriptors as `BorrowedFd` and returns new ones as `OwnedFd`. No descriptor number
+//! or pointer crosses this layer. Each function makes its call exactly once, and retrying on `EINTR` is up to
+//! the caller.
 //!
 //! # Safety
 //!
 //! These files are trusted to give each call arguments that let the kernel touch only memory that was lent
-//! for that call. The files are also trusted to make an owner of exactly the descriptors that the kernel has
-//! just made.
+//! for that call. The files are also trusted to take ownership of exactly the descriptors that the kernel has
+//! just created.
 //!
 //! A borrowed descriptor is open, so no call here acts on a number that may belong to another owner.
-//! References become integers by `expose_provenance`, and the trap is opaque to the compiler. So the compiler
-//! must assume that the kernel reads and writes through these references during the call. `tell!` reports the
-//! same to a sanitizer, which cannot see these accesses either.
+//! References become integers by `expose_provenance`, and the trap is opaque to the compiler. The compiler
+//! must therefore assume that the kernel reads and writes through these references during the call. `tell!`
+//! reports these accesses to a sanitizer, which cannot see them.
 #![allow(unsafe_code, reason = "an owner is made of the number that a call has returned")]
 #![cfg_attr(
     not(feature = "full"),
@@ -90,7 +90,7 @@ fn sink(fd: impl AsFd) -> usize {
     arg(fd.as_fd())
 }
 
-/// Takes ownership of the descriptor that a call has just made, at a number of 3 or above.
+/// Takes ownership of the descriptor that a call has just created, and moves it to a number of 3 or above.
 ///
 /// # Safety
 ///
@@ -105,7 +105,7 @@ unsafe fn owned(answer: usize) -> Result<OwnedFd> {
 }
 
 /// Moves a new descriptor away from 0, 1 and 2. If standard streams are closed, the kernel gives their
-/// numbers to new descriptors, and code that prints would write to these.
+/// numbers to new descriptors, and code that prints would write to those descriptors.
 #[cold]
 fn off_stdio(fd: OwnedFd) -> Result<OwnedFd> {
     if fd.as_raw_fd() > 2 {

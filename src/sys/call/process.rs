@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! This file is trusted to give the kernel addresses with enough room for its results. The file is also
-//! trusted to make an owner of exactly the descriptors that the kernel has just made.
+//! trusted to take ownership of exactly the descriptors that the kernel has just created.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, lent_mut, number, owned};
@@ -16,7 +16,7 @@ use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall
 pub(crate) fn exit_group(status: u8) -> ! {
     loop {
         // SAFETY: `exit_group` touches no memory of this process that could be read later. The call returns
-        // only if a seccomp filter makes it return, and is then retried.
+        // only if a seccomp filter intercepts it. It is then retried.
         unsafe { syscall1(nr::EXIT_GROUP, status.into()) };
     }
 }
@@ -38,12 +38,12 @@ pub(crate) unsafe fn fork() -> Result<Option<(i32, Option<OwnedFd>)>> {
     Ok((pid != 0).then(|| (pid, unsafe { own_pidfd(pidfd) })))
 }
 
-/// Takes ownership of the pidfd that the kernel provided with a child, or returns `None` without one. Without
-/// a free number of 3 or above, the child has no pidfd.
+/// Takes ownership of the pidfd that the kernel provided with a child, or returns `None` if the kernel
+/// provided none. If no number of 3 or above is free, the child has no pidfd.
 ///
 /// # Safety
 ///
-/// If `pidfd` is not negative, the kernel has just made it.
+/// If `pidfd` is not negative, the kernel has just created that descriptor.
 pub(super) unsafe fn own_pidfd(pidfd: RawFd) -> Option<OwnedFd> {
     // SAFETY: the caller upholds the same contract.
     unsafe { owned(usize::try_from(pidfd).ok()?) }.ok()
@@ -69,8 +69,8 @@ pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
     decode(unsafe { syscall3(nr::MADVISE, address, 0, abi::MADV_NORMAL) }).map(drop)
 }
 
-/// Returns how a process ended whose status was collected elsewhere or discarded, in the encoding of wait(2).
-/// Returns `None` while the status is still pending. Fails with `ENOTTY` before Linux 6.13.
+/// Returns the status of an ended process that was collected elsewhere or discarded, in the encoding of
+/// wait(2). Returns `None` while the status is still pending. Fails with `ENOTTY` before Linux 6.13.
 pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> {
     let mut info = PidfdInfo { mask: abi::PIDFD_INFO_EXIT, _between: [0; 13], exit_code: 0 };
     // SAFETY: the kernel reads and writes as many bytes at the given address as the request's number encodes.
@@ -87,7 +87,7 @@ pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd> {
 }
 
 /// Returns a pidfd of a child that was created without one. Fails with `ECHILD` if the child no longer
-/// exists. If its status is discarded, its id may already belong to another process.
+/// exists. If the child's status is discarded, its id may already belong to another process.
 pub(crate) fn pidfd_open_child(pid: i32) -> Result<OwnedFd> {
     let pidfd = pidfd_open(pid)?;
     match waitid_pidfd(pidfd.as_fd(), abi::PEEK) {
@@ -116,7 +116,7 @@ pub(crate) fn unshare_memory() -> Result<()> {
     decode(unsafe { syscall1(nr::UNSHARE, abi::CLONE_VM) }).map(drop)
 }
 
-/// The end or another change of a child, and the resources that the child has used.
+/// A change of a child's state, such as its end, and the resources that the child has used.
 pub(crate) type Waited = (SigInfo, [usize; abi::RUSAGE_KEPT.len()]);
 
 /// Waits for a child. Returns `None` if `options` exclude waiting and nothing has happened yet.

@@ -1,5 +1,5 @@
-//! Functions that check whether an error requires a fallback. A fallback is required if the kernel lacks a
-//! call, a filter rejects the call, or the call does not work on these files.
+//! Checks whether an error requires a fallback. A fallback is required if the kernel lacks a call, a filter
+//! rejects the call, or the call does not work on these files.
 
 use crate::errno::Errno;
 

@@ -1,8 +1,8 @@
-//! The calls that set up a child before it starts a program, and the clone that creates it.
+//! The calls that set up a child before it starts a program, and the clone that creates the child.
 //!
 //! None of these calls allocates, locks or touches thread-local storage, because a child that shares its
 //! parent's memory makes them. These calls change only state that belongs to the child: its descriptor table,
-//! its handlers and mask, its ids, its working directory.
+//! its handlers and mask, its ids, and its working directory.
 //!
 //! # Safety
 //!
@@ -22,8 +22,8 @@ pub(crate) fn chdir(path: &CStr) -> Result<()> {
     decode(unsafe { syscall1(nr::CHDIR, lent(path)) }).map(drop)
 }
 
-/// Creates a child that starts with `child(arg)` on `stack`, given by its lowest address and its size.
-/// Returns the child's process id and, if `flags` request one, its pidfd.
+/// Creates a child that starts with `child(arg)` on `stack`, which is specified by its lowest address and its
+/// size. Returns the child's process id and, if `flags` request one, its pidfd.
 ///
 /// # Safety
 ///
@@ -86,8 +86,8 @@ pub(crate) fn getdents64<'a>(folder: BorrowedFd<'_>, entries: &'a mut [u8]) -> O
     if count == 0 { None } else { entries.get(..count) }
 }
 
-/// Stores the supplementary groups in `groups` and returns their number. Fails with `EINVAL` if `groups` is
-/// too short.
+/// Stores the supplementary groups in `groups` and returns the number of groups. Fails with `EINVAL` if
+/// `groups` is too short.
 pub(crate) fn getgroups(groups: &mut [u32]) -> Result<usize> {
     // SAFETY: the kernel writes at most as many group ids as the list has room for.
     decode(unsafe { syscall2(nr::GETGROUPS, groups.len(), lent_mut(groups)) })
@@ -99,7 +99,7 @@ pub(crate) fn getppid() -> i32 {
     i32::try_from(answer).unwrap_or(0)
 }
 
-/// Returns 20 minus the niceness of this process. No niceness is then mistaken for an error.
+/// Returns 20 minus the niceness of this process, so that no niceness is mistaken for an error.
 pub(crate) fn getpriority() -> Result<usize> {
     // SAFETY: `getpriority` takes integers.
     decode(unsafe { syscall2(nr::GETPRIORITY, abi::PRIO_PROCESS, 0) })
@@ -114,16 +114,17 @@ pub(crate) fn getresuid() -> Result<[u32; 3]> {
     Ok(ids)
 }
 
-/// Returns the session of a process, or of this one if `pid` is 0.
+/// Returns the session of a process, or of this process if `pid` is 0.
 pub(crate) fn getsid(pid: i32) -> Result<usize> {
     // SAFETY: `getsid` takes an integer.
     decode(unsafe { syscall1(nr::GETSID, number(pid)) })
 }
 
 /// Makes a terminal the controlling terminal of the session that this process leads. The session must not
-/// have one.
+/// have a controlling terminal.
 pub(crate) fn ioctl_tiocsctty(terminal: BorrowedFd<'_>) -> Result<()> {
-    // SAFETY: the argument is an integer. With 0, the call does not take a terminal from another session.
+    // SAFETY: the argument is an integer. With an argument of 0, the call does not take a terminal away from
+    // another session.
     decode(unsafe { syscall3(nr::IOCTL, arg(terminal), abi::TIOCSCTTY, 0) }).map(drop)
 }
 
@@ -133,7 +134,7 @@ pub(crate) fn ioctl_tiocspgrp(terminal: BorrowedFd<'_>, group: i32) -> Result<()
     decode(unsafe { syscall3(nr::IOCTL, arg(terminal), abi::TIOCSPGRP, lent(&group)) }).map(drop)
 }
 
-/// Returns a close-on-exec copy of a descriptor of that process.
+/// Returns a close-on-exec copy of a descriptor of the process to which `pidfd` refers.
 pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, theirs: RawFd) -> Result<OwnedFd> {
     // SAFETY: all arguments are integers.
     let answer = decode(unsafe { syscall3(nr::PIDFD_GETFD, arg(pidfd), number(theirs), 0) })?;

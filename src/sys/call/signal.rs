@@ -1,4 +1,4 @@
-//! The calls on this thread: its signals, those pending and those blocked, its processors and limits.
+//! The calls on this thread: its pending and blocked signals, its processors and its limits.
 //!
 //! # Safety
 //!
@@ -54,7 +54,8 @@ pub(crate) fn rt_sigaction_ignore(signal: usize) -> Result<()> {
 pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
     let mut action = SigAction::default();
     let (place, size) = (lent_mut(&mut action), size_of::<SigSet>());
-    // The fourth argument is the size of a set. On SPARC, which has one more argument, it is the fifth.
+    // The fourth argument is the size of a set. On SPARC, which has an additional argument, the size is the
+    // fifth argument.
     // SAFETY: the kernel writes one `struct sigaction` to the given address, which has room for the largest
     // one.
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, 0, place, size, size) })?;
@@ -80,7 +81,7 @@ pub(crate) fn rt_sigprocmask(how: usize, set: &SigSet) -> Result<SigSet> {
     Ok(old)
 }
 
-/// Takes one pending signal of `set`. Prefers a signal that is pending for this thread over one that is
+/// Accepts one pending signal of `set`. Prefers a signal that is pending for this thread to a signal that is
 /// pending for the process. Fails with `EAGAIN` if no signal arrives before the timeout.
 #[inline]
 pub(crate) fn rt_sigtimedwait(set: &SigSet, timeout: Option<&Timespec>) -> Result<SigInfo> {
@@ -92,8 +93,8 @@ pub(crate) fn rt_sigtimedwait(set: &SigSet, timeout: Option<&Timespec>) -> Resul
     Ok(info)
 }
 
-/// Makes a signal pending for this thread, which blocks that signal. Does nothing if the signal is already
-/// pending.
+/// Makes a signal pending for this thread. The thread must block that signal. Does nothing if the signal is
+/// already pending.
 pub(crate) fn rt_tgsigqueueinfo_self(info: &SigInfo) -> Result<()> {
     // SAFETY: these calls have no arguments.
     let [process, thread] =
@@ -132,7 +133,8 @@ mod tests {
     use crate::process::{Signal, SignalSet};
     use crate::sys::abi::SIG_SETMASK;
 
-    /// A signal that the crate's set blocks becomes pending in the kernel, so both use the same layout.
+    /// A signal blocked with the crate's set becomes pending in the kernel, so the crate and the kernel use
+    /// the same layout.
     #[test]
     fn signal_set_is_the_kernels() {
         let chosen = [Signal::URG, Signal::from_raw(36).unwrap()];

@@ -213,14 +213,16 @@ impl Backoff {
     /// calls sleep for 0.1 ms at first, and then twice as long each time, up to 6.4 ms. Returns whether the
     /// call has slept.
     pub(crate) fn pause(&mut self, deadline: Option<Deadline<'_>>) -> bool {
+        let Some(time) = self.next() else { return false };
+        let left = deadline.map_or(time, |deadline| deadline.remaining());
+        let _ = poll_beside(deadline.and_then(|until| until.cancel), &mut [], Some(time.min(left)));
+        true
+    }
+
+    /// Counts a turn, and returns how long the caller must sleep before its next poll.
+    pub(crate) fn next(&mut self) -> Option<Duration> {
         let turn = self.turns.checked_sub(3);
-        if let Some(turn) = turn {
-            let time = Duration::from_micros(100 << turn.min(6));
-            let left = deadline.map_or(time, |deadline| deadline.remaining());
-            let _ =
-                poll_beside(deadline.and_then(|until| until.cancel), &mut [], Some(time.min(left)));
-        }
         self.turns = self.turns.saturating_add(1);
-        turn.is_some()
+        turn.map(|turn| Duration::from_micros(100 << turn.min(6)))
     }
 }

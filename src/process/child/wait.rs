@@ -2,7 +2,7 @@
 
 use super::Child;
 use crate::errno::retry;
-use crate::event::{Backoff, PollEvents, PollFd, poll_until};
+use crate::event::{Backoff, PollEvents, PollFd, poll, poll_until};
 use crate::fd::BorrowedFd;
 use crate::process::ExitStatus;
 use crate::sys::abi;
@@ -47,7 +47,10 @@ impl Child {
                 return Ok(status);
             }
             // Here the child has stopped, and this process traces the child.
-            self.pause(None, &mut backoff);
+            // `pause` would do the same, and would bring the code for deadlines into programs without any.
+            let _ = backoff.next().map(|time| poll(&mut [], Some(time)));
+            let child = self.pidfd().map(|fd| PollFd::from_borrowed_fd(fd, PollEvents::IN));
+            let _ = child.map(|child| poll(&mut [child], None));
         }
     }
 
@@ -154,7 +157,7 @@ impl Child {
         let mut backoff = Backoff::default();
         loop {
             match self.try_wait()? {
-                None if !deadline.has_passed() => self.pause(Some(deadline), &mut backoff),
+                None if !deadline.has_passed() => self.pause(deadline, &mut backoff),
                 None if deadline.is_cancelled() => return Err(Errno::ECANCELED),
                 result => return Ok(result),
             }
@@ -164,11 +167,11 @@ impl Child {
     /// Waits for the child's end with `poll`, which does not report stops. Without a pidfd, the function only
     /// pauses. The function also only pauses if `poll` reports the end and `waitid` does not, because another
     /// process traces the child.
-    fn pause(&self, deadline: Option<Deadline<'_>>, backoff: &mut Backoff) {
-        backoff.pause(deadline);
+    fn pause(&self, deadline: Deadline<'_>, backoff: &mut Backoff) {
+        backoff.pause(Some(deadline));
         if let Some(fd) = self.pidfd() {
             // The caller checks the child again after any result.
-            let _ = poll_until(&mut [PollFd::from_borrowed_fd(fd, PollEvents::IN)], deadline);
+            let _ = poll_until(&mut [PollFd::from_borrowed_fd(fd, PollEvents::IN)], Some(deadline));
         }
     }
 

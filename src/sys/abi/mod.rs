@@ -180,7 +180,11 @@ impl SigAction {
 }
 
 /// The indices of the words of `struct rusage` (18 words) that the crate keeps.
+#[cfg(feature = "process")]
 pub(crate) const RUSAGE_KEPT: [usize; 7] = [0, 1, 2, 3, 4, 8, 9];
+/// Without this feature no function returns the usage, and small programs should not contain code for it.
+#[cfg(not(feature = "process"))]
+pub(crate) const RUSAGE_KEPT: [usize; 0] = [];
 
 /// Values from pidfd.h. Many headers lack these values, so no test compares them.
 pub(crate) const PIDFD_SIGNAL_PROCESS_GROUP: usize = 4;

@@ -184,13 +184,14 @@ impl<'p> Fanout<'p> {
     ///
     /// A sink that is not ready at the deadline fails with [`ETIMEDOUT`](Errno::ETIMEDOUT) and is dropped.
     /// The other sinks receive the remaining bytes of the round and the bytes that the source can provide
-    /// without waiting. Then the fan-out fails with `ETIMEDOUT` on the source, unless the source has ended.
+    /// without waiting. Then the fan-out fails with `ETIMEDOUT` on the source, unless the source has
+    /// ended or no sink remains.
     ///
     /// A [cancel](crate::Cancel) ends the fan-out after the current round. A sink that is ready receives the
     /// remaining bytes of the round. A sink that is not ready fails with [`ECANCELED`](Errno::ECANCELED) and
-    /// is dropped. The source is not read again. The fan-out fails with `ECANCELED` on the source, or on the
-    /// sink if no sink remains. A fan-out that is cancelled before the start moves no bytes and drops no
-    /// sink.
+    /// is dropped. The source is not read again. The fan-out then fails with `ECANCELED` on the source. If no
+    /// sink remains, it fails with the error of the last sink in the list instead. A fan-out that is cancelled
+    /// before the start moves no bytes and drops no sink.
     pub const fn deadline(self, deadline: Deadline<'p>) -> Self {
         Self { options: self.options.deadline(deadline), ..self }
     }
@@ -246,8 +247,8 @@ impl<'p> Fanout<'p> {
     ///   before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte, if the source would return bytes that
     ///   were written to a sink, as for [`Transfer::run`].
-    /// - The error of a sink if no sink remains, or if [`on_error`](Self::on_error) has returned `Break`.
-    ///   Bytes that were not yet read stay in the source.
+    /// - The error of the last sink in the list if no sink remains, or the error of a sink for which
+    ///   [`on_error`](Self::on_error) has returned `Break`. Bytes that were not yet read stay in the source.
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) on the source if the deadline has passed, or
     ///   [`ECANCELED`](Errno::ECANCELED) if the deadline was cancelled.
     /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE), on the source and before the first byte, if no

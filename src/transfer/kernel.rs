@@ -47,7 +47,8 @@ impl Engine<'_, '_> {
         let mut spin = Spin::new(self.options.wait);
         // Set if a full sink could conceal that the source is at its end.
         let may_be_full = self.options.own.is_none() && self.to.kind != Kind::Null;
-        // The number of bytes that the file is known to contain, and whether the next call may wait.
+        // The known number of remaining bytes in a file (0 if unknown), and whether the next call waits
+        // regardless.
         let (mut ahead, mut patient) = (0_u64, false);
         loop {
             let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };

@@ -148,7 +148,7 @@ fn two_writers() -> Option<[(ChunkWriter, PipeReader); 2]> {
 }
 
 /// A program installs a filter while its writer is in use. From then on, pages cannot be discarded, and new
-/// pages cannot be excluded from a forked child.
+/// pages cannot be marked as wiped on fork.
 fn never_with_advice_refused_writes_or_says_so() {
     let test = "never_with_advice_refused_writes_or_says_so";
     for_each_errno(test, |errno| {
@@ -170,8 +170,8 @@ fn never_with_advice_refused_writes_or_says_so() {
     });
 }
 
-/// A forked child installs a filter before it uses the writer. The child cannot allocate memory that its own
-/// children do not inherit, and it must not modify the parent's memory.
+/// A forked child installs a filter before it uses the writer. The filter rejects `madvise`, so
+/// the child cannot mark new memory as wiped on fork. The child must still not modify the parent's memory.
 fn forked_child_with_advice_refused_writes_or_says_so() {
     let test = "forked_child_with_advice_refused_writes_or_says_so";
     for_each_errno(test, |errno| {

@@ -126,7 +126,7 @@ pub const QUESTIONS: &[Question] = &[
         "made_and_summed_64",
         "every byte is made in one process and summed in another, on two CPUs, in chunks of 64 bytes. Every \
          crate is compared with `rawpipe-shared`. `-vmsplice` lends a ring of chunks to a pipe of 1 MiB, and \
-         fills a chunk again once the pipe cannot hold it any more. shmem-ipc fills and reads a ring in \
+         fills a chunk again once the pipe can no longer hold it. shmem-ipc fills and reads a ring in \
          place, with its unsafe calls for trusted peers; ipc_ring copies into a ring and out of it. Neither \
          has an end of file; shmem-ipc never detects that its peer has died, and ipc_ring does only with a \
          timer",
@@ -152,11 +152,11 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "limits/mem_to_read",
-        text: "the same with the fastest calls of each crate; the same bytes are sent repeatedly. rawpipe's \
-               `ChunkWriter` takes new pages each time and fills them, unless it has `Reuse::AfterRead` \
-               (`-afterread`); rustix, nix and libc have a pipe of 1 MiB, and `-vmsplice` lends the memory \
-               itself to the pipe: sound only because no code writes to it any more. `rawpipe-vmsplice` is \
-               the same call of this crate",
+        text: "the same with the fastest calls of each crate. The same bytes are sent repeatedly. By default, \
+               rawpipe's `ChunkWriter` fills new pages for each chunk; with `Reuse::AfterRead` (`-afterread`) \
+               it does not. rustix, nix and libc use a pipe of 1 MiB. `-vmsplice` lends the memory itself to \
+               the pipe, which is sound only because no code writes to the memory afterwards. \
+               `rawpipe-vmsplice` is the same call of this crate",
         bytes: Some(MOVED),
         engines: &[
             moves("std", work::plain::<Std>()),
@@ -318,8 +318,8 @@ impl Engine {
         }
     }
 
-    /// Returns the number of turns that together last for about `target`. If each run begins with a new ring,
-    /// the turns last two or four times as long.
+    /// Returns the number of turns that together last for about `target`. For [`Work::Sum`], the target is
+    /// doubled, or quadrupled if a chunk exceeds 256 KiB.
     pub fn often(&self, here: &Here, target: Duration) -> io::Result<u64> {
         let longer = match self.work {
             Work::Sum(_, chunk) if chunk > 256 * KIB => 4,

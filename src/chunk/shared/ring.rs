@@ -361,7 +361,8 @@ impl<L: Link> Side<L, false> {
         }
     }
 
-    /// Returns the room of the lent record to the writer, if this process has received the record.
+    /// Releases the lent record, so that the writer can reuse its bytes. Does nothing if no record is lent, or
+    /// if this process does not use the half.
     #[inline]
     pub(super) fn give_back(&mut self) {
         let Record { start, len } = mem::take(&mut self.lent);

@@ -86,7 +86,7 @@ pub(crate) enum End {
 #[derive(Clone, Copy)]
 pub(crate) struct SourceKind {
     pub(crate) name: &'static str,
-    /// Creates the source. A source that holds its data from the start receives these contents.
+    /// Creates the source. The argument is the data of a source that holds its data from the start.
     pub(crate) make: fn(&[u8]) -> io::Result<Made>,
     pub(crate) says: Says,
     pub(crate) end: End,

@@ -293,7 +293,7 @@ fn model(from: BorrowedFd<'_>, to: BorrowedFd<'_>, exact: usize) -> Outcome {
     Outcome::ok(bytes as u64)
 }
 
-/// Calls `read` or `write` on the descriptor in its current mode.
+/// Calls `call` with the descriptor as a `File`. Does not change its blocking mode or close it.
 fn on<T>(fd: BorrowedFd<'_>, call: impl FnOnce(&File) -> T) -> T {
     use std::os::fd::FromRawFd;
     // SAFETY: the file is never dropped, so the descriptor stays open for its owner.

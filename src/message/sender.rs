@@ -205,10 +205,9 @@ impl<W: AsFd> Sender<W> {
         let lens = messages.iter().map(|message| message.as_ref().len());
         self.check(lens.clone().max().unwrap_or(0) as u64)?;
         let _no_sigpipe = until.map(|_| Guard::new()).transpose()?;
-        let all = lens.fold(0_usize, |sum, len| sum.saturating_add(HEADER + len));
-        match all {
-            ..=SMALL_STAGE => self.send_staged(messages, &mut [0; SMALL_STAGE], until),
-            ..=MIDDLE_STAGE => self.send_staged(messages, &mut [0; MIDDLE_STAGE], until),
+        match lens.fold(0_usize, |sum, len| sum.saturating_add(HEADER + len)) {
+            all if all <= SMALL_STAGE => self.send_staged(messages, &mut [0; SMALL_STAGE], until),
+            all if all <= MIDDLE_STAGE => self.send_staged(messages, &mut [0; MIDDLE_STAGE], until),
             _ => self.send_staged(messages, &mut [0; STAGE], until),
         }
     }

@@ -181,19 +181,19 @@ fn channel_recv_into_deadline_of_many_pieces_is_not_quadratic() {
             writer.write_all(&[7; 1 << 16]).unwrap();
             assert_eq!(next(Deadline::now()), Err(TIMED_OUT));
         }
-        let begin = Instant::now();
+        let before = busy();
         for _ in 1..SINGLE {
             writer.write_all(&[7]).unwrap();
             assert_eq!(next(Deadline::now()), Err(TIMED_OUT));
         }
-        let time = begin.elapsed();
+        let time = busy() - before;
         writer.write_all(&[7]).unwrap();
         assert_eq!(next(soon()), Ok(true));
         time
     };
     let (allocated, into) = (time(false), time(true));
-    // A receiver that copied all received bytes in each call would need more than ten times as long.
-    assert!(into < allocated * 4, "{into:?}, {allocated:?}");
+    // A receiver that copied all received bytes in each call would copy three gigabytes.
+    assert!(into < allocated * 4 + Duration::from_millis(100), "{into:?}, {allocated:?}");
 }
 
 #[test]

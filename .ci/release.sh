@@ -63,7 +63,7 @@ for compiler in NEW OLD; do
   use $compiler
   use $compiler c-shim
   echo "result: a new program, rustc $version | both backends build and run"
-  for feature in full c-shim; do
+  for feature in full full,c-shim; do
     (cd "$crate" && with $compiler cargo test --features "$feature") 2>&1 | tee "$place/log"
     read -r passed failed skipped < <(totals "$place/log")
     echo "result: the archive's tests, rustc $version, $feature | $passed passed, $failed failed, $skipped skipped"

@@ -62,11 +62,12 @@
 //!    pages that were sent, even if they were sent [several times](ChunkWriter::resend). At the end of its
 //!    memory the writer releases all pages together (2) and writes to new pages, which contain zeros. A
 //!    writer whose memory is a single huge page instead alternates between two mappings, and releases the
-//!    pages of each before reusing it. (The self-check includes this.) A memfd's pages belong to the file.
-//!    Unmapping does not release them, and truncating the file or punching a hole would turn the sent bytes
-//!    into zeros. With a memfd, the writer therefore creates a new file and a new mapping each time. The old
-//!    file is closed unchanged, and its size is sealed. [`Reuse::Never`] is correct for any consumer, even
-//!    for a consumer that moves the pages elsewhere and reads them an hour later.
+//!    pages of each before reusing it. (The self-check also releases pages and checks the sent bytes
+//!    afterwards.) A memfd's pages belong to the file. Unmapping does not release them, and truncating the
+//!    file or punching a hole would turn the sent bytes into zeros. With a memfd, the writer therefore
+//!    creates a new file and a new mapping each time. The old file is closed unchanged, and its size is
+//!    sealed. [`Reuse::Never`] is correct for any consumer, even for a consumer that moves the pages
+//!    elsewhere and reads them an hour later.
 //! 4. *[`Reuse::AfterRead`] writes to a page again only after the pipe's own count proves that the page has
 //!    left the pipe.* The bytes that this writer has sent, minus the unread bytes in the pipe (`FIONREAD`),
 //!    have left the pipe. A pipe is first in, first out, so a chunk has left the pipe if its last byte is at
@@ -75,17 +76,17 @@
 //!    delay the proof. (The kernel counts up to 4 GiB. A pipe can hold more only in buffers of many pages
 //!    each, and only another writer could add such buffers.) If a consumer *reads*, the bytes that have left
 //!    the pipe were copied. The kernel copies, removes and counts them under the same lock. **This guarantee
-//!    does not hold for a consumer that splices or tees the bytes onward.** Such a consumer may see later
-//!    bytes of the same stream in place of earlier bytes. Because of point 1, it sees no other bytes. This
-//!    policy is therefore not the default. If the count does not prove that a page has left the pipe, the
-//!    writer does not wait: it releases all its memory as in point 3.
+//!    does not hold for a consumer that splices or tees the bytes onward.** A consumer of this kind may see
+//!    later bytes of the same stream in place of earlier bytes. Because of point 1, it sees no other bytes.
+//!    This policy is therefore not the default. If the count does not prove that a page has left the pipe,
+//!    the writer does not wait: it releases all its memory as in point 3.
 //! 5. *A forked child does not write to the memory.* Private memory is marked `MADV_WIPEONFORK`. The child
 //!    finds zeros, the parent incurs no copy-on-write faults, and only the parent refers to the pages in the
 //!    pipe. A memfd's mapping stays shared with the parent. Each writer therefore maps an additional page,
 //!    which the kernel wipes in a child. [`chunk`](ChunkWriter::chunk) and [`send`](ChunkWriter::send) check
 //!    this page. If the page was wiped, the writer maps new memory first. (A kernel before 4.14 or an
-//!    emulator does not wipe pages, so only plain writes are used there.) The child cannot send a chunk that
-//!    was lent before the fork: `send` fails. (Code that continues *writing* to that chunk in the child
+//!    emulator does not wipe pages, so the crate then uses only plain writes.) The child cannot send a chunk
+//!    that was lent before the fork: `send` fails. (Code that continues *writing* to that chunk in the child
 //!    violates the contract of [`fork`](crate::fork()).) In each process, dropping the writer unmaps its
 //!    addresses. These addresses have never held another mapping. `MADV_DONTFORK` is not sufficient, because
 //!    it leaves a gap in the child's address space. The drop would unmap any other mapping that the child has

@@ -152,7 +152,8 @@ impl Drop for Ends {
     fn drop(&mut self) {
         // The orderings are Release and Acquire, because another thread may have dropped the other half.
         if word(&self.memory.holds, 0).fetch_sub(1, Ordering::AcqRel) == 1 {
-            // SAFETY: the other half is dropped, so this is the last copy, and it is not used after this.
+            // SAFETY: the other half is dropped, so this is the last copy, and it is not used after this
+            // call.
             unsafe { ManuallyDrop::drop(&mut self.memory) };
         }
     }

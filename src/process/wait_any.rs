@@ -147,7 +147,7 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
         if let Some((first, _)) = retry(|| call::waitid_all(options | WNOWAIT | nohang))? {
             let mut change = take(children, options, deadline, &first)?;
             if change.is_none() {
-                // The child has another handle. The kernel reports this child first until that child is
+                // The child has another handle. The kernel reports this child first until the child is
                 // waited for.
                 change = each_process(|pid| match call::waitid_pid(pid, options | PEEK) {
                     Ok(Some((info, _))) => take(children, options, deadline, &info),

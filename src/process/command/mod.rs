@@ -376,8 +376,8 @@ impl<'fd> Command<'fd> {
     /// Sets the effect of dropping the [`Child`](crate::process::Child): see
     /// [`Child::on_drop`](crate::process::Child::on_drop).
     ///
-    /// `KillGroup` needs [`setsid`](Self::setsid) or [`process_group(0)`](Self::process_group): without them
-    /// `spawn` fails. The first command of a pipeline with
+    /// `KillGroup` needs [`setsid`](Self::setsid) or [`process_group(0)`](Self::process_group): if neither
+    /// is set, `spawn` fails. The first command of a pipeline with
     /// [`in_one_group`](crate::process::Pipeline::in_one_group) leads that group and needs neither setting.
     pub fn on_drop(&mut self, policy: OnDrop) -> &mut Self {
         self.on_drop = policy;

@@ -233,8 +233,8 @@ impl<'a> Spawn<'a> {
     /// [`execve`](crate::process::execve), no destructor runs, and buffered data is not written. All other
     /// threads end, and close-on-exec descriptors are closed. By default `SIGPIPE` is set to its default
     /// effect, and no signal is blocked. [`default_signals`](Self::default_signals) and
-    /// [`signal_mask`](Self::signal_mask) change this. The call allocates nothing, so a forked child may make
-    /// it.
+    /// [`signal_mask`](Self::signal_mask) change these defaults. The call allocates nothing, so a forked
+    /// child may make it.
     ///
     /// # After a failure
     ///

@@ -28,7 +28,7 @@ pub(crate) fn close(fd: OwnedFd) -> Result<()> {
 ///
 /// # Safety
 ///
-/// The caller owns the descriptor and does not use it again, whether this succeeds or fails.
+/// The caller owns the descriptor and does not use it again, whether this call succeeds or fails.
 #[inline]
 pub(crate) unsafe fn close_raw(fd: RawFd) -> Result<()> {
     #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]

@@ -20,8 +20,8 @@ impl SignalSet {
     /// A blocked signal stays pending until [`wait_signal`] or [`SignalFd`] consumes it, or until a thread
     /// unblocks it. **A signal for the process is delivered to any thread that does not block it**, so block
     /// the signal in all threads. Call this function in `main` before the first thread is started. New
-    /// threads inherit the mask, and so do children of [`fork`](crate::process::fork()) and programs that
-    /// such a child starts with `exec`. A child of `Spawn` or `Command` has an empty mask, unless the caller
+    /// threads inherit the mask, and so do children of [`fork`](crate::process::fork()) and programs that a
+    /// forked child starts with `exec`. A child of `Spawn` or `Command` has an empty mask, unless the caller
     /// sets another mask for the child.
     ///
     /// `SIGKILL` and `SIGSTOP` cannot be blocked. Signals 32 and 33, which the C library uses between its
@@ -258,7 +258,7 @@ impl SignalFd {
     ///
     /// # Errors
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN) if none is pending.
+    /// - [`EAGAIN`](Errno::EAGAIN) if no signal is pending.
     pub fn try_read(&self) -> Result<SignalInfo> {
         call::read_signalfd(self.as_fd()).map(|info| SignalInfo::new(&info))
     }

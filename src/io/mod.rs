@@ -2,10 +2,9 @@
 //!
 //! # What a signal does
 //!
-//! Each function that is named after a system call makes that call once. If a signal handler interrupts such
-//! a function before any byte has moved, the function fails with [`EINTR`](crate::Errno::EINTR).
-//! [`read_exact`], [`write_all`], [`write_all_vectored`] and [`read_to_end`] retry on `EINTR`. [`close`]
-//! never retries.
+//! Each function that is named after a system call makes that call once. If a signal handler interrupts that
+//! call before any byte has moved, the function fails with [`EINTR`](crate::Errno::EINTR). [`read_exact`],
+//! [`write_all`], [`write_all_vectored`] and [`read_to_end`] retry on `EINTR`. [`close`] never retries.
 //!
 //! # Short counts
 //!

@@ -11,7 +11,8 @@ use crate::pipe::Builder;
 use crate::process::{self, Child};
 use crate::{PipeReader, PipeWriter, Result};
 
-/// One side of a two-way link. Bytes that are written to one side are read from the other.
+/// One side of a two-way link. Bytes that are written to one side are read from the other side, its
+/// peer.
 ///
 /// After the peer is dropped, this side reads the bytes that are still in the link and then reaches end of
 /// file. Writes through this side fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. These
@@ -78,7 +79,7 @@ impl Duplex {
     /// A child inherits copies of all descriptors of the parent, including the parent's sides of *earlier*
     /// links. While the new child runs, these copies keep an earlier child from reaching end of file when the
     /// parent drops its side. Therefore, close the copies in the child: `body` borrows the earlier links
-    /// exclusively and drops them. The parent keeps its own.
+    /// exclusively and drops them. The parent's own sides of these links stay open.
     ///
     /// ```
     /// use rawpipe::message::Duplex;

@@ -50,7 +50,7 @@
 //!
 //! rawpipe is one crate without dependencies and needs Rust 1.85 or later. Compared with a release build of
 //! `libc`, a release build takes 1.3 times as long with default features, 2.6 times with all features, and
-//! 0.6 times with no features. The targets x86_64, aarch64 and riscv64 with 64-bit pointers need no C
+//! 0.6 times without features. The targets x86_64, aarch64 and riscv64 with 64-bit pointers need no C
 //! compiler. `cc` is a build dependency only with feature `c-shim`.
 //!
 //! # What is unsafe

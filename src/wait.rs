@@ -21,10 +21,10 @@ use core::time::Duration;
 ///
 /// `Adaptive` helps most if both peers do little work for each byte: the throughput at least doubles.
 /// `Adaptive` is not the default, because it uses processor time. Also, the scheduler more often puts two
-/// processes that sleep and wake each other on one processor. Such a pair runs faster on a shared processor
-/// when all processors are busy with other work. On busy processors, with each process pinned to a processor,
-/// `Adaptive` cost nothing (0.98 to 1.06 times `Block`). Without pinning, the differences between repeated
-/// runs of one policy were larger than the difference between the two policies.
+/// processes that sleep and wake each other on one processor. Two processes of this kind run faster on a
+/// shared processor when all processors are busy with other work. On busy processors, with each process
+/// pinned to a processor, `Adaptive` cost nothing (0.98 to 1.06 times `Block`). Without pinning, the
+/// differences between repeated runs of one policy were larger than the difference between the two policies.
 ///
 /// # Examples
 ///

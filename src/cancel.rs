@@ -57,7 +57,7 @@ impl Cancel {
     /// # Errors
     ///
     /// - [`EMFILE`](crate::Errno::EMFILE) if the process has reached its limit of descriptors.
-    /// - [`ENFILE`](crate::Errno::ENFILE) if the system has reached its limit of descriptors.
+    /// - [`ENFILE`](crate::Errno::ENFILE) if the system has reached its limit of open files.
     /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory.
     #[doc(alias = "eventfd2")]
     pub fn new() -> Result<Self> {

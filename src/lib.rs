@@ -42,9 +42,9 @@
 //!    Another thread may hold the allocator's lock, or any other lock, at the moment of the fork. In the
 //!    child, that lock is never released. [`process`](mod@crate::process) lists the permitted operations.
 //!    Starting a program with `Command` or `Spawn` is safe in any process.
-//! 3. **A function that is one system call fails with [`EINTR`](Errno::EINTR)** if a signal handler
-//!    interrupts it. A function that completes a job (`write_all`, `read_exact`, `wait`, `transfer`, and
-//!    everything with a deadline) retries automatically.
+//! 3. **A function that makes one system call fails with [`EINTR`](Errno::EINTR)** if a signal handler
+//!    interrupts the call. A function that completes a job (`write_all`, `read_exact`, `wait`,
+//!    `transfer`, and everything with a deadline) retries automatically.
 //!
 //! # What it costs
 //!

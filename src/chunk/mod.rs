@@ -32,11 +32,12 @@
 //! memfd) that the writer has mapped. The crate checks each mechanism once per process by sending a page
 //! through a private pipe. The check shows whether the pipe holds the page or a copy, and whether the bytes
 //! stay unchanged when the writer releases the page. A mechanism that fails the check is not used. With
-//! [`Reuse::Never`], a memfd is used only if the caller requests it. The reason is that a new file each time
-//! the memory is used up costs more than a copy.
+//! [`Reuse::Never`], a memfd is used only if the caller requests it. The reason is that creating a new file
+//! each time the memory is used up costs more than copying the bytes.
 //!
-//! If no other mechanism works, a plain `write` is used. Sends of less than 16 KiB also use `write`, which is
-//! faster for them. A page occupies a whole slot of the pipe, even if only a part of the page was sent.
+//! If no other mechanism works, a plain `write` is used. Sends of less than 16 KiB also use `write`, because
+//! `write` is faster for small sends. A page occupies a whole slot of the pipe, even if only a part of the
+//! page was sent.
 //!
 //! A plain `write` is also used for a [packet pipe](crate::message::packets), because pages are not packets.
 //! The reader of a packet pipe needs buffers of at least [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes. If
@@ -94,13 +95,13 @@
 //! 6. *Rust's references are never contradicted.* `chunk` borrows the writer exclusively, so the slice is no
 //!    longer alive when `send` is called. No other code in this process can reach the memory. The kernel
 //!    reads the memory through its own mappings, for any process, and never writes to it.
-//! 7. *The descriptor is the write end of a pipe.* The builder checks this when it builds the writer. The
-//!    `as_fd` of a caller's type may later return another descriptor. In that case, the bytes are sent to
-//!    that descriptor. If the new descriptor is a read end, `vmsplice` writes to the memory, which is lent to
-//!    that call exclusively. If the chunk is then sent again, its reader may see the bytes of that other
-//!    pipe. With [`Reuse::AfterRead`], the count of point 4 then belongs to another pipe. A reader may
-//!    therefore see later bytes of this stream in place of earlier bytes, although point 1 still holds.
-//!    Therefore `as_fd` must always return the same pipe.
+//! 7. *The descriptor is the write end of a pipe.* The builder checks this condition when it builds the
+//!    writer. The `as_fd` of a caller's type may later return another descriptor. In that case, the bytes are
+//!    sent to that descriptor. If the new descriptor is a read end, `vmsplice` writes to the memory, which is
+//!    lent to that call exclusively. If the chunk is then sent again, the reader of the chunk may see the
+//!    bytes of that other pipe. With [`Reuse::AfterRead`], the count of point 4 then belongs to another pipe.
+//!    A reader may therefore see later bytes of this stream in place of earlier bytes, although point 1 still
+//!    holds. Therefore `as_fd` must always return the same pipe.
 //!
 //! The argument does not cover another process that opens this process's memory or descriptors through
 //! `/proc`, or code that breaks the rules of `unsafe`. The argument also does not cover a seccomp filter that
@@ -136,7 +137,8 @@ pub use writer::{ChunkWriter, WriterBuilder};
 const SMALL: usize = 16 << 10;
 
 /// The default size of a writer's chunk in bytes. This size equals the capacity of a pipe with
-/// [`Capacity::Max`](crate::pipe::Capacity::Max), so that one chunk is filled while another is read.
+/// [`Capacity::Max`](crate::pipe::Capacity::Max), so that one chunk can be filled while another
+/// chunk is read.
 const WRITE_CHUNK: usize = 1 << 20;
 
 /// The default size of a reader's chunk in bytes. A chunk of this size stays in the second-level cache until

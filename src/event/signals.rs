@@ -71,7 +71,7 @@ impl SignalSet {
 /// mask from before that call. Drop several guards in the reverse order, as scopes do.
 ///
 /// A signal that is still pending when the guard is dropped is delivered immediately, and ends the process if
-/// that is its effect.
+/// that is the signal's effect.
 #[must_use = "dropping it restores the mask"]
 #[derive(Debug)]
 pub struct SignalGuard {
@@ -88,9 +88,9 @@ impl Drop for SignalGuard {
 
 /// Describes a signal that was consumed: its number and its sender.
 ///
-/// Standard signals are merged: while one signal is pending, a second one with the same number is lost, and
-/// the information describes the first signal. Therefore, after `SIGCHLD`, wait for *all* children that have
-/// ended, not only for the child in this value. Real-time signals are queued.
+/// Standard signals are merged: while one signal is pending, a second signal with the same number is lost,
+/// and the information describes the first signal. Therefore, after `SIGCHLD`, wait for *all* children that
+/// have ended, not only for the child in this value. Real-time signals are queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SignalInfo {

@@ -38,8 +38,8 @@
 //! it can read or write without waiting. All these functions retry on `EINTR`, until the deadline. Another
 //! thread can end a deadline early: see [`Cancel`](crate::Cancel).
 //!
-//! A peer that holds the pipe's lock makes every call wait, including these functions: see
-//! [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
+//! A peer that holds the pipe's lock makes every call on that pipe wait, including calls of these
+//! functions: see [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
 //!
 //! # Socket timeouts
 //!
@@ -54,8 +54,8 @@
 //!
 //! # `SIGPIPE`
 //!
-//! A write to a pipe without a reader raises `SIGPIPE`, as [`write()`] does. In a program that does not
-//! ignore the signal, use `without_sigpipe`.
+//! Every function that writes raises `SIGPIPE` if the pipe has no reader, except [`write_nosignal`] and
+//! [`writev_nosignal`]. In a program that does not ignore the signal, use `without_sigpipe`.
 //!
 //! # Packet pipes
 //!

@@ -28,8 +28,8 @@ const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 /// Runs `body` and returns its result. Calls of this thread in `body` raise no `SIGPIPE`.
 ///
 /// Other threads are not affected. The signal mask is restored afterwards. [`transfer`](crate::transfer),
-/// `fanout`, `communicate` and message senders already suppress the signal, and fail with the same errors
-/// before the first byte.
+/// `fanout`, `communicate` and message senders already suppress the signal. If the signal cannot be
+/// blocked, they fail with the errors below before the first byte.
 ///
 /// # Errors
 ///

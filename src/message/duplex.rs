@@ -16,8 +16,8 @@ use crate::{PipeReader, PipeWriter, Result};
 ///
 /// After the peer is dropped, this side reads the bytes that are still in the link and then reaches end of
 /// file. Writes through this side fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. These
-/// guarantees hold only if no other process has a copy of the peer. [`fork`](Self::fork) ensures this for one
-/// child and describes the steps for several children.
+/// guarantees hold only if no other process has a copy of the peer. [`fork`](Self::fork) ensures this
+/// condition for one child and describes the steps for several children.
 ///
 /// A link is a stream of bytes. To exchange messages, convert the link with
 /// [`Channel::from(link)`](super::Channel), also in a forked child.

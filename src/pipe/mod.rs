@@ -284,7 +284,7 @@ pub fn set_capacity(fd: impl AsFd, capacity: Capacity) -> Result<usize> {
 ///
 /// - [`ENOTTY`](Errno::ENOTTY) if the descriptor does not count bytes.
 /// - [`EOVERFLOW`](Errno::EOVERFLOW) if `fd` is not a pipe and the kernel's count is negative. A regular file
-///   causes this if it has more than 2 GiB after its position, or if its position is past its end.
+///   causes this error if it has more than 2 GiB after its position, or if its position is past its end.
 ///
 /// # Examples
 ///

@@ -63,7 +63,8 @@ pub fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infalli
     call::execve(path, argv, envp)
 }
 
-/// Replaces the program as [`execve`] does, with the program at a path relative to `directory`.
+/// Replaces the program as [`execve`] does, with the program at a path relative to the directory
+/// `folder`.
 ///
 /// # Errors
 ///
@@ -217,7 +218,7 @@ fn search(name: &[u8], path: &[u8], argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Resul
     Err(error)
 }
 
-/// Returns `directory/name`, or `None` if the result is not a valid path.
+/// Returns `folder/name`, or `None` if the result is not a valid path.
 fn join<'a>(buffer: &'a mut [u8; PATH_MAX], folder: &[u8], name: &[u8]) -> Option<&'a CStr> {
     let slash: &[u8] = if folder.is_empty() { b"" } else { b"/" };
     let mut end = 0;

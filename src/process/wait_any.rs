@@ -210,7 +210,7 @@ fn take<C: BorrowMut<Child>>(
             Err(Errno::ECHILD | Errno::ESRCH) => return Ok(None),
             pidfd => pidfd.ok(),
         };
-        // A child that was being created when the pidfd was opened has received its claim by now. A child
+        // After `settle`, a child that was being created when the pidfd was opened has its claim. A child
         // without a claim therefore has no handle or was waited for. In the latter case, waiting with the
         // pidfd fails with `ECHILD`.
         if !settle(deadline) || is_claimed(pid) {

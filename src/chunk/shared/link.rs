@@ -97,7 +97,7 @@ impl Ends {
         Self { memory, mark: size_of::<usize>(), bells }
     }
 
-    /// Returns bytes of the ring.
+    /// Returns the address of the `len` bytes at `place` in the ring.
     #[inline]
     pub(super) fn bytes(&self, place: usize, len: usize) -> NonNull<[u8]> {
         NonNull::slice_from_raw_parts(self.memory.ring.at(place, len), len)

@@ -65,8 +65,8 @@
 //! # Another program
 //!
 //! [`pass_reader`](SharedBuilder::pass_reader) and [`pass_writer`](SharedBuilder::pass_writer) build a pair
-//! whose other half is for a program that this one starts. That program inherits four descriptors and takes
-//! ownership of them with [`take_inherited`](crate::io::take_inherited).
+//! whose other half is for a program that this process starts. That program inherits four descriptors and
+//! takes ownership of them with [`take_inherited`](crate::io::take_inherited).
 //!
 //! | this process has | the other program | must be trusted |
 //! |---|---|---|

@@ -40,8 +40,8 @@ pub use stdio::Stdio;
 /// The environment is passed on unchanged, including variables that occur twice. The environment includes
 /// entries without a `=` after their first byte, if this process was started with such entries. These entries
 /// are read from `/proc` and follow the variables. Empty entries are omitted. Entries of this kind that C
-/// code adds to its list later are not passed on. [`env`](Self::env) and [`env_remove`](Self::env_remove)
-/// replace or remove all variables with that name.
+/// code adds to the environment later are not passed on. [`env`](Self::env) and
+/// [`env_remove`](Self::env_remove) replace or remove all variables with that name.
 ///
 /// # No `pre_exec`
 ///

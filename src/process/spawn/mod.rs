@@ -6,7 +6,7 @@
 //! calling thread is stopped until the child has begun its program or has failed. Nothing is copied, so the
 //! cost does not depend on the size of the parent. The parent prepares all data that the child needs, and the
 //! child only makes system calls. If the kernel rejects shared memory, the spawn falls back to an ordinary
-//! fork, and [`Child::method`] reports that.
+//! fork, and [`Child::method`] reports the fallback.
 //!
 //! A child that changes its ids is always created by an ordinary fork, for the reason given below.
 //!
@@ -234,7 +234,7 @@ impl<'a> Spawn<'a> {
     /// threads end, and close-on-exec descriptors are closed. By default `SIGPIPE` is set to its default
     /// effect, and no signal is blocked. [`default_signals`](Self::default_signals) and
     /// [`signal_mask`](Self::signal_mask) change these defaults. The call allocates nothing, so a forked
-    /// child may make it.
+    /// child may make this call.
     ///
     /// # After a failure
     ///

@@ -69,8 +69,9 @@ pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
     decode(unsafe { syscall3(nr::MADVISE, address, 0, abi::MADV_NORMAL) }).map(drop)
 }
 
-/// Returns the status of an ended process that was collected elsewhere or discarded, in the encoding of
-/// wait(2). Returns `None` while the status is still pending. Fails with `ENOTTY` before Linux 6.13.
+/// Returns the exit status of a process whose status was collected elsewhere or discarded, in the
+/// encoding of wait(2). Returns `None` while the status is still pending. Fails with `ENOTTY` before
+/// Linux 6.13.
 pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> {
     let mut info = PidfdInfo { mask: abi::PIDFD_INFO_EXIT, _between: [0; 13], exit_code: 0 };
     // SAFETY: the kernel reads and writes as many bytes at the given address as the request's number encodes.

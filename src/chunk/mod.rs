@@ -31,9 +31,10 @@
 //! `vmsplice` hands over pages of ordinary memory. `splice` does the same with pages of a file in memory (a
 //! memfd) that the writer has mapped. The crate checks each mechanism once per process by sending a page
 //! through a private pipe. The check shows whether the pipe holds the page or a copy, and whether the bytes
-//! stay unchanged when the writer releases the page. A mechanism that fails the check is not used. With
-//! [`Reuse::Never`], a memfd is used only if the caller requests it. The reason is that creating a new file
-//! each time the memory is used up costs more than copying the bytes.
+//! stay unchanged when the writer releases the page. A mechanism that does not work is never used, and a
+//! mechanism that only copies the bytes is used only if the caller requests it. With [`Reuse::Never`], a
+//! memfd is used only if the caller requests it. The reason is that creating a new file each time the
+//! memory is used up costs more than copying the bytes.
 //!
 //! If no other mechanism works, a plain `write` is used. Sends of less than 16 KiB also use `write`, because
 //! `write` is faster for small sends. A page occupies a whole slot of the pipe, even if only a part of the

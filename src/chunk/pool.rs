@@ -81,8 +81,8 @@ impl Pool {
         Some(start)
     }
 
-    /// Returns to the pool a chunk that is no longer lent. If some of its first `used` bytes were handed over
-    /// by reference, the last of these bytes ends at or before `end_in_stream`.
+    /// Puts a chunk that is no longer lent back into the pool. If some of its first `used` bytes were handed
+    /// over by reference, the last of these bytes ends at or before `end_in_stream`.
     pub(super) fn put(&mut self, start: usize, used: usize, end_in_stream: Option<u64>) {
         match (self.reuse, end_in_stream) {
             (Reuse::Never, None) => {}

@@ -50,7 +50,7 @@
 //! # Nonblocking ends
 //!
 //! The functions with a deadline and the `try_` functions behave the same on nonblocking and on blocking
-//! descriptors. A table in the guide, `choosing`, lists the behaviour of the other functions.
+//! descriptors. A table in the guide's page `choosing` lists the behaviour of the other functions.
 //!
 //! # `SIGPIPE`
 //!

@@ -70,9 +70,9 @@ impl Duplex {
         Self { reader, writer }
     }
 
-    /// Creates a link and a child process that owns one side of it. The child runs `body` and exits with the
-    /// code that `body` returns. The parent receives the peer. Neither process has a copy of the other's
-    /// side, so each process reaches end of file when the other process ends.
+    /// Creates a link and a child process that owns one side of it. The child runs `body` with its side and
+    /// exits with the code that `body` returns. The parent receives the peer. Neither process has a copy of
+    /// the other's side, so each process reaches end of file when the other process ends.
     ///
     /// # Several children
     ///

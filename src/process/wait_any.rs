@@ -235,7 +235,8 @@ fn take<C: BorrowMut<Child>>(
     }
 }
 
-/// Visits all processes in `/proc` until `visit` returns a change or an error.
+/// Calls `visit` with the id of each process in `/proc`, until `visit` returns a change or an
+/// error.
 fn each_process(mut visit: impl FnMut(i32) -> Result<Option<Change>>) -> Result<Option<Change>> {
     let mut entries = [0; 4096];
     let Ok(folder) = call::openat_for_reading(c"/proc") else { return Ok(None) };

@@ -136,8 +136,8 @@ impl Engine<'_, '_> {
         };
         let mut pipe = (reader, 0);
         // If the private pipe has the capacity of a source pipe, one call moves all contents of the source
-        // pipe. From a socket to a pipe, four times the pipe's capacity keeps both sides busy. With TCP, the
-        // pipe's own capacity and much larger capacities were slower.
+        // pipe. From a socket to a pipe, a private pipe with four times the capacity of that pipe keeps both
+        // sides busy. With TCP, an equal capacity and much larger capacities were slower.
         let capacity = match (self.from.kind, self.to.kind) {
             (Kind::Pipe, _) => pipe::capacity(self.from.fd).map_or(Capacity::Max, Capacity::Bytes),
             (_, Kind::Pipe) => pipe::capacity(self.to.fd)

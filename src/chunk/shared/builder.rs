@@ -273,7 +273,8 @@ impl SharedBuilder {
     }
 }
 
-/// Forks. The child drops `kept`, and the parent drops the values that `body` owns.
+/// Forks. The child drops `kept` and runs `body`. The parent drops the values that `body` owns, and
+/// receives the child's handle and `kept`.
 ///
 /// # Safety
 ///

@@ -326,7 +326,7 @@ impl<W: AsFd> ChunkWriter<W> {
         Ok(())
     }
 
-    /// Returns the current chunk to the pool.
+    /// Puts the current chunk back into the pool.
     fn give_up(&mut self) {
         if let Some(lent) = self.lent.take() {
             let used = lent.referenced.map_or(0, |(end, _)| end);

@@ -214,7 +214,7 @@ impl<'t, 'a> Talk<'t, 'a> {
     }
 
     /// Returns the output that was read, together with the exit statuses of the children. After a failure,
-    /// returns the pipe ends to the handle, and returns the error with the output.
+    /// passes the pipe ends to `give_back`, and returns the error with the output.
     pub(in super::super) fn finish<T>(
         mut self,
         end: Result<T, Kind>,

@@ -120,7 +120,8 @@ impl PipelineChildren {
         self.each(|child| child.wait_deadline(deadline))
     }
 
-    /// Calls `wait` for every program, even if one of the calls fails.
+    /// Calls `wait` for every program, even if one of the calls fails. Returns `None` if a program
+    /// is still running.
     fn each(
         &mut self,
         wait: impl FnMut(&mut Child) -> crate::Result<Option<ExitStatus>>,

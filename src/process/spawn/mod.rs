@@ -308,7 +308,8 @@ impl<'a> Spawn<'a> {
         files || place || task || self.changes_ids()
     }
 
-    /// Prepares all data that a child of `parent` needs, and calls `make` with all signals blocked.
+    /// Prepares all data that a child of `parent` needs, and calls `make` with these data and a
+    /// stack while all signals are blocked.
     fn launch<T>(
         &self,
         report: &Report,

@@ -45,7 +45,7 @@ pub(super) struct Engine<'a, 'p> {
     pub(super) ended: bool,
     /// Set if the bytes are only read and then dropped.
     pub(super) nowhere: bool,
-    /// Counts the waits since the last byte arrived.
+    /// The counter of waits since the last byte arrived.
     backoff: Backoff,
 }
 

@@ -50,7 +50,7 @@ pub(super) struct Words {
     state: AtomicUsize,
 }
 
-/// Identifies the layout of the memory: "rp", a version, and the size of a word.
+/// The identifier of the memory's layout: "rp", a version, and the size of a word.
 pub(super) const FORMAT: usize = 0x7270_0100 | size_of::<usize>();
 
 /// The control words of a pair. If all words are zero, no process has used the ring.
@@ -59,7 +59,7 @@ pub(super) const FORMAT: usize = 0x7270_0100 | size_of::<usize>();
 pub(super) struct Control {
     /// The words of the reader and of the writer.
     pub(super) halves: [Words; 2],
-    /// Holds [`FORMAT`] in a pair that two programs share.
+    /// The value [`FORMAT`] in a pair that two programs share, and otherwise 0.
     pub(super) format: AtomicUsize,
     pub(super) chunk: AtomicUsize,
 }

@@ -12,9 +12,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// [`ECANCELED`](crate::Errno::ECANCELED) rather than `ETIMEDOUT`. Functions such as
 /// [`poll_deadline`](crate::event::poll_deadline) and
 /// [`Child::wait_deadline`](crate::process::Child::wait_deadline) report a passed deadline with an empty
-/// result. If cancelled, these functions fail with `ECANCELED` unless they have a result to return. As with a
-/// passed deadline, a call still returns data that is ready, so the next call on the same descriptor loses
-/// nothing. Only a [`Transfer`](crate::transfer::Transfer) also ends if it never waits.
+/// result. If the deadline is cancelled, these functions fail with `ECANCELED` unless they have a result to
+/// return. As with a passed deadline, a call still returns data that is ready, so the next call on the same
+/// descriptor loses nothing. A cancel ends only calls that wait, with one exception: a
+/// [`Transfer`](crate::transfer::Transfer) ends even if it never waits.
 ///
 /// A `Cancel` is an `eventfd` and a flag. The wait polls the `eventfd` together with the descriptor itself,
 /// so no wakeup is lost and no periodic polling is needed. `Cancel` implements [`AsFd`] for event loops of
@@ -56,7 +57,7 @@ impl Cancel {
     /// # Errors
     ///
     /// - [`EMFILE`](crate::Errno::EMFILE) if the process has reached its limit of descriptors.
-    /// - [`ENFILE`](crate::Errno::ENFILE) if the system has reached its limit of descriptors.
+    /// - [`ENFILE`](crate::Errno::ENFILE) if the system has reached its limit of open files.
     /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory.
     #[doc(alias = "eventfd2")]
     pub fn new() -> Result<Self> {

@@ -42,15 +42,15 @@
 //!    Another thread may hold the allocator's lock, or any other lock, at the moment of the fork. In the
 //!    child, that lock is never released. [`process`](mod@crate::process) lists the permitted operations.
 //!    Starting a program with `Command` or `Spawn` is safe in any process.
-//! 3. **A function that is one system call fails with [`EINTR`](Errno::EINTR)** if a signal handler
-//!    interrupts it. A function that completes a job (`write_all`, `read_exact`, `wait`, `transfer`, and
-//!    everything with a deadline) retries automatically.
+//! 3. **A function that makes one system call fails with [`EINTR`](Errno::EINTR)** if a signal handler
+//!    interrupts the call. A function that completes a job (`write_all`, `read_exact`, `wait`,
+//!    `transfer`, and everything with a deadline) retries automatically.
 //!
 //! # What it costs
 //!
 //! rawpipe is one crate without dependencies and needs Rust 1.85 or later. Compared with a release build of
 //! `libc`, a release build takes 1.3 times as long with default features, 2.6 times with all features, and
-//! 0.6 times with no features. The targets x86_64, aarch64 and riscv64 with 64-bit pointers need no C
+//! 0.6 times without features. The targets x86_64, aarch64 and riscv64 with 64-bit pointers need no C
 //! compiler. `cc` is a build dependency only with feature `c-shim`.
 //!
 //! # What is unsafe

@@ -23,8 +23,8 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
-/// One line per signal: its constant, its name, and its numbers on MIPS, on SPARC and on all other
-/// architectures.
+/// One line per signal: its constant, its name, its numbers on most architectures, on MIPS and on
+/// SPARC, and its meaning.
 macro_rules! signals {
     ($($name:ident $full:literal $other:literal $mips:literal $sparc:literal $meaning:literal;)*) => {
         impl Signal {

@@ -30,7 +30,7 @@ use crate::{PipeWriter, Result};
 /// If the other end is a blocking socket, terminal or device, the kernel waits for it while holding the
 /// pipe's lock, even with `NONBLOCK`. Every process that then reads or writes the pipe sleeps uninterruptibly
 /// while the peer is silent: no signal reaches that process, not even `SIGKILL`.
-/// [`transfer`](crate::transfer) avoids this by waiting with a private pipe.
+/// [`transfer`](crate::transfer) avoids this effect by waiting with a private pipe.
 ///
 /// # Errors
 ///

@@ -10,7 +10,7 @@ use core::time::Duration;
 /// interrupted and repeated.
 ///
 /// The clock is `CLOCK_MONOTONIC`, like that of [`std::time::Instant`], from which a deadline can be created.
-/// Another thread can end a deadline earlier: see [`or_cancelled`](Self::or_cancelled).
+/// Another thread can end the wait before the deadline: see [`or_cancelled`](Self::or_cancelled).
 ///
 /// # A peer that holds the pipe
 ///

@@ -16,15 +16,15 @@ use core::time::Duration;
 /// A policy for waiting for the peer of a pipe. The policy applies to
 /// [`PipeReader::with_wait`](crate::PipeReader::with_wait) and
 /// [`PipeWriter::with_wait`](crate::PipeWriter::with_wait), a message [`Receiver`](crate::message::Receiver),
-/// a [`Transfer`](crate::transfer::Transfer), and the chunks of [`chunk`](mod@crate::chunk). Nonblocking ends
-/// never wait.
+/// a [`Transfer`](crate::transfer::Transfer), and the chunks of [`chunk`](mod@crate::chunk). A nonblocking
+/// end never waits, except in a `Receiver` or a `Transfer`.
 ///
 /// `Adaptive` helps most if both peers do little work for each byte: the throughput at least doubles.
 /// `Adaptive` is not the default, because it uses processor time. Also, the scheduler more often puts two
-/// processes that sleep and wake each other on one processor. Such a pair runs faster on a shared processor
-/// when all processors are busy with other work. On busy processors, with each process pinned to a processor,
-/// `Adaptive` cost nothing (0.98 to 1.06 times `Block`). Without pinning, the differences between repeated
-/// runs of one policy were larger than the difference between the two policies.
+/// processes that sleep and wake each other on one processor. Two processes of this kind run faster on a
+/// shared processor when all processors are busy with other work. On busy processors, with each process
+/// pinned to a processor, `Adaptive` cost nothing (0.98 to 1.06 times `Block`). Without pinning, the
+/// differences between repeated runs of one policy were larger than the difference between the two policies.
 ///
 /// # Examples
 ///
@@ -90,8 +90,8 @@ impl Spin {
         self.on
     }
 
-    /// Polls `fd` for a short time if recent polls have succeeded. The caller still makes its blocking call
-    /// next, because another process may have taken the data.
+    /// Polls `fd` for a short time. Does nothing if the policy is `Block` or `skip` is not 0. The caller
+    /// still makes its blocking call next, because another process may have taken the data.
     pub(crate) fn wait(&mut self, fd: BorrowedFd<'_>, events: PollEvents) {
         if !self.begins() {
             return;
@@ -106,8 +106,9 @@ impl Spin {
         self.failed();
     }
 
-    /// Repeats `attempt` for a short time while it fails with `EAGAIN`, if recent polls have succeeded. If
-    /// this function returns `EAGAIN`, the caller makes its blocking call.
+    /// Repeats `attempt` for a short time while it fails with `EAGAIN`. Makes no attempt if the policy
+    /// is `Block` or `skip` is not 0. If this function returns `EAGAIN`, the caller makes its blocking
+    /// call.
     #[cfg(feature = "event")]
     #[inline]
     pub(crate) fn attempt<T>(&mut self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {

@@ -45,8 +45,8 @@ impl Memory {
         Ok(Self { map, before: None, file, marker: Some(marker) })
     }
 
-    /// Returns whether this process is a child of the process that mapped the memory, so that it must not use
-    /// the memory.
+    /// Returns whether this process is a child of the process that mapped the memory, and must therefore not
+    /// use the memory.
     pub(super) fn is_forked(&self) -> bool {
         self.marker.as_ref().is_some_and(|marker| marker.bytes()[0] != MADE_HERE)
     }

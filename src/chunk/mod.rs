@@ -31,12 +31,14 @@
 //! `vmsplice` hands over pages of ordinary memory. `splice` does the same with pages of a file in memory (a
 //! memfd) that the writer has mapped. The crate checks each mechanism once per process by sending a page
 //! through a private pipe. The check shows whether the pipe holds the page or a copy, and whether the bytes
-//! stay unchanged when the writer releases the page. A mechanism that fails the check is not used. With
-//! [`Reuse::Never`], a memfd is used only if the caller requests it. The reason is that a new file each time
-//! the memory is used up costs more than a copy.
+//! stay unchanged when the writer releases the page. A mechanism that does not work is never used, and a
+//! mechanism that only copies the bytes is used only if the caller requests it. With [`Reuse::Never`], a
+//! memfd is used only if the caller requests it. The reason is that creating a new file each time the
+//! memory is used up costs more than copying the bytes.
 //!
-//! If no other mechanism works, a plain `write` is used. Sends of less than 16 KiB also use `write`, which is
-//! faster for them. A page occupies a whole slot of the pipe, even if only a part of the page was sent.
+//! If no other mechanism works, a plain `write` is used. Sends of less than 16 KiB also use `write`, because
+//! `write` is faster for small sends. A page occupies a whole slot of the pipe, even if only a part of the
+//! page was sent.
 //!
 //! A plain `write` is also used for a [packet pipe](crate::message::packets), because pages are not packets.
 //! The reader of a packet pipe needs buffers of at least [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes. If
@@ -62,11 +64,12 @@
 //!    pages that were sent, even if they were sent [several times](ChunkWriter::resend). At the end of its
 //!    memory the writer releases all pages together (2) and writes to new pages, which contain zeros. A
 //!    writer whose memory is a single huge page instead alternates between two mappings, and releases the
-//!    pages of each before reusing it. (The self-check includes this.) A memfd's pages belong to the file.
-//!    Unmapping does not release them, and truncating the file or punching a hole would turn the sent bytes
-//!    into zeros. With a memfd, the writer therefore creates a new file and a new mapping each time. The old
-//!    file is closed unchanged, and its size is sealed. [`Reuse::Never`] is correct for any consumer, even
-//!    for a consumer that moves the pages elsewhere and reads them an hour later.
+//!    pages of each before reusing it. (The self-check also releases pages and checks the sent bytes
+//!    afterwards.) A memfd's pages belong to the file. Unmapping does not release them, and truncating the
+//!    file or punching a hole would turn the sent bytes into zeros. With a memfd, the writer therefore
+//!    creates a new file and a new mapping each time. The old file is closed unchanged, and its size is
+//!    sealed. [`Reuse::Never`] is correct for any consumer, even for a consumer that moves the pages
+//!    elsewhere and reads them an hour later.
 //! 4. *[`Reuse::AfterRead`] writes to a page again only after the pipe's own count proves that the page has
 //!    left the pipe.* The bytes that this writer has sent, minus the unread bytes in the pipe (`FIONREAD`),
 //!    have left the pipe. A pipe is first in, first out, so a chunk has left the pipe if its last byte is at
@@ -75,17 +78,17 @@
 //!    delay the proof. (The kernel counts up to 4 GiB. A pipe can hold more only in buffers of many pages
 //!    each, and only another writer could add such buffers.) If a consumer *reads*, the bytes that have left
 //!    the pipe were copied. The kernel copies, removes and counts them under the same lock. **This guarantee
-//!    does not hold for a consumer that splices or tees the bytes onward.** Such a consumer may see later
-//!    bytes of the same stream in place of earlier bytes. Because of point 1, it sees no other bytes. This
-//!    policy is therefore not the default. If the count does not prove that a page has left the pipe, the
-//!    writer does not wait: it releases all its memory as in point 3.
+//!    does not hold for a consumer that splices or tees the bytes onward.** A consumer of this kind may see
+//!    later bytes of the same stream in place of earlier bytes. Because of point 1, it sees no other bytes.
+//!    This policy is therefore not the default. If the count does not prove that a page has left the pipe,
+//!    the writer does not wait: it releases all its memory as in point 3.
 //! 5. *A forked child does not write to the memory.* Private memory is marked `MADV_WIPEONFORK`. The child
 //!    finds zeros, the parent incurs no copy-on-write faults, and only the parent refers to the pages in the
 //!    pipe. A memfd's mapping stays shared with the parent. Each writer therefore maps an additional page,
 //!    which the kernel wipes in a child. [`chunk`](ChunkWriter::chunk) and [`send`](ChunkWriter::send) check
 //!    this page. If the page was wiped, the writer maps new memory first. (A kernel before 4.14 or an
-//!    emulator does not wipe pages, so only plain writes are used there.) The child cannot send a chunk that
-//!    was lent before the fork: `send` fails. (Code that continues *writing* to that chunk in the child
+//!    emulator does not wipe pages, so the crate then uses only plain writes.) The child cannot send a chunk
+//!    that was lent before the fork: `send` fails. (Code that continues *writing* to that chunk in the child
 //!    violates the contract of [`fork`](crate::fork()).) In each process, dropping the writer unmaps its
 //!    addresses. These addresses have never held another mapping. `MADV_DONTFORK` is not sufficient, because
 //!    it leaves a gap in the child's address space. The drop would unmap any other mapping that the child has
@@ -93,13 +96,13 @@
 //! 6. *Rust's references are never contradicted.* `chunk` borrows the writer exclusively, so the slice is no
 //!    longer alive when `send` is called. No other code in this process can reach the memory. The kernel
 //!    reads the memory through its own mappings, for any process, and never writes to it.
-//! 7. *The descriptor is the write end of a pipe.* The builder checks this when it builds the writer. The
-//!    `as_fd` of a caller's type may later return another descriptor. In that case, the bytes are sent to
-//!    that descriptor. If the new descriptor is a read end, `vmsplice` writes to the memory, which is lent to
-//!    that call exclusively. If the chunk is then sent again, its reader may see the bytes of that other
-//!    pipe. With [`Reuse::AfterRead`], the count of point 4 then belongs to another pipe. A reader may
-//!    therefore see later bytes of this stream in place of earlier bytes, although point 1 still holds.
-//!    Therefore `as_fd` must always return the same pipe.
+//! 7. *The descriptor is the write end of a pipe.* The builder checks this condition when it builds the
+//!    writer. The `as_fd` of a caller's type may later return another descriptor. In that case, the bytes are
+//!    sent to that descriptor. If the new descriptor is a read end, `vmsplice` writes to the memory, which is
+//!    lent to that call exclusively. If the chunk is then sent again, the reader of the chunk may see the
+//!    bytes of that other pipe. With [`Reuse::AfterRead`], the count of point 4 then belongs to another pipe.
+//!    A reader may therefore see later bytes of this stream in place of earlier bytes, although point 1 still
+//!    holds. Therefore `as_fd` must always return the same pipe.
 //!
 //! The argument does not cover another process that opens this process's memory or descriptors through
 //! `/proc`, or code that breaks the rules of `unsafe`. The argument also does not cover a seccomp filter that
@@ -135,7 +138,8 @@ pub use writer::{ChunkWriter, WriterBuilder};
 const SMALL: usize = 16 << 10;
 
 /// The default size of a writer's chunk in bytes. This size equals the capacity of a pipe with
-/// [`Capacity::Max`](crate::pipe::Capacity::Max), so that one chunk is filled while another is read.
+/// [`Capacity::Max`](crate::pipe::Capacity::Max), so that one chunk can be filled while another
+/// chunk is read.
 const WRITE_CHUNK: usize = 1 << 20;
 
 /// The default size of a reader's chunk in bytes. A chunk of this size stays in the second-level cache until

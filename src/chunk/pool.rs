@@ -28,8 +28,8 @@ pub(super) struct Pool {
     in_flight: VecDeque<InFlight>,
     /// Set if a chunk was sent since the unread bytes were last counted.
     recount: bool,
-    /// The offsets of free chunks. The free chunks. The chunk that became free last is lent first, because it
-    /// is still in the processor's caches.
+    /// The offsets of the free chunks. The chunk that became free last is lent first, because it is still in
+    /// the processor's caches.
     free: Vec<usize>,
 }
 
@@ -81,8 +81,8 @@ impl Pool {
         Some(start)
     }
 
-    /// Returns to the pool a chunk that is no longer lent. If some of its first `used` bytes were handed over
-    /// by reference, the last of these bytes ends at `end_in_stream` or before it.
+    /// Puts a chunk that is no longer lent back into the pool. If some of its first `used` bytes were handed
+    /// over by reference, the last of these bytes ends at or before `end_in_stream`.
     pub(super) fn put(&mut self, start: usize, used: usize, end_in_stream: Option<u64>) {
         match (self.reuse, end_in_stream) {
             (Reuse::Never, None) => {}

@@ -13,8 +13,8 @@ use crate::{PipeReader, Result, io};
 ///
 /// [`read_chunk`](Self::read_chunk) copies the bytes, so it is correct with a
 /// [`ChunkWriter`](super::ChunkWriter) that uses [`Reuse::AfterRead`](super::Reuse::AfterRead).
-/// [`splice_to`](Self::splice_to) passes pages on by reference, so it is not correct with such a writer,
-/// unless the sink ignores the bytes.
+/// [`splice_to`](Self::splice_to) passes pages on by reference, so its use with that writer is correct
+/// only if the sink ignores the bytes.
 ///
 /// # Examples
 ///

@@ -30,8 +30,8 @@ impl Event {
 /// [`poll`](crate::event::poll()) checks all of them each time.
 ///
 /// `Epoll` watches the *open file*, not the number. The kernel removes the file from the list when the last
-/// duplicate of the descriptor is closed, counting all processes. After a `fork` or `dup`,
-/// [`delete`](Epoll::delete) the descriptor before closing it. Otherwise, its events continue to be reported.
+/// duplicate of the descriptor, in any process, is closed. After a `fork` or `dup`, [`delete`](Epoll::delete)
+/// the descriptor before closing it. Otherwise, its events continue to be reported.
 ///
 /// # Examples
 ///

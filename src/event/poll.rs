@@ -165,8 +165,8 @@ pub fn poll_deadline(fds: &mut [PollFd<'_>], deadline: Deadline<'_>) -> Result<u
     poll_until(fds, Some(deadline))
 }
 
-/// Waits until the deadline, or indefinitely if none is passed. Fails with `ECANCELED` if the deadline is
-/// cancelled and none of `fds` is ready.
+/// Waits until one of `fds` is ready or the deadline passes. Waits indefinitely if no deadline is passed.
+/// Fails with `ECANCELED` if the deadline is cancelled and none of `fds` is ready.
 pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Deadline<'_>>) -> Result<usize> {
     let cancel = deadline.and_then(|deadline| deadline.cancel);
     retry(|| poll_beside(cancel, fds, deadline.and_then(|deadline| deadline.timeout())))
@@ -209,9 +209,9 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// The caller must call this function before each poll. The first three calls return immediately. Later
-    /// calls sleep for 0.1 ms at first, and then twice as long each time, up to 6.4 ms. Returns whether the
-    /// call has slept.
+    /// Sleeps before a poll, from the fourth poll on. The caller must call this function before each poll.
+    /// The first sleep lasts 0.1 ms, and each later sleep twice as long as the previous one, up to 6.4 ms.
+    /// Returns whether the call has slept.
     pub(crate) fn pause(&mut self, deadline: Option<Deadline<'_>>) -> bool {
         let Some(time) = self.next() else { return false };
         let left = deadline.map_or(time, |deadline| deadline.remaining());
@@ -219,7 +219,8 @@ impl Backoff {
         true
     }
 
-    /// Counts a turn, and returns how long the caller must sleep before its next poll.
+    /// Counts a poll, and returns the time that the caller must sleep before that poll, or `None`
+    /// for the first three polls.
     pub(crate) fn next(&mut self) -> Option<Duration> {
         let turn = self.turns.checked_sub(3);
         self.turns = self.turns.saturating_add(1);

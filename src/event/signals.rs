@@ -20,8 +20,8 @@ impl SignalSet {
     /// A blocked signal stays pending until [`wait_signal`] or [`SignalFd`] consumes it, or until a thread
     /// unblocks it. **A signal for the process is delivered to any thread that does not block it**, so block
     /// the signal in all threads. Call this function in `main` before the first thread is started. New
-    /// threads inherit the mask, and so do children of [`fork`](crate::process::fork()) and programs that
-    /// such a child starts with `exec`. A child of `Spawn` or `Command` has an empty mask, unless the caller
+    /// threads inherit the mask, and so do children of [`fork`](crate::process::fork()) and programs that a
+    /// forked child starts with `exec`. A child of `Spawn` or `Command` has an empty mask, unless the caller
     /// sets another mask for the child.
     ///
     /// `SIGKILL` and `SIGSTOP` cannot be blocked. Signals 32 and 33, which the C library uses between its
@@ -71,7 +71,7 @@ impl SignalSet {
 /// mask from before that call. Drop several guards in the reverse order, as scopes do.
 ///
 /// A signal that is still pending when the guard is dropped is delivered immediately, and ends the process if
-/// that is its effect.
+/// that is the signal's effect.
 #[must_use = "dropping it restores the mask"]
 #[derive(Debug)]
 pub struct SignalGuard {
@@ -88,9 +88,9 @@ impl Drop for SignalGuard {
 
 /// Describes a signal that was consumed: its number and its sender.
 ///
-/// Standard signals are merged: while one signal is pending, a second one with the same number is lost, and
-/// the information describes the first signal. Therefore, after `SIGCHLD`, wait for *all* children that have
-/// ended, not only for the child in this value. Real-time signals are queued.
+/// Standard signals are merged: while one signal is pending, a second signal with the same number is lost,
+/// and the information describes the first signal. Therefore, after `SIGCHLD`, wait for *all* children that
+/// have ended, not only for the child in this value. Real-time signals are queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SignalInfo {
@@ -258,7 +258,7 @@ impl SignalFd {
     ///
     /// # Errors
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN) if none is pending.
+    /// - [`EAGAIN`](Errno::EAGAIN) if no signal is pending.
     pub fn try_read(&self) -> Result<SignalInfo> {
         call::read_signalfd(self.as_fd()).map(|info| SignalInfo::new(&info))
     }

@@ -18,8 +18,8 @@
 //! the call fails with `EMFILE`, and a new child has no pidfd.
 //!
 //! To assign a file to one of these numbers deliberately, use [`io::redirect`](crate::io::redirect).
-//! [`io::take_inherited`](crate::io::take_inherited) returns the number that the caller has passed, and
-//! [`io::dup3`](crate::io::dup3) keeps the number that it replaces.
+//! [`io::take_inherited`](crate::io::take_inherited) keeps the number that the caller passes, and
+//! [`io::dup3`](crate::io::dup3) keeps the number of the descriptor that it replaces.
 
 #[cfg(feature = "alloc")]
 mod maybe_owned;

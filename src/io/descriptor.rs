@@ -5,7 +5,8 @@ use crate::errno::Result;
 use crate::fd::{AsFd, OwnedFd};
 use crate::sys::{abi, call};
 
-/// Closes a descriptor and returns the kernel's error. Dropping a descriptor ignores that error.
+/// Closes a descriptor and reports an error that the kernel returns. Dropping a descriptor ignores
+/// that error.
 ///
 /// The descriptor is closed even on error, including [`EINTR`](crate::Errno::EINTR). Do not retry: another
 /// thread may already have opened a new descriptor with that number.

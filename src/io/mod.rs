@@ -2,10 +2,9 @@
 //!
 //! # What a signal does
 //!
-//! Each function that is named after a system call makes that call once. If a signal handler interrupts such
-//! a function before any byte has moved, the function fails with [`EINTR`](crate::Errno::EINTR).
-//! [`read_exact`], [`write_all`], [`write_all_vectored`] and [`read_to_end`] retry on `EINTR`. [`close`]
-//! never retries.
+//! Each function that is named after a system call makes that call once. If a signal handler interrupts that
+//! call before any byte has moved, the function fails with [`EINTR`](crate::Errno::EINTR). [`read_exact`],
+//! [`write_all`], [`write_all_vectored`] and [`read_to_end`] retry on `EINTR`. [`close`] never retries.
 //!
 //! # Short counts
 //!
@@ -39,8 +38,8 @@
 //! it can read or write without waiting. All these functions retry on `EINTR`, until the deadline. Another
 //! thread can end a deadline early: see [`Cancel`](crate::Cancel).
 //!
-//! A peer that holds the pipe's lock makes every call wait, including these functions: see
-//! [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
+//! A peer that holds the pipe's lock makes every call on that pipe wait, including calls of these
+//! functions: see [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
 //!
 //! # Socket timeouts
 //!
@@ -51,12 +50,12 @@
 //! # Nonblocking ends
 //!
 //! The functions with a deadline and the `try_` functions behave the same on nonblocking and on blocking
-//! descriptors. A table in the guide, `choosing`, lists the behaviour of the other functions.
+//! descriptors. A table in the guide's page `choosing` lists the behaviour of the other functions.
 //!
 //! # `SIGPIPE`
 //!
-//! A write to a pipe without a reader raises `SIGPIPE`, as [`write()`] does. In a program that does not
-//! ignore the signal, use `without_sigpipe`.
+//! Every function that writes raises `SIGPIPE` if the pipe has no reader, except [`write_nosignal`] and
+//! [`writev_nosignal`]. In a program that does not ignore the signal, use `without_sigpipe`.
 //!
 //! # Packet pipes
 //!

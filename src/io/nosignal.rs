@@ -53,7 +53,8 @@ pub fn writev_nosignal(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
     let fd = fd.as_fd();
     if !MISSING.load(Ordering::Relaxed) {
         match call::pwritev2(fd, bufs, abi::RWF_NOSIGNAL) {
-            // Too many buffers also cause this error. In that case, the other call fails in the same way.
+            // Too many buffers also cause this error. In that case, `writev` below fails with the same
+            // error.
             Err(Errno::EINVAL) => {}
             Err(errno) if call::is_unsupported(errno) => {
                 MISSING.store(call::fcntl_getpipe_sz(fd).is_ok(), Ordering::Relaxed);

@@ -28,8 +28,8 @@ const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 /// Runs `body` and returns its result. Calls of this thread in `body` raise no `SIGPIPE`.
 ///
 /// Other threads are not affected. The signal mask is restored afterwards. [`transfer`](crate::transfer),
-/// `fanout`, `communicate` and message senders already suppress the signal, and fail with the same errors
-/// before the first byte.
+/// `fanout`, `communicate` and message senders already suppress the signal. If the signal cannot be
+/// blocked, they fail with the errors below before the first byte.
 ///
 /// # Errors
 ///
@@ -71,7 +71,7 @@ impl Guard {
     pub(crate) fn new() -> Result<Self> {
         let is_pending = is_pending()?;
         let old = call::rt_sigprocmask(SIG_BLOCK, &ONLY_SIGPIPE)?;
-        // A signal that is pending must already have been blocked.
+        // A signal can be pending only if it was already blocked before this call.
         let pending_before = is_pending
             && match call::rt_tgsigqueueinfo_self(&MARK) {
                 Ok(()) => take().is_some_and(|info| call::rt_tgsigqueueinfo_self(&info).is_ok()),
@@ -99,9 +99,10 @@ fn is_pending() -> Result<bool> {
     call::rt_sigpending().map(|pending| SignalSet(pending).contains(Signal::PIPE))
 }
 
-/// Queues a marked signal for this thread, and then consumes one pending signal. If a signal is already
-/// pending for this thread, the kernel drops the mark. Otherwise the mark itself is consumed, because signals
-/// for the thread precede signals for the process. In either case, a signal for the process stays pending.
+/// A marked signal that this module queues for this thread before it consumes one pending signal. If a signal
+/// is already pending for this thread, the kernel drops the mark. Otherwise the mark itself is consumed,
+/// because signals for the thread precede signals for the process. In either case, a signal for the process
+/// stays pending.
 const MARK: SigInfo = SigInfo::queued(Signal::PIPE.as_raw(), 0x5049_5045);
 
 /// Consumes a pending `SIGPIPE` and returns it, unless that signal is the mark.

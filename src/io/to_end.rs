@@ -66,9 +66,9 @@ pub(crate) fn read_more(
             call::madvise_hugepage(buf);
         }
     }
-    // Otherwise the kernel would allocate the pages of `buf` while it holds the pipe's lock, and the writer
-    // would wait. This code therefore touches as many pages as the last read has filled. The number of pages
-    // is limited, because the next read may find only end of file.
+    // This code touches as many pages of `buf` as the last read has filled. The kernel would otherwise
+    // allocate these pages while it holds the pipe's lock, and the writer would wait. The number of pages is
+    // limited, because the next read may find only end of file.
     let next = most.min(*last).min(buf.len() / 32);
     let next = buf.spare_capacity_mut().iter_mut().take(next);
     next.step_by(4096).for_each(|byte| _ = byte.write(0));

@@ -116,7 +116,8 @@ pub fn write_all_vectored(fd: impl AsFd, bufs: &mut [IoSlice<'_>]) -> Result<(),
     write_all_vectored_by(bufs, |rest| call::writev(fd, rest))
 }
 
-/// Runs the loop of [`write_all_vectored`] with any function that makes one write.
+/// Runs the loop of [`write_all_vectored`] with any function that makes one write. `write` receives
+/// the remaining buffers and returns the number of bytes written.
 #[inline]
 pub(crate) fn write_all_vectored_by(
     mut bufs: &mut [IoSlice<'_>],
@@ -164,7 +165,8 @@ pub fn write_atomic(fd: impl AsFd, buf: &[u8]) -> crate::Result<()> {
     write_atomic_by(buf, |buf| call::write(fd, buf))
 }
 
-/// Runs the loop of [`write_atomic`] with any function that makes one write.
+/// Runs the loop of [`write_atomic`] with any function that makes one write. `write` receives all
+/// of `buf` and returns the number of bytes written.
 #[inline]
 pub(crate) fn write_atomic_by(
     buf: &[u8],

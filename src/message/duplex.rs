@@ -11,12 +11,13 @@ use crate::pipe::Builder;
 use crate::process::{self, Child};
 use crate::{PipeReader, PipeWriter, Result};
 
-/// One side of a two-way link. Bytes that are written to one side are read from the other.
+/// One side of a two-way link. Bytes that are written to one side are read from the other side, its
+/// peer.
 ///
 /// After the peer is dropped, this side reads the bytes that are still in the link and then reaches end of
 /// file. Writes through this side fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. These
-/// guarantees hold only if no other process has a copy of the peer. [`fork`](Self::fork) ensures this for one
-/// child and describes the steps for several children.
+/// guarantees hold only if no other process has a copy of the peer. [`fork`](Self::fork) ensures this
+/// condition for one child and describes the steps for several children.
 ///
 /// A link is a stream of bytes. To exchange messages, convert the link with
 /// [`Channel::from(link)`](super::Channel), also in a forked child.
@@ -69,16 +70,16 @@ impl Duplex {
         Self { reader, writer }
     }
 
-    /// Creates a link and a child process that owns one side of it. The child runs `body` and exits with the
-    /// code that `body` returns. The parent receives the peer. Neither process has a copy of the other's
-    /// side, so each process reaches end of file when the other process ends.
+    /// Creates a link and a child process that owns one side of it. The child runs `body` with its side and
+    /// exits with the code that `body` returns. The parent receives the peer. Neither process has a copy of
+    /// the other's side, so each process reaches end of file when the other process ends.
     ///
     /// # Several children
     ///
     /// A child inherits copies of all descriptors of the parent, including the parent's sides of *earlier*
     /// links. While the new child runs, these copies keep an earlier child from reaching end of file when the
     /// parent drops its side. Therefore, close the copies in the child: `body` borrows the earlier links
-    /// exclusively and drops them. The parent keeps its own.
+    /// exclusively and drops them. The parent's own sides of these links stay open.
     ///
     /// ```
     /// use rawpipe::message::Duplex;

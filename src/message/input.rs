@@ -15,7 +15,7 @@ const LEN: usize = 16 << 10;
 
 /// The offset of the buffer in its memory, which is aligned to a page. Some processors copy slowly if the
 /// target's offset within its page is a few bytes greater than the source's offset. An example is a copy from
-/// the start of a page to the buffer after a length.
+/// the start of a page to the bytes that follow a length in the buffer.
 const START: usize = 64;
 #[repr(align(4096))]
 struct Block([u8; START + LEN]);

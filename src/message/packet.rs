@@ -42,8 +42,8 @@ pub fn packets() -> Result<(PacketReader, PacketWriter)> {
 pub struct PacketReader(PipeReader);
 
 impl PacketReader {
-    /// Receives a packet into a buffer that has room for any packet, and returns it. Returns `None` if the
-    /// pipe is empty and has no writer. Retries on `EINTR`.
+    /// Receives a packet into a buffer that has room for any packet, and returns the packet. Returns
+    /// `None` if the pipe is empty and has no writer. Retries on `EINTR`.
     ///
     /// # Errors
     ///

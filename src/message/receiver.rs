@@ -136,8 +136,8 @@ impl<R: AsFd> Receiver<R> {
         if whole { Ok(self.input.reader) } else { Err(self) }
     }
 
-    /// Receives a message, or returns `None` if the stream ends after the last one. Waits for the message
-    /// even if the descriptor is nonblocking. Retries on `EINTR`.
+    /// Receives a message, or returns `None` if the stream ends after the last message. Waits for the
+    /// message even if the descriptor is nonblocking. Retries on `EINTR`.
     ///
     /// # Errors
     ///

@@ -94,8 +94,8 @@ impl<W: AsFd> Sender<W> {
     ///   [`Torn`](MessageError::Torn).
     /// - [`Io`](MessageError::Io) with [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the descriptor cannot be written
     ///   without the risk of waiting: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
-    /// - [`Io`](MessageError::Io) with an error of
-    ///   [`without_sigpipe`](crate::io::without_sigpipe), before the first byte.
+    /// - [`Io`](MessageError::Io) with an error of [`without_sigpipe`](crate::io::without_sigpipe).
+    ///   No byte was sent.
     pub fn send_deadline(
         &mut self,
         parts: &[&[u8]],

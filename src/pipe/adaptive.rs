@@ -126,10 +126,11 @@ impl AdaptiveEnd<PipeReader> {
 
 impl AdaptiveEnd<PipeWriter> {
     /// Writes up to `buf.len()` bytes and returns the number of bytes written. With [`Wait::Adaptive`], a
-    /// write of more than [`PIPE_BUF`] bytes writes only as many bytes as fit, even if the end is blocking.
+    /// write of more than [`PIPE_BUF`] bytes may write only as many bytes as fit, even if the end is
+    /// blocking.
     ///
-    /// A pipe nearly always has room for [`PIPE_BUF`] bytes. Polling before each shorter write would cost
-    /// more than it saves, so these writes sleep if the pipe has no room.
+    /// A pipe nearly always has room for [`PIPE_BUF`] bytes. Polling before each write of this size would
+    /// cost more than it saves, so these writes sleep if the pipe has no room.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@
 //! - A **write** waits until all bytes are in the pipe. If no read end is open, the write fails with
 //!   [`EPIPE`](crate::Errno::EPIPE), and `SIGPIPE` is raised (Rust's `main` ignores it).
 //! - A write of up to [`PIPE_BUF`] bytes is never mixed with the bytes of other writers. A longer write may
-//!   be.
+//!   be mixed with other bytes.
 //! - A pipe holds [`capacity`] bytes in slots of one page. If a write does not fill its last page, only a
 //!   later write can use the remaining room in that page. A pipe can therefore be full with fewer bytes than
 //!   its capacity.
@@ -122,8 +122,8 @@ pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
 #[non_exhaustive]
 pub enum Capacity {
     /// The largest useful size that the kernel grants: 1 MiB, or else 512 KiB, 256 KiB, and so on. The
-    /// capacity is never reduced. It is not an error if permission or memory is lacking, or if the kernel
-    /// does not allow a change.
+    /// capacity is never reduced. A lack of permission or memory, or a kernel that does not allow a
+    /// change, causes no error.
     Max,
     /// At least this many bytes. The kernel rounds the number of pages up to a power of two.
     Bytes(usize),
@@ -284,7 +284,7 @@ pub fn set_capacity(fd: impl AsFd, capacity: Capacity) -> Result<usize> {
 ///
 /// - [`ENOTTY`](Errno::ENOTTY) if the descriptor does not count bytes.
 /// - [`EOVERFLOW`](Errno::EOVERFLOW) if `fd` is not a pipe and the kernel's count is negative. A regular file
-///   causes this if it has more than 2 GiB after its position, or if its position is past its end.
+///   causes this error if it has more than 2 GiB after its position, or if its position is past its end.
 ///
 /// # Examples
 ///

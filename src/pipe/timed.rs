@@ -16,7 +16,7 @@ impl PipeReader {
         io::try_read(self, buf)
     }
 
-    /// Reads the available bytes, waiting for the first of them only until `deadline`.
+    /// Reads the available bytes, waiting for the first byte only until `deadline`.
     ///
     /// # Errors
     ///

@@ -9,8 +9,8 @@
 //!   without a claim therefore never had a handle, or its handle was dropped.
 //! - The exception is a child that is still being created, because a claim needs the id. This module
 //!   therefore counts creations. A child without a claim is not collected until all creations that had begun
-//!   when it was found have finished. New creations are counted in the other of two epochs. The wait for
-//!   these creations therefore ends even if other threads keep creating children.
+//!   when it was found have finished. New creations are counted in the other of two epochs. The wait for the
+//!   earlier creations therefore ends even if other threads keep creating children.
 //! - A forked child starts without claims, because its parent's children are not its children.
 //!
 //! No operation waits for another operation, so signal handlers and forked children can use every operation.

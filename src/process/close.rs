@@ -53,7 +53,8 @@ pub unsafe fn close_other_fds(keep: &[BorrowedFd<'_>]) -> Result<()> {
     unsafe { close_all_but(|| keep.iter().map(AsRawFd::as_raw_fd)) }
 }
 
-/// Closes as [`close_other_fds`] does, but accepts descriptor numbers, in any order.
+/// Closes descriptors as [`close_other_fds`] does, except the numbers that `kept` returns, in any
+/// order.
 ///
 /// # Safety
 ///

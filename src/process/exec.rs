@@ -63,7 +63,8 @@ pub fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infalli
     call::execve(path, argv, envp)
 }
 
-/// Replaces the program as [`execve`] does, with the program at a path relative to `directory`.
+/// Replaces the program as [`execve`] does, with the program at a path relative to the directory
+/// `folder`.
 ///
 /// # Errors
 ///
@@ -128,8 +129,9 @@ pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<In
         // EPERM and EINVAL either come from a filter or concern the program. In the latter case the fallback
         // fails with the same error.
         Err(errno) if call::is_missing(errno) => {}
-        // Some releases of Linux 5.10 return ENOENT for any empty path. Otherwise the error concerns a
-        // script. The fallback would start the script's interpreter, which would not find the script.
+        // Some releases of Linux 5.10 return ENOENT for any empty path. On other releases the error
+        // concerns a script. The fallback would start the script's interpreter, which would not find
+        // the script.
         Err(Errno::ENOENT) if call::refuses_empty_path() => {}
         result => return result,
     }
@@ -196,8 +198,8 @@ pub fn execvpe(
     search(name, path, argv, envp)
 }
 
-/// Searches `path` for the program. This code is a separate function because [`execvpe`] needs neither the
-/// buffer nor the stack pages that it occupies if the name contains a slash.
+/// Searches `path` for the program. This code is a separate function, so that a name with a slash needs
+/// neither the buffer nor its stack pages.
 #[inline(never)]
 fn search(name: &[u8], path: &[u8], argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let mut error = Errno::ENOENT;
@@ -216,7 +218,7 @@ fn search(name: &[u8], path: &[u8], argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Resul
     Err(error)
 }
 
-/// Returns `directory/name`, or `None` if the result is not a valid path.
+/// Returns `folder/name`, or `None` if the result is not a valid path.
 fn join<'a>(buffer: &'a mut [u8; PATH_MAX], folder: &[u8], name: &[u8]) -> Option<&'a CStr> {
     let slash: &[u8] = if folder.is_empty() { b"" } else { b"/" };
     let mut end = 0;

@@ -89,8 +89,9 @@ pub unsafe fn fork() -> Result<Fork> {
 /// Creates a child process as [`fork`] does, but fails if this process has other threads, or if another
 /// process shares this process's memory.
 ///
-/// The child may therefore do [everything that is not listed below](crate::process#what-a-child-may-do). With
-/// a single thread, no lock stays locked in the child, and no data is left in an inconsistent state.
+/// The child may therefore do everything that the last column of [the
+/// table](crate::process#what-a-child-may-do) permits. With a single thread, no lock stays locked in the
+/// child, and no data is left in an inconsistent state.
 ///
 /// The function checks with a call to `unshare` that changes nothing. If a filter rejects that call, as in
 /// many containers, this function counts the threads in `/proc` instead. This fallback does not detect a

@@ -31,7 +31,7 @@ impl Resource {
     pub const NOFILE: Self = Self(per_arch(5, 6, 7, 7, 7));
     /// The number of the user's processes and threads.
     pub const NPROC: Self = Self(per_arch(8, 7, 6, 6, 6));
-    /// Resident memory, in bytes. Linux ignores it.
+    /// Resident memory, in bytes. Linux ignores this limit.
     pub const RSS: Self = Self(per_arch(7, 5, 5, 5, 5));
     /// The highest real-time priority.
     pub const RTPRIO: Self = Self(14);

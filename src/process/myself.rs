@@ -56,7 +56,8 @@ pub fn setsid() -> Result<()> {
 /// # Errors
 ///
 /// - [`EACCES`](Errno::EACCES) if the child has already started another program.
-/// - [`EPERM`](Errno::EPERM) if its session has no such group, or the process leads a session.
+/// - [`EPERM`](Errno::EPERM) if the session of the process has no group with this id, or the
+///   process leads a session.
 /// - [`ESRCH`](Errno::ESRCH) if `pid` is neither this process nor a child.
 /// - [`EINVAL`](Errno::EINVAL) if a number is above `i32::MAX`.
 ///

@@ -146,8 +146,8 @@ impl Pidfd {
         self.look(0)?.ok_or(Errno::ECHILD)
     }
 
-    /// Returns how the process, which must be a child of this process, ended, or `None` if it is still
-    /// running. Does not wait.
+    /// Returns how the process ended, or `None` if the process is still running. The process must be a
+    /// child of this process. Does not wait.
     ///
     /// # Errors
     ///

@@ -74,13 +74,14 @@ impl ExitStatus {
         self.raw == 0
     }
 
-    /// Returns the exit code, 0 to 255, or `None` if a signal killed the process.
+    /// Returns the exit code, 0 to 255, or `None` if the process was killed, stopped or continued
+    /// by a signal.
     #[must_use]
     pub const fn code(&self) -> Option<i32> {
         if self.raw & 0x7f == 0 { Some(self.raw >> 8 & 0xff) } else { None }
     }
 
-    /// Returns the signal that killed the process, or `None` if the process exited.
+    /// Returns the signal that killed the process, or `None` if no signal killed the process.
     #[must_use]
     pub const fn signal(&self) -> Option<Signal> {
         match self.raw & 0x7f {

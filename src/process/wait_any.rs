@@ -147,7 +147,7 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
         if let Some((first, _)) = retry(|| call::waitid_all(options | WNOWAIT | nohang))? {
             let mut change = take(children, options, deadline, &first)?;
             if change.is_none() {
-                // The child has another handle. The kernel reports this child first until that child is
+                // The child has another handle. The kernel reports this child first until the child is
                 // waited for.
                 change = each_process(|pid| match call::waitid_pid(pid, options | PEEK) {
                     Ok(Some((info, _))) => take(children, options, deadline, &info),
@@ -210,7 +210,7 @@ fn take<C: BorrowMut<Child>>(
             Err(Errno::ECHILD | Errno::ESRCH) => return Ok(None),
             pidfd => pidfd.ok(),
         };
-        // A child that was being created when the pidfd was opened has received its claim by now. A child
+        // After `settle`, a child that was being created when the pidfd was opened has its claim. A child
         // without a claim therefore has no handle or was waited for. In the latter case, waiting with the
         // pidfd fails with `ECHILD`.
         if !settle(deadline) || is_claimed(pid) {
@@ -235,7 +235,8 @@ fn take<C: BorrowMut<Child>>(
     }
 }
 
-/// Visits all processes in `/proc` until `visit` returns a change or an error.
+/// Calls `visit` with the id of each process in `/proc`, until `visit` returns a change or an
+/// error.
 fn each_process(mut visit: impl FnMut(i32) -> Result<Option<Change>>) -> Result<Option<Change>> {
     let mut entries = [0; 4096];
     let Ok(folder) = call::openat_for_reading(c"/proc") else { return Ok(None) };

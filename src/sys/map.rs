@@ -190,7 +190,7 @@ impl Cells {
     }
 
     /// Maps one page of zeros for this process. In a forked child the page holds zeros again. Fails with
-    /// `EOPNOTSUPP` if the kernel does not support this, or a filter rejects it.
+    /// `EOPNOTSUPP` if the kernel does not support `MADV_WIPEONFORK`, or a filter rejects the call.
     pub(crate) fn marks() -> Result<Self> {
         let mut page = Map::page()?;
         let refused = |errno| if call::is_missing(errno) { Errno::EOPNOTSUPP } else { errno };

@@ -172,7 +172,7 @@ fn of_file(fd: BorrowedFd<'_>) -> usize {
 
 /// The stack that a child runs on while its parent is stopped. The parent drops this value afterwards.
 /// Functions that start on this stack do not return. ThreadSanitizer therefore receives a fiber for the
-/// stack, and a report to AddressSanitizer removes the stack's frames.
+/// stack, and a report to AddressSanitizer clears the marks of the stack's frames.
 pub(super) struct OtherStack {
     stack: (*mut u8, usize),
     fibers: [*mut u8; 2],

@@ -23,7 +23,7 @@ pub(super) enum Kind {
     Stream,
     /// A socket that preserves the boundaries of messages: datagrams, `SOCK_SEQPACKET`.
     Records,
-    /// A device that accepts all bytes immediately, such as `/dev/null`.
+    /// A memory device on which no call waits, such as `/dev/null`.
     Null,
     /// A terminal, another device, an eventfd or similar object, or a descriptor of unknown kind.
     Other,

@@ -45,7 +45,7 @@ pub(super) struct Engine<'a, 'p> {
     pub(super) ended: bool,
     /// Set if the bytes are only read and then dropped.
     pub(super) nowhere: bool,
-    /// Counts the waits since the last byte arrived.
+    /// The counter of waits since the last byte arrived.
     backoff: Backoff,
 }
 
@@ -242,8 +242,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Polls one end until the deadline. After a signal, it calls `progress` if no bytes are in flight, and
-    /// returns if `progress` ends the transfer.
+    /// Polls one end until the deadline. After a signal, this function calls `progress` if no bytes are in
+    /// flight, and returns if `progress` ends the transfer.
     pub(super) fn poll(&mut self, end: End<'_>) -> crate::Result<PollEvents> {
         let events = if end.side == Side::Source { PollEvents::IN } else { PollEvents::OUT };
         let in_hand = end.side == Side::Sink

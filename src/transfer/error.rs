@@ -97,7 +97,7 @@ impl TransferError {
     }
 
     /// Reads up to `buf.len()` of the [undelivered](Self::undelivered) bytes, in order, and returns the
-    /// number of bytes read. 0 means that none remain.
+    /// number of bytes read. A result of 0 means that no undelivered bytes remain.
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@ const BUFFER: usize = 256 << 10;
 impl Engine<'_, '_> {
     pub(super) fn copy(&mut self) -> Result<Outcome, Failure> {
         // Uses pages of the usual size instead of a huge page. A round of a fan-out needs less memory than a
-        // huge page. The same is true at the end of a file that another mechanism has found.
+        // huge page. The read that confirms the end of a file after another mechanism also needs less.
         let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
         let mut pages =
             Map::new(wanted.min(BUFFER)).map_err(|errno| Failure::new(Side::Source, errno))?;

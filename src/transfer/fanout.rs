@@ -242,7 +242,7 @@ impl<'p> Fanout<'p> {
     /// remains, each sink has its own [count](FanoutSink::bytes) and [undelivered](FanoutSink::error) bytes.
     /// The errors are:
     ///
-    /// - An error that reading the source has returned.
+    /// - An error that a read from the source has returned.
     /// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM) or another error of a filter, on the sink and
     ///   before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte, if the source would return bytes that

@@ -13,8 +13,8 @@ use crate::wait::Spin;
 use crate::{Errno, PipeFlags, PipeReader};
 
 impl Engine<'_, '_> {
-    /// Waits until the source of a `splice` to a pipe is ready. Returns the known number of available bytes,
-    /// or `None` at the end of the source.
+    /// Waits until the source of a `splice` to a pipe is ready. Returns the number of available bytes (0 if
+    /// unknown), or `None` at the end of the source.
     ///
     /// `splice` itself waits for room in a full pipe before it checks the source, even if the source is at
     /// its end.
@@ -47,8 +47,8 @@ impl Engine<'_, '_> {
         let mut spin = Spin::new(self.options.wait);
         // Set if a full sink could conceal that the source is at its end.
         let may_be_full = self.options.own.is_none() && self.to.kind != Kind::Null;
-        // The known number of remaining bytes in a file (0 if unknown), and whether the next call waits
-        // regardless.
+        // The number of remaining bytes in a file (0 if unknown), and whether the next call uses only
+        // the transfer's own flags.
         let (mut ahead, mut patient) = (0_u64, false);
         loop {
             let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
@@ -124,8 +124,8 @@ impl Engine<'_, '_> {
     }
 
     /// Moves bytes through a private pipe, so that no other process waits for the pipe's lock. The pipe is
-    /// empty before each call that fills it, because it is drained completely between two such calls. Such a
-    /// call therefore never waits for room, and an `EAGAIN` concerns the source.
+    /// drained completely between two calls that fill it. A call that fills the pipe therefore never waits
+    /// for room, and an `EAGAIN` concerns the source.
     pub(super) fn broker(&mut self) -> Result<Outcome, Failure> {
         /// The number of bytes that `sendfile` moves at a time, which is also the usual capacity of a pipe.
         const LEAST: usize = 64 << 10;
@@ -136,8 +136,8 @@ impl Engine<'_, '_> {
         };
         let mut pipe = (reader, 0);
         // If the private pipe has the capacity of a source pipe, one call moves all contents of the source
-        // pipe. From a socket to a pipe, four times the pipe's capacity keeps both sides busy. With TCP, the
-        // pipe's own capacity and much larger capacities were slower.
+        // pipe. From a socket to a pipe, a private pipe with four times the capacity of that pipe keeps both
+        // sides busy. With TCP, an equal capacity and much larger capacities were slower.
         let capacity = match (self.from.kind, self.to.kind) {
             (Kind::Pipe, _) => pipe::capacity(self.from.fd).map_or(Capacity::Max, Capacity::Bytes),
             (_, Kind::Pipe) => pipe::capacity(self.to.fd)

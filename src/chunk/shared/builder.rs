@@ -59,14 +59,14 @@ impl SharedBuilder {
         Self { ring: bytes, ..self }
     }
 
-    /// Sets the policy for waiting of both halves. With [`Wait::Adaptive`], a half may poll the memory about
-    /// two thousand times before it sleeps.
+    /// Sets the policy with which both halves wait. With [`Wait::Adaptive`], a half may poll the memory
+    /// about two thousand times before it sleeps.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
 
-    /// Allocates as much of the memory as is available when the pair is built. By default each page is
-    /// allocated on first use.
+    /// Allocates the memory when the pair is built, as far as memory is available. By default each
+    /// page is allocated on first use.
     pub const fn populate(self) -> Self {
         Self { populate: true, ..self }
     }
@@ -273,7 +273,8 @@ impl SharedBuilder {
     }
 }
 
-/// Forks, and drops `kept` in the child and the values that `body` owns in the parent.
+/// Forks. The child drops `kept` and runs `body`. The parent drops the values that `body` owns, and
+/// receives the child's handle and `kept`.
 ///
 /// # Safety
 ///

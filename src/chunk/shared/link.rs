@@ -97,7 +97,7 @@ impl Ends {
         Self { memory, mark: size_of::<usize>(), bells }
     }
 
-    /// Returns bytes of the ring.
+    /// Returns the address of the `len` bytes at `place` in the ring.
     #[inline]
     pub(super) fn bytes(&self, place: usize, len: usize) -> NonNull<[u8]> {
         NonNull::slice_from_raw_parts(self.memory.ring.at(place, len), len)
@@ -152,7 +152,8 @@ impl Drop for Ends {
     fn drop(&mut self) {
         // The orderings are Release and Acquire, because another thread may have dropped the other half.
         if word(&self.memory.holds, 0).fetch_sub(1, Ordering::AcqRel) == 1 {
-            // SAFETY: the other half is dropped, so this is the last copy, and it is not used after this.
+            // SAFETY: the other half is dropped, so this is the last copy, and it is not used after this
+            // call.
             unsafe { ManuallyDrop::drop(&mut self.memory) };
         }
     }

@@ -29,7 +29,7 @@
 //! Use a pair if the other half is in this process, in a forked process, or in a program that is started with
 //! the descriptors. For any other reader of a pipe, use [`ChunkWriter`](super::ChunkWriter). If the cost of a
 //! copy does not matter, a plain pipe is enough. Building a pair takes longer than creating a pipe, and by
-//! default its ring uses at least 2 MiB of memory.
+//! default the pair's ring uses at least 2 MiB of memory.
 //!
 //! # How it works
 //!
@@ -52,8 +52,8 @@
 //! as a use.
 //!
 //! If a half is dropped before any process has used it, the drop only closes descriptors, because another
-//! process can still use a copy of that half. The writer detects the drop of such a reader when the ring is
-//! full.
+//! process can still use a copy of that half. The writer detects that an unused reader was dropped when the
+//! ring is full.
 //!
 //! # After a fork
 //!
@@ -65,8 +65,8 @@
 //! # Another program
 //!
 //! [`pass_reader`](SharedBuilder::pass_reader) and [`pass_writer`](SharedBuilder::pass_writer) build a pair
-//! whose other half is for a program that this one starts. That program inherits four descriptors and takes
-//! ownership of them with [`take_inherited`](crate::io::take_inherited).
+//! whose other half is for a program that this process starts. That program inherits four descriptors and
+//! takes ownership of them with [`take_inherited`](crate::io::take_inherited).
 //!
 //! | this process has | the other program | must be trusted |
 //! |---|---|---|
@@ -76,9 +76,9 @@
 //!
 //! An untrusted peer can still end the stream or make it fail with [`EPROTO`](crate::Errno::EPROTO). The peer
 //! can also hold the lock of a pipe, so that calls in this process wait beyond their deadline, as with [any
-//! pipe](crate::Deadline#a-peer-that-holds-the-pipe). Likewise, the program that created the pair can do this
-//! to the program that adopts a half. If `vm.overcommit_memory` is 2 and the limit is reached, an access to
-//! memory of such a pair raises `SIGBUS`.
+//! pipe](crate::Deadline#a-peer-that-holds-the-pipe). The program that created the pair can do the same to
+//! the program that adopts a half. If `vm.overcommit_memory` is 2 and the limit is reached, an access to the
+//! memory of a pair for two programs raises `SIGBUS`.
 //!
 //! A half can be implemented in any language with `mmap`: `examples/shared_reader.py` is a reader in Python.
 //! The first descriptor is a page of words. A word has the size of a pointer and the machine's byte order,
@@ -98,10 +98,10 @@
 //! of the ring's size, with its length in the word before it.
 //!
 //! The third descriptor is the pipe that wakes the half, and the fourth is the pipe with which the half wakes
-//! its peer. Both are nonblocking. A half stores its position, executes a full memory fence, and loads the
-//! position for which the peer waits. If the half has reached the position for which the peer waits, the half
-//! sets the peer's word to 0 and writes a byte to the fourth descriptor. A half that must wait stores the
-//! position, executes a fence, and loads the peer's position and state again before it sleeps.
+//! its peer. Both pipes are nonblocking. A half stores its position, executes a full memory fence, and loads
+//! the position for which the peer waits. If the half has reached the position for which the peer waits, the
+//! half sets the peer's word to 0 and writes a byte to the fourth descriptor. A half that must wait stores
+//! the position, executes a fence, and loads the peer's position and state again before it sleeps.
 //!
 //! # Why this is sound
 //!
@@ -134,8 +134,8 @@
 //! 6. *Two threads cannot own the same half.* Every call needs `&mut self`, and a lent chunk or record
 //!    borrows its half. Therefore no reference to bytes is alive when `send`, a drop, or the next `recv`
 //!    passes those bytes to the peer. (the compiler; `guard_leaked_gives_its_room_back_later`)
-//! 7. *A reference that was alive at a fork* refers to shared memory in the child. Using it there violates
-//!    the contract of [`fork`](crate::fork()).
+//! 7. *A reference that was alive at a fork* refers to shared memory in the child. Using the reference in
+//!    the child violates the contract of [`fork`](crate::fork()).
 //! 8. *References cover one record.* No reference to bytes extends beyond the lent chunk or record. Positions
 //!    and lengths are accessed only as atomics. (loom: `skipped_ends_of_laps`;
 //!    `hostile_words_lend_nothing_outside_the_ring`)

@@ -104,7 +104,8 @@ impl SharedBuilder {
         let memory = Memory::new(page, cells(len, ring.as_fd(), WRITER)?)?;
         memory.control().chunk.store(self.chunk, Ordering::Relaxed);
         memory.control().format.store(FORMAT, Ordering::Release);
-        // After this call, another process can map the ring for writing only if it receives the writer.
+        // After this call, another process can map the ring for writing only if that process receives
+        // the writer.
         let writable = if WRITER { abi::F_SEAL_FUTURE_WRITE } else { 0 };
         call::fcntl_add_seals(ring.as_fd(), abi::F_SEAL_SEAL | writable)?;
         call::fcntl_add_seals(control.as_fd(), abi::F_SEAL_SEAL)?;
@@ -172,9 +173,9 @@ impl SharedWriter {
     /// # Safety
     ///
     /// The descriptors must come from one call of [`pass_writer`](SharedBuilder::pass_writer) and be in the
-    /// same order. Until the writer is dropped, no other writer may be created from them in any process. No
-    /// other code in any process may write to the first two files or to a mapping of them, except the reader
-    /// of the pair.
+    /// same order. Until the writer is dropped, no other writer may be created from these descriptors in any
+    /// process. No other code in any process may write to the first two files or to a mapping of them,
+    /// except the reader of the pair.
     pub unsafe fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
         adopt(parts, wait).map(|half| Self { half })
     }
@@ -264,8 +265,8 @@ impl SharedCopier {
     ///
     /// The descriptors must come from one call of [`pass_reader`](SharedBuilder::pass_reader) or
     /// [`pass_writer`](SharedBuilder::pass_writer). Until the reader is dropped, no other reader may be
-    /// created from them in any process. Only this reader and one [`SharedWriter`] of the pair may write to
-    /// the first two files or to a mapping of them, in any process.
+    /// created from these descriptors in any process. Only this reader and one [`SharedWriter`] of the pair
+    /// may write to the first two files or to a mapping of them, in any process.
     #[must_use]
     pub unsafe fn trust(self) -> SharedReader {
         self.0

@@ -176,8 +176,8 @@ impl SharedReader {
         let side = &self.half.side;
         let bytes = side.link.bytes(side.lent_at() + start, side.lent.len - start);
         // SAFETY: until these bytes are returned to the writer, they belong to the reader (2), and this
-        // process is the only reader (4). Returning the bytes borrows this value exclusively (6). They are
-        // initialised (11).
+        // process is the only reader (4). Returning the bytes borrows this value exclusively (6). The
+        // bytes are initialised (11).
         unsafe { bytes.as_ref() }
     }
 

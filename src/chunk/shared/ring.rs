@@ -33,7 +33,8 @@ const FREE: usize = 0;
 const OWNED: usize = 1;
 const CLOSED: usize = 2;
 
-/// A position on two separate cache lines, because processors fetch cache lines in pairs.
+/// A position that shares no pair of cache lines with another value, because processors fetch cache
+/// lines in pairs.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub(super) struct Position(pub(super) AtomicUsize);
@@ -49,7 +50,7 @@ pub(super) struct Words {
     state: AtomicUsize,
 }
 
-/// Identifies the layout of the memory: "rp", a version, and the size of a word.
+/// The identifier of the memory's layout: "rp", a version, and the size of a word.
 pub(super) const FORMAT: usize = 0x7270_0100 | size_of::<usize>();
 
 /// The control words of a pair. If all words are zero, no process has used the ring.
@@ -58,7 +59,7 @@ pub(super) const FORMAT: usize = 0x7270_0100 | size_of::<usize>();
 pub(super) struct Control {
     /// The words of the reader and of the writer.
     pub(super) halves: [Words; 2],
-    /// Holds [`FORMAT`] in a pair that two programs share.
+    /// The value [`FORMAT`] in a pair that two programs share, and otherwise 0.
     pub(super) format: AtomicUsize,
     pub(super) chunk: AtomicUsize,
 }
@@ -84,7 +85,7 @@ pub(super) trait Link {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Record {
     start: usize,
-    /// 0 if nothing is lent.
+    /// The number of lent bytes, or 0 if nothing is lent.
     pub(super) len: usize,
 }
 
@@ -258,7 +259,8 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         }
     }
 
-    /// Clears `wants`, because the peer has reached the position.
+    /// Clears `wants`. If the peer has cleared `wants` first, reads the byte that the peer has
+    /// written.
     #[inline]
     pub(super) fn disarm(&mut self) {
         let armed = mem::take(&mut self.armed);
@@ -373,7 +375,8 @@ impl<L: Link> Side<L, false> {
     }
 }
 
-/// Clears `wants` unless it has changed. The half that changes `wants` loads the position afterwards.
+/// Clears `wants` if it still holds `wanted`, and returns whether it was cleared. The half that
+/// changes `wants` loads the position afterwards.
 fn take(wants: &AtomicUsize, wanted: usize) -> bool {
     wants.compare_exchange(wanted, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }

@@ -16,8 +16,8 @@ use crate::{Deadline, Errno, Result};
 /// the stream: the reader receives all records and then end of file.
 ///
 /// The [`std::io::Write`] implementation copies each buffer into a chunk and immediately sends it as one
-/// record, so it needs no flush. It overwrites a lent chunk. `write!` sends a separate record for each part
-/// of its text. To avoid this, use a [`BufWriter`](std::io::BufWriter) or a `String`.
+/// record, so it needs no flush. A write overwrites a lent chunk. `write!` sends a separate record for each
+/// part of its text. To avoid this, use a [`BufWriter`](std::io::BufWriter) or a `String`.
 ///
 /// # Readiness
 ///

@@ -60,7 +60,7 @@ impl WriterBuilder {
         Self { reuse, ..self }
     }
 
-    /// Sets the mechanism, even if it is slower than another one or only copies the bytes.
+    /// Sets the mechanism, even if it is slower than another mechanism or only copies the bytes.
     pub const fn mechanism(self, mechanism: ChunkMechanism) -> Self {
         Self { mechanism: Some(mechanism), ..self }
     }

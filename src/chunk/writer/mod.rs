@@ -113,8 +113,9 @@ impl<W: AsFd> ChunkWriter<W> {
     ///
     /// # Errors
     ///
-    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if new memory is
-    ///   needed and none is available. Bytes that were sent stay in the pipe. The caller can try again later.
+    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if new memory, or a
+    ///   descriptor for that memory, is needed and not available. Bytes that were sent stay in the pipe. The
+    ///   caller can try again later.
     /// - [`EPERM`](Errno::EPERM), or another error of a filter, if new memory is needed and a later filter
     ///   rejects `madvise` or `memfd_create`. The error occurs only if the caller has set the mechanism.
     ///
@@ -325,7 +326,7 @@ impl<W: AsFd> ChunkWriter<W> {
         Ok(())
     }
 
-    /// Returns the current chunk to the pool.
+    /// Puts the current chunk back into the pool.
     fn give_up(&mut self) {
         if let Some(lent) = self.lent.take() {
             let used = lent.referenced.map_or(0, |(end, _)| end);

@@ -55,7 +55,7 @@ pub struct Child {
     claim: Option<Claim>,
     /// The id of the process that created the child and may wait for it.
     owner: i32,
-    /// The result of a wait. Once this flag is set, the process id may belong to another process.
+    /// The result of a wait. Once this field is set, the process id may belong to another process.
     pub(super) end: Option<Result<ExitStatus>>,
     pub(super) used: Option<[usize; RUSAGE_KEPT.len()]>,
     pub(super) on_drop: OnDrop,
@@ -133,8 +133,8 @@ impl Child {
     }
 
     /// Returns the descriptor of the process, for [`poll`](crate::event::poll) and similar calls. The
-    /// descriptor is readable when the child has ended. Returns `None` if the kernel does not support pidfds
-    /// or a filter rejects opening one.
+    /// descriptor is readable when the child has ended. Returns `None` if the kernel does not support
+    /// pidfds, a filter rejects opening one, or no descriptor is free.
     ///
     /// The descriptor is close-on-exec.
     ///

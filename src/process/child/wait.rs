@@ -46,8 +46,8 @@ impl Child {
             if let Some(status) = self.wait_once(abi::WNOWAIT)? {
                 return Ok(status);
             }
-            // Here the child has stopped, and this process traces the child.
-            // `pause` would do the same, and would bring the code for deadlines into programs without any.
+            // Here the child has stopped, and this process traces the child. `pause` would do the same,
+            // and would add the code for deadlines to programs that use no deadlines.
             let _ = backoff.next().map(|time| poll(&mut [], Some(time)));
             let child = self.pidfd().map(|fd| PollFd::from_borrowed_fd(fd, PollEvents::IN));
             let _ = child.map(|child| poll(&mut [child], None));
@@ -175,8 +175,8 @@ impl Child {
         }
     }
 
-    /// Calls `waitid` once, unless the child's exit status is already known. A second call could reach
-    /// another child with the same process id.
+    /// Waits with `waitid`, unless the child's exit status is already known. After that, a call could
+    /// reach another child with the same process id.
     ///
     /// With `WNOWAIT`, this function reports only the end. The kernel reports each stop of a traced child to
     /// its tracer, regardless of the options. For these stops the function returns `None`, and the stop stays
@@ -216,7 +216,7 @@ impl Child {
     }
 
     /// Returns whether this process may still wait for the child. A forked copy of this handle may be in a
-    /// process that reuses the creator's id. The id may by now belong to another child.
+    /// process that reuses the creator's id. The child's id may by now belong to another child.
     pub(in crate::process) fn is_a_child(&self) -> bool {
         !matches!(self.waitid(abi::PEEK), Err(Errno::ECHILD))
     }

@@ -20,7 +20,7 @@ pub(super) struct Strings {
 
 impl Strings {
     /// Adds a string that consists of these parts. A NUL in a part would split the string in two. The caller
-    /// checks the parts for a NUL and then does not use the list.
+    /// checks the parts, and does not use the list if a part contains a NUL.
     pub(super) fn push(&mut self, parts: &[&[u8]]) {
         parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
         self.bytes.push(0);
@@ -90,9 +90,9 @@ impl Environment {
 
 /// Returns the entries with which this process was started that are not variables. [`vars_os`] omits them.
 ///
-/// They are read from `/proc`. The C library's own list can be read safely only under std's lock, which is
-/// not available. Without the lock the read would race with `set_var`. Empty entries are omitted, because a
-/// program that overwrites its environment with its title leaves many of them.
+/// The entries are read from `/proc`. The C library's own list can be read safely only under std's lock,
+/// which is not available. Without the lock the read would race with `set_var`. Empty entries are omitted,
+/// because a program that overwrites its environment with its title leaves many empty entries.
 fn nameless() -> &'static Strings {
     static ENTRIES: OnceLock<Strings> = OnceLock::new();
     ENTRIES.get_or_init(|| {

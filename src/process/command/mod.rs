@@ -40,8 +40,8 @@ pub use stdio::Stdio;
 /// The environment is passed on unchanged, including variables that occur twice. The environment includes
 /// entries without a `=` after their first byte, if this process was started with such entries. These entries
 /// are read from `/proc` and follow the variables. Empty entries are omitted. Entries of this kind that C
-/// code adds to its list later are not passed on. [`env`](Self::env) and [`env_remove`](Self::env_remove)
-/// replace or remove all variables with that name.
+/// code adds to the environment later are not passed on. [`env`](Self::env) and
+/// [`env_remove`](Self::env_remove) replace or remove all variables with that name.
 ///
 /// # No `pre_exec`
 ///
@@ -376,8 +376,8 @@ impl<'fd> Command<'fd> {
     /// Sets the effect of dropping the [`Child`](crate::process::Child): see
     /// [`Child::on_drop`](crate::process::Child::on_drop).
     ///
-    /// `KillGroup` needs [`setsid`](Self::setsid) or [`process_group(0)`](Self::process_group): without them
-    /// `spawn` fails. The first command of a pipeline with
+    /// `KillGroup` needs [`setsid`](Self::setsid) or [`process_group(0)`](Self::process_group): if neither
+    /// is set, `spawn` fails. The first command of a pipeline with
     /// [`in_one_group`](crate::process::Pipeline::in_one_group) leads that group and needs neither setting.
     pub fn on_drop(&mut self, policy: OnDrop) -> &mut Self {
         self.on_drop = policy;

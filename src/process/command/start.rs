@@ -97,7 +97,9 @@ impl Command<'_> {
         Ok(child)
     }
 
-    /// Prepares all data that the program needs, with these standard streams, and calls `start`.
+    /// Prepares all data that the program needs, with these standard streams, and calls `start`
+    /// with the complete [`Spawn`](super::Spawn). Returns this process's ends of the pipes, and the
+    /// result of `start`.
     fn with<T>(
         &self,
         sources: [Source<'_>; 3],

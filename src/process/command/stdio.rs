@@ -127,8 +127,8 @@ pub(super) type Ends = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReade
 /// Opens the streams that are not yet open. Returns the pipe ends that this process keeps, and the child's
 /// descriptors with their numbers.
 ///
-/// All opened descriptors are close-on-exec, and may have any number. If this process has closed its own
-/// standard streams, the numbers may include 0, 1 or 2.
+/// All opened descriptors are close-on-exec and have numbers of 3 or above, even if this process has
+/// closed its own standard streams.
 pub(super) fn open(sources: [Source<'_>; 3]) -> Result<(Ends, Vec<(OwnedFd, RawFd)>)> {
     let mut ends = (None, None, None);
     let mut theirs = Vec::with_capacity(3);

@@ -123,8 +123,8 @@ impl<'a> Communicate<'a> {
         self
     }
 
-    /// Sets the maximum number of bytes of each of the child's outputs, standard output and standard error.
-    /// If the child writes more to either output, the [`run`](Self::run) fails with
+    /// Sets the maximum number of bytes that the child may write to standard output, and also to standard
+    /// error. If the child writes more to either output, the [`run`](Self::run) fails with
     /// [`CommunicateErrorKind::Limit`], and the child continues to run.
     pub const fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
@@ -212,7 +212,8 @@ impl Child {
     /// Closes the child's input, collects its output, and waits for its end, as std's method of the same name
     /// does.
     ///
-    /// If this fails, the child is killed and waited for, because this call consumes its handle.
+    /// If this call fails, the child is killed and waited for, because this call consumes its
+    /// handle.
     ///
     /// # Errors
     ///

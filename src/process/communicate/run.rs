@@ -122,8 +122,8 @@ impl<'fd> Command<'fd> {
     ///   respond.)
     /// - A child that now runs as another user cannot be killed. That child continues to run and is not
     ///   waited for.
-    /// - A child that another process traces remains until its tracer has waited for it, and this call waits
-    ///   until then. A hostile program can delay that wait.
+    /// - A child that another process traces remains until its tracer has waited for it. This call waits for
+    ///   just as long. A hostile program can delay that wait.
     /// - The deadline does not limit starting the program, such as reading its file.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ struct Collected {
     /// The capacity of the pipe in bytes, or 0 if it is not known yet.
     capacity: usize,
     grown: bool,
-    /// The state of [`read_more`].
+    /// The number of bytes that the last call of [`read_more`] has read.
     last: usize,
 }
 
@@ -88,8 +88,8 @@ impl<'t, 'a> Talk<'t, 'a> {
             while let Some(child) = &mut watched {
                 // An error counts as the child's end, and is reported after the pipes have ended.
                 if child.try_wait() == Ok(None) {
-                    // The child has ended, but it cannot be waited for yet, because another process traces
-                    // it.
+                    // If the pidfd reports the child's end, the child cannot be waited for yet, because
+                    // another process traces it.
                     by_pidfd = ended.is_empty();
                     break;
                 }
@@ -214,7 +214,7 @@ impl<'t, 'a> Talk<'t, 'a> {
     }
 
     /// Returns the output that was read, together with the exit statuses of the children. After a failure,
-    /// returns the pipe ends to the handle, and returns the error with the output.
+    /// passes the pipe ends to `give_back`, and returns the error with the output.
     pub(in super::super) fn finish<T>(
         mut self,
         end: Result<T, Kind>,
@@ -281,7 +281,7 @@ impl Collected {
                         break;
                     }
                 }
-                // More output follows soon.
+                // A child that has filled the pipe is likely to write more soon.
                 Err(Errno::EAGAIN) if self.grown => {}
                 Err(Errno::EAGAIN | Errno::EINTR) => break,
                 Err(errno) => return Err(Kind::Io(self.stream, errno)),

@@ -76,8 +76,8 @@ impl PipelineChildren {
     ///
     /// The errors of [`Child::send_signal_group`] for the first program:
     ///
-    /// - [`ESRCH`](Errno::ESRCH) if the first program was waited for. Before Linux 6.9 this error occurs even
-    ///   if other programs run.
+    /// - [`ESRCH`](Errno::ESRCH) if no process of the group remains. Before Linux 6.9 this error also occurs
+    ///   if the first program was waited for, even if other programs run.
     /// - [`EINVAL`](Errno::EINVAL) if the first program does not lead a group.
     ///
     /// # Examples
@@ -120,7 +120,8 @@ impl PipelineChildren {
         self.each(|child| child.wait_deadline(deadline))
     }
 
-    /// Calls `wait` for every program, even if one of the calls fails.
+    /// Calls `wait` for every program, even if one of the calls fails. Returns `None` if a program
+    /// is still running.
     fn each(
         &mut self,
         wait: impl FnMut(&mut Child) -> crate::Result<Option<ExitStatus>>,

@@ -18,15 +18,16 @@ use core::fmt;
 /// process keeps no end of that pipe.
 ///
 /// [`Command::pipe`] creates a pipeline, and so does `collect` from a list of commands. A pipeline owns
-/// clones of the commands, which share their descriptors, so it can be returned and sent to a thread. A later
-/// change of a command does not affect the pipeline.
+/// clones of the commands and shares the descriptors that the commands own. It can therefore be returned and
+/// sent to a thread. A later change of a command does not affect the pipeline.
 ///
-/// - The standard input of the first command and the standard output of the last one can be set here.
-///   Otherwise the command's own setting applies. By default the program inherits the stream of this process.
+/// - The standard input of the first command and the standard output of the last one can be set on the
+///   pipeline. Otherwise the command's own setting applies. By default the program inherits the stream of
+///   this process.
 /// - Between the commands, the settings of [`Command::stdin`] and [`Command::stdout`] are ignored, and a
 ///   [`fd_map`](Command::fd_map) to 0 or 1 fails with `EINVAL`.
-/// - Standard error can be set here for all commands, or separately for each command. If a command makes
-///   standard error a pipe, the caller must read from that pipe.
+/// - Standard error can be set on the pipeline for all commands, or separately for each command. If a
+///   command makes standard error a pipe, the caller must read from that pipe.
 /// - [`Stdio::same_as_stdout`] refers to each program's own output. For all programs except the last one,
 ///   that output is the pipe to the next program, as with `a 2>&1 | b` in a shell.
 ///
@@ -108,10 +109,10 @@ impl<'fd> Pipeline<'fd> {
     /// Puts all programs into one process group that the first program leads, for
     /// [`kill_group`](PipelineChildren::kill_group).
     ///
-    /// This replaces [`Command::process_group`]. A program that begins a session cannot join the group:
-    /// `spawn` then fails with `EPERM` at [`SpawnStage::Setpgid`]. `spawn` also fails in this way if the
-    /// first program ends early and leaves no zombie. No zombie remains if `SIGCHLD` is ignored or another
-    /// thread waits for all children.
+    /// This setting replaces [`Command::process_group`]. A program that begins a session cannot join the
+    /// group: `spawn` then fails with `EPERM` at [`SpawnStage::Setpgid`]. `spawn` also fails in this way
+    /// if the first program ends early and leaves no zombie. No zombie remains if `SIGCHLD` is ignored or
+    /// another thread waits for all children.
     ///
     /// With [`OnDrop::KillGroup`] on the first command, a failed [`output`](Self::output) kills the whole
     /// group. On another command this policy fails with `EINVAL`, because that command leads no group.
@@ -197,7 +198,7 @@ impl<'fd> Pipeline<'fd> {
             Ok(stderr) => Ok(PipelineChildren { children, stderr }),
             Err(error) => {
                 for child in &mut children {
-                    // The first child's handle kills the group.
+                    // `KillGroup` fails for children that lead no group, so `Kill` is set first.
                     let _ = child.on_drop(OnDrop::Kill);
                     let _ = child.on_drop(self.on_failure.unwrap_or(OnDrop::Kill));
                 }
@@ -242,7 +243,7 @@ impl<'fd> Pipeline<'fd> {
             let child = command.start(sources).map_err(|error| PipelineError { index, error })?;
             children.push(child);
             // This assignment closes the previous read end. The child has its own copy of that end. This
-            // process's write end is dropped here too.
+            // process's write end is dropped at the end of this iteration.
             before = after;
         }
         Ok(errors)

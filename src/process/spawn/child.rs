@@ -61,7 +61,8 @@ pub(super) struct Plan<'a> {
     pub(super) handlers_cleared: bool,
     /// Set if the program replaces the program of this process.
     pub(super) is_exec: bool,
-    /// Set if a thread replaces the program. The thread keeps the parent-death signal below if that is not 0.
+    /// Set if a thread replaces the program. If `death_signal` is not 0, the thread sets it as its own
+    /// parent-death signal.
     pub(super) is_thread: bool,
     pub(super) death_signal: usize,
     /// The ignored signals that an exec has set to their default effect.
@@ -141,7 +142,7 @@ pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible,
     }
     reset_handlers(plan).map_err(E::at(SpawnStage::Signals))?;
     // The mask is set last, because signals may arrive from now on. If the child shares its parent's memory,
-    // no handler is left that could run there.
+    // no handler remains that could run in that memory.
     call::rt_sigprocmask(abi::SIG_SETMASK, &plan.mask.0).map_err(E::at(SpawnStage::Signals))?;
     execvpe(spawn.program, plan.path, spawn.argv, spawn.envp).map_err(E::at(SpawnStage::Exec))
 }
@@ -168,8 +169,8 @@ fn change_session(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     Ok(())
 }
 
-/// Makes `group` the foreground group. The kernel allows this in a background process if `SIGTTOU` is
-/// blocked.
+/// Makes `group` the foreground group. The kernel allows a background process to make this change if
+/// `SIGTTOU` is blocked.
 fn foreground(terminal: Option<BorrowedFd<'_>>, group: i32) -> Result<()> {
     if let Some(terminal) = terminal {
         return call::ioctl_tiocspgrp(terminal, group);
@@ -235,9 +236,9 @@ fn nice(increment: i32) -> Result<()> {
 /// Sets groups, group and user. This order matters, because a change of user may remove the privilege to
 /// change the groups.
 fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
-    // The kernel clears the flag only if the effective ids change, or capabilities are dropped. A parent that
-    // already has the effective ids may have set the flag again. The flag cleared here belongs to the child's
-    // own copy of the memory.
+    // The kernel clears the `dumpable` flag only if the effective ids change, or capabilities are dropped. A
+    // parent that already has the effective ids may have set the flag again. The flag cleared here belongs to
+    // the child's own copy of the memory.
     if spawn.changes_ids() {
         call::prctl_not_dumpable().map_err(SpawnError::at(SpawnStage::Setuid))?;
     }
@@ -264,8 +265,8 @@ fn is_own(uid: Option<u32>) -> bool {
     uid.is_some_and(|uid| uid != 0 && call::getresuid() == Ok([uid; 3]))
 }
 
-/// Returns whether these are the supplementary groups of this process, in any order. Returns `false` if the
-/// process has more than 1,024 groups.
+/// Returns whether `groups` are exactly the supplementary groups of this process, in any order. Returns
+/// `false` if the process has more than 1,024 groups.
 fn are_own(groups: &[u32]) -> bool {
     /// The number that the kernel reports for a group without a mapping in this user namespace.
     const OVERFLOW: u32 = 65534;

@@ -6,7 +6,7 @@
 //! calling thread is stopped until the child has begun its program or has failed. Nothing is copied, so the
 //! cost does not depend on the size of the parent. The parent prepares all data that the child needs, and the
 //! child only makes system calls. If the kernel rejects shared memory, the spawn falls back to an ordinary
-//! fork, and [`Child::method`] reports that.
+//! fork, and [`Child::method`] reports the fallback.
 //!
 //! A child that changes its ids is always created by an ordinary fork, for the reason given below.
 //!
@@ -233,8 +233,8 @@ impl<'a> Spawn<'a> {
     /// [`execve`](crate::process::execve), no destructor runs, and buffered data is not written. All other
     /// threads end, and close-on-exec descriptors are closed. By default `SIGPIPE` is set to its default
     /// effect, and no signal is blocked. [`default_signals`](Self::default_signals) and
-    /// [`signal_mask`](Self::signal_mask) change this. The call allocates nothing, so a forked child may make
-    /// it.
+    /// [`signal_mask`](Self::signal_mask) change these defaults. The call allocates nothing, so a forked
+    /// child may make this call.
     ///
     /// # After a failure
     ///
@@ -308,7 +308,8 @@ impl<'a> Spawn<'a> {
         files || place || task || self.changes_ids()
     }
 
-    /// Prepares all data that a child of `parent` needs, and calls `make` with all signals blocked.
+    /// Prepares all data that a child of `parent` needs, and calls `make` with these data and a
+    /// stack while all signals are blocked.
     fn launch<T>(
         &self,
         report: &Report,

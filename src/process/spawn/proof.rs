@@ -49,8 +49,8 @@ pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
     Ok(())
 }
 
-/// Returns whether the child has begun its program, or `None` if this is unknown, and whether the child has
-/// ended.
+/// Returns two results: whether the child has begun its program (`None` if unknown), and the child's end if
+/// the child has ended.
 fn check(child: &Child) -> (Option<bool>, Result<Option<Waited>, Errno>) {
     let pid = i32::try_from(child.id()).unwrap_or(NONE);
     if call::setpgid(pid, NONE) == Err(Errno::EACCES) {
@@ -61,8 +61,9 @@ fn check(child: &Child) -> (Option<bool>, Result<Option<Waited>, Errno>) {
     (by_proc(pid).or_else(|| by_session(pid)), end)
 }
 
-/// In this process's own session, `setpgid` fails with `EACCES` exactly if the child has begun its program. A
-/// filter may also return `EACCES`. The call with a negative group detects that filter: the kernel fails with
+/// Returns whether the child has begun its program, or `None` if `setpgid` cannot show this fact. In this
+/// process's own session, `setpgid` fails with `EACCES` exactly if the child has begun its program. A filter
+/// may also return `EACCES`. The call with a negative group detects that filter: the kernel fails with
 /// `EINVAL`, but a filter does not check the group.
 fn by_session(pid: i32) -> Option<bool> {
     let same = call::getsid(pid).ok()? == call::getsid(0).ok()?;
@@ -70,7 +71,8 @@ fn by_session(pid: i32) -> Option<bool> {
     usable.then(|| call::setpgid(pid, NONE) == Err(Errno::EACCES))
 }
 
-/// Returns `None` if `/proc` cannot be read, or belongs to another pid namespace.
+/// Returns whether the child has begun its program, or `None` if `/proc` cannot be read or belongs
+/// to another pid namespace.
 fn by_proc(pid: i32) -> Option<bool> {
     let mut path = *b"/proc/\0\0\0\0\0\0\0\0\0\0/stat\0";
     let digits = decimal(path.get_mut(6..16)?, pid.unsigned_abs());

@@ -115,8 +115,8 @@ impl<'a> Spawn<'a> {
 
     /// Sets the child's real, effective and saved user.
     ///
-    /// The supplementary groups are dropped, unless [`groups`](Self::groups) sets others. If the kernel
-    /// denies this change (`EPERM`), the spawn fails at
+    /// The supplementary groups are dropped, unless [`groups`](Self::groups) sets other groups. If the
+    /// kernel denies this change (`EPERM`), the spawn fails at
     /// [`SpawnStage::Setgroups`](crate::process::SpawnStage::Setgroups), with two exceptions. The first
     /// exception is a process without supplementary groups. The second is a `uid` that is not 0 and equals
     /// this process's real, effective and saved user id. In the second case, the groups stay unchanged. A

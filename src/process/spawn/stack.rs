@@ -20,8 +20,9 @@ use core::ptr::{self, NonNull};
 use core::slice;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-/// The size fits a path, the moves of an ordinary spawn, and the frames of the child's code in a build
-/// without optimisation. Untouched pages cost nothing.
+/// The size in bytes of an ordinary stack with its moves. The size fits a path, the moves of an
+/// ordinary spawn, and the frames of the child's code in a build without optimisation. Untouched pages
+/// cost nothing.
 const SIZE: usize = 64 << 10;
 
 /// Returns the size of the inaccessible memory below the stack, in bytes. The size is one page, or several if

@@ -187,18 +187,19 @@ flags! {
     const PRI = 0x002;
     /// Data can be written. On a pipe, a whole slot (one page) is free.
     const OUT = 0x004;
-    /// An error. On the write end of a pipe, all readers are closed. Reported even if not requested.
+    /// An error. On the write end of a pipe, all readers are closed. This event is reported even if
+    /// it was not requested.
     const ERR = 0x008;
-    /// Hang-up. On the read end of a pipe, all writers are closed. Unread bytes can still be read. Reported
-    /// even if not requested.
+    /// Hang-up. On the read end of a pipe, all writers are closed. Unread bytes can still be read. This
+    /// event is reported even if it was not requested.
     const HUP = 0x010;
-    /// The descriptor is not open. Reported even if not requested.
+    /// The descriptor is not open. This event is reported even if it was not requested.
     const NVAL = 0x020;
     /// The peer of a stream socket has shut down writing.
     const RDHUP = abi::EPOLLRDHUP;
     /// If several epolls watch the same descriptor, wakes at least one of them rather than all.
     const EXCLUSIVE = 1 << 28;
-    /// Report one event. `Epoll::modify` rearms the descriptor.
+    /// Reports only one event. `Epoll::modify` rearms the descriptor.
     const ONESHOT = 1 << 30;
     /// Edge-triggered: reports a change once, rather than reporting a state for as long as the state lasts.
     /// Read or write until [`EAGAIN`](crate::Errno::EAGAIN) before the next wait.

@@ -263,8 +263,8 @@ pub(crate) struct Statx {
 }
 const _: () = assert!(size_of::<Statx>() == 256);
 
-/// The fields of `siginfo_t` that `waitid` fills. For a queued signal, the field of the status holds the
-/// signal's value.
+/// The fields of `siginfo_t` that `waitid` fills. For a queued signal, `si_status` holds the signal's
+/// value.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct SigInfo {

@@ -46,8 +46,8 @@ pub struct Rusage {
 }
 
 impl Rusage {
-    /// Converts a `struct rusage`. All fields are words, except the microseconds on SPARC. On SPARC, they are
-    /// an `int`, which occupies the upper half of a 64-bit word.
+    /// Converts a `struct rusage`. All fields are words, except the microseconds on SPARC. On SPARC, the
+    /// microseconds are an `int`, which occupies the upper half of a 64-bit word.
     pub(crate) fn new(raw: [usize; RUSAGE_KEPT.len()]) -> Self {
         let raw = raw.map(|word| word as u64);
         let micros = |word: u64| word >> if SPARC { usize::BITS - 32 } else { 0 };

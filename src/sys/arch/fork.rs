@@ -1,14 +1,14 @@
 //! `fork` through raw `clone`, and the one repair that the program's C library needs.
 //!
 //! A libc keeps each thread's id in its thread control block. The child of a raw `clone` inherits the
-//! parent's id there. `pthread_kill`, error-checking mutexes and similar functions then misbehave. The glibc
-//! library registers the address of that word with the kernel (`set_tid_address`, and `CLONE_CHILD_CLEARTID`
-//! for later threads). The call `prctl(PR_GET_TID_ADDRESS)` returns the address. With `CLONE_CHILD_SETTID`
-//! the kernel writes the child's id into the child's copy.
+//! parent's id in that block. `pthread_kill`, error-checking mutexes and similar functions then misbehave.
+//! The glibc library registers the address of that word with the kernel (`set_tid_address`, and
+//! `CLONE_CHILD_CLEARTID` for later threads). The call `prctl(PR_GET_TID_ADDRESS)` returns the address. With
+//! `CLONE_CHILD_SETTID` the kernel writes the child's id into the child's copy.
 //!
 //! The musl library registers the address of a *lock* instead. The word is therefore checked first: it is a
-//! thread id only if it equals this thread's id. If the ids differ, or the kernel does not return the address
-//! (`CONFIG_CHECKPOINT_RESTORE` is off), nothing is repaired.
+//! thread id only if it equals this thread's id. If the two values differ, or the kernel does not return the
+//! address (`CONFIG_CHECKPOINT_RESTORE` is off), nothing is repaired.
 //!
 //! # Safety
 //!

@@ -77,7 +77,7 @@ pub(crate) unsafe fn clone_on_stack(
 #[cfg(feature = "process")]
 const EINVAL: isize = 22;
 
-/// Calls libc's `fork`, so that library's atfork handlers run, and the child's libc has the right thread id.
+/// Calls libc's `fork`, which runs the library's atfork handlers and corrects its thread id in the child.
 /// Returns no pidfd.
 ///
 /// # Safety
@@ -120,7 +120,7 @@ mod tests {
             // SAFETY: the names are string literals.
             let name = unsafe { CStr::from_ptr(fact.name) };
             facts.push((name.to_str().unwrap(), fact.value));
-            // SAFETY: an entry with a name is followed by another one.
+            // SAFETY: an entry with a name is followed by another entry.
             place = unsafe { place.add(1) };
         }
     }

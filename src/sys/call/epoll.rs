@@ -54,7 +54,7 @@ pub(crate) fn epoll_pwait(
         // reads one `timespec` with 64-bit members.
         match decode(unsafe { syscall6(nr::EPOLL_PWAIT2, arg(epoll), place, len, time, 0, 0) }) {
             // Linux before 5.11 lacks the call, or a filter rejects it. An argument that is invalid for this
-            // call is also invalid for `epoll_wait`.
+            // call is also invalid for `epoll_pwait`.
             Err(errno) if is_missing(errno) => {}
             answer => return answer.inspect(|_| tell!(acquired_any())),
         }

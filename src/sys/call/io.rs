@@ -28,7 +28,7 @@ pub(crate) fn close(fd: OwnedFd) -> Result<()> {
 ///
 /// # Safety
 ///
-/// The caller owns the descriptor and does not use it again, whether this succeeds or fails.
+/// The caller owns the descriptor and does not use it again, whether this call succeeds or fails.
 #[inline]
 pub(crate) unsafe fn close_raw(fd: RawFd) -> Result<()> {
     #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
@@ -123,8 +123,8 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
 }
 
 /// Converts the `int` of `FIONREAD`. For a pipe this `int` is an unsigned sum. For any other file a negative
-/// value is not a count, so the function fails with `EOVERFLOW`. The value is negative if a regular file is
-/// too large for an `int`, or if its position is after its end.
+/// value is not a count, so the function fails with `EOVERFLOW`. The value is negative if a regular file has
+/// more than 2 GiB after its position, or if its position is past its end.
 fn unread(bytes: u32, is_pipe: impl FnOnce() -> bool) -> Result<usize> {
     let count = usize::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
     if i32::try_from(bytes).is_ok() || is_pipe() { Ok(count) } else { Err(Errno::EOVERFLOW) }

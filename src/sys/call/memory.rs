@@ -70,7 +70,7 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
         decode(unsafe { syscall2(nr::MEMFD_CREATE, name, flags) })
     };
     // Some systems allow only files that can never be executed. Linux before 6.3 lacks the flag for these
-    // files, which also makes the file sealable.
+    // files. The flag also makes the file sealable.
     let flags = abi::MFD_CLOEXEC | abi::MFD_ALLOW_SEALING;
     let answer = match make(flags | abi::MFD_NOEXEC_SEAL) {
         Err(errno) if is_missing(errno) => make(flags)?,

@@ -16,7 +16,7 @@ use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall
 pub(crate) fn exit_group(status: u8) -> ! {
     loop {
         // SAFETY: `exit_group` touches no memory of this process that could be read later. The call returns
-        // only if a seccomp filter intercepts it. It is then retried.
+        // only if a seccomp filter intercepts it. The loop then retries the call.
         unsafe { syscall1(nr::EXIT_GROUP, status.into()) };
     }
 }
@@ -69,8 +69,9 @@ pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
     decode(unsafe { syscall3(nr::MADVISE, address, 0, abi::MADV_NORMAL) }).map(drop)
 }
 
-/// Returns the status of an ended process that was collected elsewhere or discarded, in the encoding of
-/// wait(2). Returns `None` while the status is still pending. Fails with `ENOTTY` before Linux 6.13.
+/// Returns the exit status of a process whose status was collected elsewhere or discarded, in the
+/// encoding of wait(2). Returns `None` while the status is still pending. Fails with `ENOTTY` before
+/// Linux 6.13.
 pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> {
     let mut info = PidfdInfo { mask: abi::PIDFD_INFO_EXIT, _between: [0; 13], exit_code: 0 };
     // SAFETY: the kernel reads and writes as many bytes at the given address as the request's number encodes.
@@ -119,7 +120,8 @@ pub(crate) fn unshare_memory() -> Result<()> {
 /// A change of a child's state, such as its end, and the resources that the child has used.
 pub(crate) type Waited = (SigInfo, [usize; abi::RUSAGE_KEPT.len()]);
 
-/// Waits for a child. Returns `None` if `options` exclude waiting and nothing has happened yet.
+/// Waits for a child. Returns `None` if `options` exclude waiting and the child has not yet changed
+/// its state.
 pub(super) fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<Waited>> {
     let (mut info, mut used) = (SigInfo::empty(), [0; 18]);
     let places = (lent_mut(&mut info), lent_mut(&mut used));

@@ -142,7 +142,8 @@ pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, theirs: RawFd) -> Result<OwnedF
     unsafe { owned(answer) }
 }
 
-/// Makes the memory of this process inaccessible to unprivileged processes until it starts a program.
+/// Makes the memory of this process inaccessible to unprivileged processes until this process starts
+/// a program.
 pub(crate) fn prctl_not_dumpable() -> Result<()> {
     // SAFETY: `PR_SET_DUMPABLE` takes an integer.
     decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)

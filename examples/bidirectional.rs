@@ -43,7 +43,8 @@ fn main() -> io::Result<()> {
 
             let mut data = Vec::new();
             child_reader.read_to_end(&mut data)?;
-            // A fork copies the buffer of `println!`, and both processes would print the buffered text.
+            // The child does not use `println!`, because a fork copies its buffer and both processes would
+            // print that text.
             let line = format!("Child received: {}\n", String::from_utf8_lossy(&data));
             write_all(io::stdout(), line.as_bytes())?;
 

@@ -109,8 +109,8 @@ fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Moves the input to the output and to the files, and returns the byte count. If a sink fails, the other
-/// sinks still receive every byte, and the function then returns the error of that sink.
+/// Moves the input to the output and to the files, and returns the byte count. If sinks fail, the other sinks
+/// still receive every byte, and the function then returns the error of the first failed sink.
 fn pump_to_all(
     input: &File,
     name: &str,

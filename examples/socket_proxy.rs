@@ -7,8 +7,8 @@
 //!
 //! The proxy accepts connections at the path LISTEN and forwards each to TARGET. The bytes move through a
 //! pipe in the kernel and never enter this program. When one side has sent all its bytes, its peer reaches
-//! end of file but can still reply. A connection ends after SECONDS (60 by default), even if both sides are
-//! idle. The proxy prints one line for each connection.
+//! end of file but can still reply. A connection ends after at most SECONDS (60 by default), whether its
+//! sides are active or idle. The proxy prints one line for each connection.
 
 use rawpipe::Deadline;
 use rawpipe::transfer::{Transfer, TransferError};

@@ -9,11 +9,11 @@
 //! before sending it, and another process reads every byte that arrives. The last rows are limits. No process
 //! generates, examines or keeps the bytes, so these rows show the limit of the transfer alone.
 //!
-//! `std` uses page-aligned buffers, `std-vec` uses plain `Vec`s, and `std-copy` uses `io::copy`. A ratio
-//! compares with the fastest of these engines. The engines alternate in changing order for at least 7 rounds,
-//! with turns of about the same duration. A value is the median over the rounds, and a ratio is the median of
-//! the ratios within each round. A ratio may therefore differ slightly from the ratio of the values. The
-//! ratio of CPU times covers all processes, for the same amount of work.
+//! `std` uses page-aligned buffers, `std-vec` uses plain `Vec`s, and `std-copy` uses `io::copy`. Each ratio
+//! is relative to the fastest of these engines. The engines alternate in changing order for at least 7
+//! rounds, with turns of about the same duration. A value is the median over the rounds, and a ratio is the
+//! median of the ratios within each round. A ratio may therefore differ slightly from the ratio of the
+//! values. The ratio of CPU times covers all processes, for the same amount of work.
 //!
 //! In rows named `two`, the source is pinned to one CPU and all other processes to another. In rows named
 //! `one`, all processes are pinned to the same CPU. A process that does no other work measures from the start
@@ -152,7 +152,7 @@ impl Question<'_> {
             let count = often(target, first, most, &mut run);
             counts.push(count.map_err(|error| failed(self.path, engine, &error))?);
         }
-        // For each round, the elapsed time and the CPU time of one repetition, in seconds.
+        // Each entry holds the elapsed time and the CPU time of one repetition in one round, in seconds.
         let mut taken = vec![Vec::new(); self.engines.len()];
         let ready = clock.elapsed();
         for round in 0.. {

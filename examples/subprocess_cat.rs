@@ -20,7 +20,8 @@ fn main() -> io::Result<()> {
     // because a read until end of file waits while the write end is open.
     drop(cat);
 
-    // The writer is a temporary. The end of this statement closes it, so `cat` reaches end of file.
+    // The writer is a temporary value, which is dropped at the end of this statement. `cat` then reaches end
+    // of file.
     child.take_stdin().ok_or(io::ErrorKind::BrokenPipe)?.write_all(b"Data for subprocess\n")?;
 
     let mut data = [0; 1024];

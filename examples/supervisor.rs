@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 running.push(worker);
                 continue;
             }
-            // Kill the group before collecting the status, because a new group can reuse the number
+            // Kill the group before collecting the status, because a new group can reuse the group's id
             // afterwards.
             let _ = worker.child.kill_group();
             let status = worker.child.wait()?;
@@ -115,8 +115,8 @@ fn wait(
     Ok((others.try_into().unwrap_or_default(), ready))
 }
 
-/// Sends a signal to the process group of every worker. Ignore errors, because the call fails only if a group
-/// has no processes.
+/// Sends a signal to the process group of every worker. Ignores errors, because the call fails only if a
+/// group has no processes.
 fn signal_all(workers: &[Worker], signal: Signal) {
     for worker in workers {
         let _ = worker.child.send_signal_group(signal);

@@ -31,7 +31,8 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Reads and prints the result. An empty pipe is not an error, but any other failure is.
+/// Prints the result of a read. An empty pipe is reported as "nothing yet", and any other failure is
+/// returned.
 fn print_what_came(when: &str, answer: rawpipe::Result<usize>, data: &[u8]) -> io::Result<()> {
     match answer {
         Ok(0) => println!("{when}: the end"),

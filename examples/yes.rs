@@ -2,9 +2,9 @@
 //!
 //! `yes no | head -n 3`
 //!
-//! One chunk of about 256 KiB holds many copies of the line. A pipe receives the same pages each time,
-//! without copying a byte. For other outputs the program calls `write`. If its output has no reader,
-//! `SIGPIPE` kills the program, as it kills other filters. See `filter_sigpipe.rs`.
+//! One chunk of about 256 KiB holds many copies of the line. A pipe receives the same pages each time, so no
+//! byte is copied. For other outputs the program calls `write`. If its output has no reader, `SIGPIPE` kills
+//! the program, as it kills other filters. See `filter_sigpipe.rs`.
 #![allow(unsafe_code, reason = "std has no function to set a signal's effect")]
 
 use rawpipe::chunk::ChunkWriter;

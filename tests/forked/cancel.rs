@@ -82,7 +82,7 @@ fn cancel_is_kept_and_readable() {
     assert!(!Deadline::NEVER.is_cancelled());
 }
 
-/// A `Cancel` works even if its counter is full, so that its write fails.
+/// A `Cancel` works even if its counter is full and its write therefore fails.
 fn cancel_with_a_full_counter_works() {
     let cancel = Cancel::new().unwrap();
     assert_eq!(io::write(&cancel, &(u64::MAX - 1).to_ne_bytes()), Ok(8));
@@ -171,7 +171,7 @@ fn cancel_at_any_moment_is_never_lost() {
 
 // ---- events ----
 
-/// Polls lists that fit on the stack, and longer lists.
+/// A cancel ends `poll_deadline` with lists that fit on the stack and with longer lists.
 fn poll_deadline_cancelled_ecanceled() {
     let pipes: Vec<_> = (0..40).map(|_| rawpipe::pipe().unwrap()).collect();
     for count in [0, 1, 6, 7, 8, 9, 40] {
@@ -435,7 +435,7 @@ fn transfer_sink_full_cancelled_ecanceled() {
 }
 
 /// The error of a cancelled transfer to a full socket holds the bytes that were read but not written. The
-/// socket is blocking or nonblocking.
+/// test uses a blocking and a nonblocking socket.
 fn transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand() {
     for nonblocking in [false, true] {
         let (source, feed) = rawpipe::pipe().unwrap();
@@ -648,8 +648,8 @@ fn communicate_cancelled_keeps_what_was_read() {
     assert!(Communicate::new().run(&mut cat).unwrap().status.success());
 }
 
-/// One sink is full, and the others have room. The sinks with room still receive all bytes, regardless of
-/// their positions in the list.
+/// If a fan-out is cancelled while it waits for a full sink, the other sinks have received all bytes. The
+/// position of the full sink in the list does not matter.
 fn fanout_cancelled_gives_its_round_to_the_sinks_that_are_ready() {
     let data = data(5_000);
     let (_full_reader, full) = full_pipe();
@@ -681,7 +681,7 @@ fn fanout_cancelled_gives_its_round_to_the_sinks_that_are_ready() {
     }
 }
 
-/// If no other sink remains, the fan-out returns the error of the full sink.
+/// If the only sink is full, a cancelled fan-out returns the error of that sink.
 fn fanout_cancelled_with_no_sink_left_ecanceled_of_the_sink() {
     let (_full_reader, full) = full_pipe();
     let (source, feed) = rawpipe::pipe().unwrap();

@@ -148,8 +148,8 @@ fn status_in_words() {
 }
 
 /// Every status that a `wait` can store, and some other values, have the same text as in std. Only
-/// `SIGSTKFLT` differs, because this crate does not name that signal. The kernel never sends it, and MIPS and
-/// SPARC lack it.
+/// `SIGSTKFLT` differs, because this crate does not name that signal. The kernel never sends `SIGSTKFLT`, and
+/// MIPS and SPARC lack it.
 fn status_in_words_as_with_std() {
     let beyond = [0x1_0000, 0x7fff_ffff, i32::MIN, -1, -2, 0x1_ffff, 0x10_007f];
     for raw in (0..=0xffff).chain(beyond) {
@@ -629,7 +629,8 @@ fn kill_never_hits_a_recycled_number() {
             assert_eq!(gone.send_signal(Signal::TERM), Err(Errno::ESRCH), "{way}");
         });
         assert_lost(&mut gone, 1, way);
-        // A signal also reaches no other process after this handle itself has waited.
+        // After this handle itself has waited, `kill` succeeds without sending a signal, and `send_signal`
+        // fails with `ESRCH`.
         let mut gone = child(|| 1);
         let pid = gone.id();
         gone.wait().unwrap();
@@ -640,8 +641,9 @@ fn kill_never_hits_a_recycled_number() {
     });
 }
 
-/// Uses a forked copy of a handle in a nested PID namespace. In that namespace, other processes have the ids
-/// of the owner and of the child, but a signal reaches no process.
+/// Sends a signal through a forked copy of a handle in a nested PID namespace. In that namespace, other
+/// processes have the ids of the owner and of the child. The call fails with `ESRCH`, and the other processes
+/// stay alive.
 fn kill_of_a_copy_in_a_nested_pid_namespace_hits_nobody() {
     const CLONE_NEWPID: i32 = 0x2000_0000;
     unsafe extern "C" {
@@ -930,7 +932,7 @@ fn wait_for_stop(pid: u32) {
     }
 }
 
-/// Returns whether this process can trace a child. An emulator does not support tracing.
+/// Skips the test and returns false if this process cannot trace a child, as under an emulator.
 fn tracing(test: &str) -> bool {
     let child = waiting_child();
     let possible = !common::emulated() && ptrace(PTRACE_SEIZE, child.id(), 0);
@@ -1237,7 +1239,7 @@ fn lead_group_of_a_started_program_eacces() {
     assert!(child.wait().unwrap().success());
 }
 
-/// A drop that may not kill the child does not wait for the child.
+/// If this process is not permitted to kill the child, a drop of the handle does not wait for the child.
 fn kill_another_users_process_eperm_and_drop_does_not_wait() {
     unsafe extern "C" {
         safe fn getuid() -> u32;

@@ -198,7 +198,7 @@ fn fork_child_leaves_unread_pages_alone() {
     }
 }
 
-/// Dropping the unused writer in the child does not unmap other memory of the child.
+/// A child that drops its copy of the writer without using the copy unmaps no other memory.
 fn fork_drop_in_the_child_unmaps_nothing_else() {
     for way in WAYS {
         let Some((mut writer, _, _reader)) = writer_of(way, "fork") else { continue };

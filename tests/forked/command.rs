@@ -88,7 +88,7 @@ fn program_by_the_childs_path() {
     symlink(env::current_exe().unwrap(), folder.join("rawpipe-test-program")).unwrap();
     let mut command = Command::new("rawpipe-test-program");
     command.args(std_program("exit", &["7"]).get_args());
-    // The PATH of this process may contain a directory that this user cannot access, which would cause
+    // The `PATH` of this process may contain a directory that this user cannot access, which would cause
     // `EACCES`.
     command.env("PATH", "/no/such/folder");
     assert_eq!(failure(&command), (SpawnStage::Exec, Errno::ENOENT));
@@ -754,7 +754,7 @@ fn clone_is_a_command_of_its_own() {
     assert_eq!(output_of(&mut one).1, Some(0));
 }
 
-/// A `Stdio` can be created from every std type that owns a descriptor and converts to std's `Stdio`.
+/// A `Stdio` can be created from std's files, sockets and pipes of children, and from a descriptor number.
 fn stdio_from_every_owner_of_std() {
     let word = |stdin: Stdio<'_>| {
         let mut cat = program("cat", &[]);

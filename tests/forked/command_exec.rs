@@ -67,8 +67,8 @@ const LOOKS: [(&str, &[&str]); 6] = [
     ("proc", &["limits"]),
 ];
 
-/// Returns the output. Lists of a process's status or limits keep only the lines that an exec must set or
-/// preserve.
+/// Returns the output as text. If the output is the status or the limits of a process, the text contains only
+/// the lines that an exec must set or preserve.
 fn lasting(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     let kept =
@@ -390,8 +390,8 @@ fn exec_failing_leaves_group_and_limits_changed() {
         let mut command = Command::new("/no/such/program");
         command.process_group(0).rlimit(Resource::CORE, Rlimit::new(0, 0));
         let error = command.exec();
-        // The test reads the thread's file, because an emulator provides its own file for the process with a
-        // group of 0.
+        // The test reads the thread's file, because an emulator replaces the process's file and reports group
+        // 0 there.
         let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
         let group = stat
             .rsplit(')')
@@ -512,7 +512,7 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
         assert_eq!(ended, Ok(usize::from(dies)), "a folder: {folder}");
         drop(key);
         assert!(child.wait().unwrap().success());
-        // The program's child ends in both cases, because its parent ends.
+        // In both cases, end of file shows that the program's child has also ended.
         assert_eq!(all_of(Some(alive)), b"");
     }
 }

@@ -389,7 +389,7 @@ fn output_that_fails_leaves_no_child_enomem() {
     }
     // These children end only when they are killed.
     let (sleeps, too) = (program("sleep", &[]), program("sleep", &[]));
-    // At startup, std has a fallback if its poll fails with this error.
+    // The children still start, because std falls back to another call if its `poll` fails with `ENOMEM`.
     if !Filter::new(&[nr::PPOLL], Errno::ENOMEM).install() {
         return skip(test, "no seccomp filter here");
     }

@@ -289,8 +289,8 @@ fn let_the_child_read_first(name: &str) {
     check_lines(row(name), &(text + &rest));
 }
 
-/// Each program of a pipeline has its own status. `head` exits after it has read enough, and SIGPIPE
-/// kills `sort`.
+/// Each program of a pipeline has its own status. `head` exits after it has read enough, and `SIGPIPE` kills
+/// `sort`.
 fn pipeline_program_that_is_not_read_to_its_end() {
     let path = common::example("pipeline");
     let output = common::finish(common::program(&path).args(["300000", "1"]));

@@ -40,7 +40,7 @@ fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errn
     drop(say);
     let mut word = [0; 4];
     let failed = said.read_exact(&mut word).is_ok();
-    let code = child.wait().unwrap().code().unwrap_or(-1); // by a signal
+    let code = child.wait().unwrap().code().unwrap_or(-1); // a signal ended the child
     let errno = Errno::from_raw_os_error(i32::from_ne_bytes(word));
     if failed { Err(errno.unwrap()) } else { Ok(code) }
 }
@@ -256,8 +256,8 @@ fn execveat_what_it_cannot() {
     assert_eq!(run(&common::file(b""), c"", EMPTY), Err(Errno::EACCES), "not executable");
 }
 
-/// A spawn rejects an empty argument list, because a caller never intends one. Since Linux 5.18, the kernel
-/// adds an empty argument 0 to an empty list.
+/// A spawn rejects an empty argument list, because such a list is always a mistake. Since Linux 5.18, the
+/// kernel adds an empty argument 0 to an empty list.
 fn arguments_without_argument_0() {
     let nothing = list(&[]);
     let error = Spawn::new(c"/bin/sh", nothing, nothing).spawn().unwrap_err();

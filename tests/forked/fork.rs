@@ -285,8 +285,8 @@ fn fork_single_threaded_beside_a_process_with_its_memory_ebusy() {
     assert_eq!(fork_alone(), Ok(Some(3)));
 }
 
-/// Threads are counted if `unshare` is rejected, as in some containers. If counting is also rejected, the
-/// number of threads is unknown.
+/// If `unshare` is rejected, as in some containers, `fork_single_threaded` counts the threads with `statx`.
+/// If `statx` is also rejected, the fork fails with `EBUSY`.
 fn fork_single_threaded_unshare_refused_counts_threads() {
     let test = "fork_single_threaded_unshare_refused_counts_threads";
     if never_alone(test) {
@@ -361,7 +361,7 @@ fn locked_mutex() -> Box<[u64; 16]> {
 }
 
 /// Runs in a child and returns two bits. Bit 0 is set if another thread finds the thread that forked. Bit 1
-/// is set if the C library knows that this thread does not own the parent's lock. The result is 3 if the
+/// is set if the C library detects that this thread does not own the parent's lock. The result is 3 if the
 /// thread id is correct, and 0 if it is stale.
 fn thread_id_is_known(mutex: &mut [u64; 16]) -> u8 {
     let forked = pthread_self();
@@ -373,7 +373,7 @@ fn thread_id_is_known(mutex: &mut [u64; 16]) -> u8 {
     u8::from(found.join().unwrap()) | u8::from(not_owner) << 1
 }
 
-/// Returns whether the C library and the kernel permit the repair of a raw fork.
+/// Skips the test and returns false if the C library or the kernel does not permit the repair of a raw fork.
 fn repairable(test: &str) -> bool {
     if !cfg!(target_env = "gnu") {
         skip(test, "only glibc's thread id can be found");
@@ -605,7 +605,7 @@ fn out_of_descriptors_emfile_leaks_nothing() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let before = common::open_fds();
     let highest = u64::try_from(*before.last().unwrap()).unwrap();
-    // Only one number is free below the limit, so the second end of a pipe has none.
+    // Only one number is free below the limit, so no number remains for the second end of a pipe.
     let free: Vec<File> =
         (before.len() as u64..=highest).map(|_| File::open("/dev/null").unwrap()).collect();
     limit_descriptors(highest + 2);

@@ -1,6 +1,6 @@
-//! Checks statements of the guide that no doctest can check. One test extracts the tool without a C library
-//! from `docs/no_std.md`, builds it as a separate package, and runs it. Another test checks the behaviour of
-//! Python that `docs/from_python.md` describes.
+//! Checks statements of the guide that no doctest can check. One test extracts the tool that uses no C
+//! library from `docs/no_std.md`, builds the tool as a separate package, and runs it. Another test checks the
+//! behaviour of Python that `docs/from_python.md` describes.
 
 use crate::common;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ fn block<'t>(page: &'t str, heading: &str) -> &'t str {
     text
 }
 
-/// Returns why the tool cannot be built here, or `None` if it can.
+/// Returns the reason why the tool cannot be built here, or `None` if it can be built.
 fn impossible(page: &Path) -> Option<&'static str> {
     if cfg!(rawpipe_shim) {
         return Some("the tool is for the assembly backends");

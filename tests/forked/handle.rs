@@ -152,9 +152,8 @@ fn fork_and_spawn_pending_signals_stay_with_the_parent() {
 
 // ---- state passed on by a spawn ----
 
-/// As with `vfork`, the parent's thread continues only when the child can no longer fail to execute its
-/// program. The kernel resumes the thread slightly before `/proc` shows the program, as observed on Linux
-/// 5.10.
+/// As with `vfork`, the parent's thread continues only when the child's exec can no longer fail. The kernel
+/// resumes the thread slightly before `/proc` shows the program, as observed on Linux 5.10.
 fn spawn_returns_when_the_program_has_begun() {
     let own = fs::read_link("/proc/self/exe").unwrap();
     let moment = Duration::from_secs(if common::slow() { 5 } else { 1 });

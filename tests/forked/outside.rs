@@ -1,6 +1,6 @@
-//! Tests every public function that moves bytes (a *mover*) with every pair of descriptor kinds. Peers write,
-//! wait and stop writing, other processes compete for the data, and either end can fail. Each case has its
-//! own name, `MOVER_WHAT_SOURCE_to_SINK`, as in `transfer_dialogue_tcp_to_pipe`:
+//! Tests every public function that moves bytes (a *mover*) with every pair of descriptor kinds. In some
+//! cases the peers pause or stop writing, other processes compete for the data, or one end fails. Each case
+//! has its own name, `MOVER_WHAT_SOURCE_to_SINK`, as in `transfer_dialogue_tcp_to_pipe`:
 //!
 //! | what | expectation |
 //! |---|---|

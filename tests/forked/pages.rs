@@ -168,7 +168,7 @@ fn tee_every_pair_of_kinds() {
 
 // ---- odd files ----
 
-/// A splice from a `/proc` file moves the same bytes as a read, in one piece and in small pieces.
+/// Splices from a `/proc` file, in one piece or in small pieces, move the same bytes as a read.
 fn splice_of_proc_files_is_what_a_read_gives() {
     let mut spliced = 0;
     for path in
@@ -259,7 +259,7 @@ fn splice_of_a_device_to_a_device() {
 
 // ---- far offsets ----
 
-/// Offsets that need more than 31 or 32 bits work.
+/// The calls accept offsets that do not fit in 31 or 32 bits.
 fn offsets_beyond_four_gigabytes() {
     for at in [(1_u64 << 31) + 5, (3 << 30) + 7, (1 << 32) + 11] {
         let source = file(b"near");
@@ -340,7 +340,7 @@ fn splice_by_a_nonblocking_end_eagain() {
     assert_eq!(answer, Err(Errno::EAGAIN));
     target.write_all(b"x").unwrap();
     assert_eq!(splice(&reader, None, &full, None, 1, NONE), Err(Errno::EAGAIN));
-    // A nonblocking socket also makes the call fail, because the flag of the call applies only to pipes.
+    // A nonblocking socket also makes the call fail with `EAGAIN`.
     let (left, right) = UnixStream::pair().unwrap();
     left.set_nonblocking(true).unwrap();
     assert_eq!(splice(&left, None, &target, None, 1, NONE), Err(Errno::EAGAIN));

@@ -28,7 +28,8 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// Waits until this process has slept for several milliseconds, because it is blocked on its pipe.
+/// Waits until the process with this id has slept for several milliseconds, which shows that it is blocked on
+/// its pipe.
 fn wait_until_asleep(pid: u32) {
     let end = Instant::now() + LONG;
     let mut asleep = 0;
@@ -193,7 +194,7 @@ fn writes_up_to_pipe_buf_of_processes_are_whole() {
 // ---- SIGPIPE ----
 
 /// If `SIGPIPE` has a handler, the handler runs and the write fails with `EPIPE`. If `SIGPIPE` is ignored,
-/// the write only fails.
+/// the write only fails with `EPIPE`.
 fn write_without_reader_sigpipe_handled_or_ignored() {
     extern "C" fn handler(_signal: i32) {
         common::HANDLED.fetch_add(1, Ordering::SeqCst);

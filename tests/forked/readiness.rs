@@ -291,7 +291,8 @@ fn waiters(count: u8, events: PollEvents, reader: &PipeReader) -> (Vec<Child>, P
     (children.collect(), woken)
 }
 
-/// Waits until all children sleep in `epoll_wait`. Returns `None` if the kernel does not show this.
+/// Waits until all children sleep in `epoll_wait`. Returns `None` if the kernel does not report the system
+/// calls of the children.
 fn asleep(children: &[Child]) -> Option<()> {
     let calls = [nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2].map(|number| number.to_string());
     let end = Instant::now() + LONG;
@@ -311,8 +312,8 @@ fn asleep(children: &[Child]) -> Option<()> {
     Some(())
 }
 
-/// Returns the children that report a wake-up. Stops waiting if no further child reports a wake-up within 200
-/// ms.
+/// Returns the children that report a wake-up. After `expected` reports, waits at most 200 ms for each
+/// further report.
 fn count_woken(woken: &PipeReader, expected: usize) -> BTreeSet<u8> {
     let mut told = BTreeSet::new();
     loop {

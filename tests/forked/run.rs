@@ -415,7 +415,7 @@ fn communicate_reader_that_fails() {
         assert_eq!((error.kind(), error.errno()), (kind, errno));
         let text = format!("reading the input: {kind} after ");
         assert!(error.to_string().starts_with(&text), "{error}");
-        // The error or the result of the next run contains the output so far.
+        // The error and the result of the next run together contain the whole output.
         let mut all = error.into_outputs().0;
         all.extend(talk.run(&mut child).unwrap().stdout);
         assert_eq!(all, b"behind");

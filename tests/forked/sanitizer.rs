@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Runs `mistake` in another process. If one of these tools is in use, requires that its report contains the
-/// tool's words.
+/// Runs `mistake` in another process. If one of the tools in `words` is in use, requires that the tool's
+/// report contains the listed words.
 fn reported(test: &str, words: &[(Tool, &str)], mistake: fn()) {
     if common::in_role("mistake") {
         mistake();

@@ -444,7 +444,7 @@ fn spawn_user_without_the_right_eperm() {
     assert_eq!(failure(reporter(&[]).uid(0)), (SpawnStage::Setuid, Errno::EPERM));
     assert_eq!(failure(reporter(&[]).gid(0)), (SpawnStage::Setgid, Errno::EPERM));
     assert_eq!(failure(reporter(&[]).groups(&[0])), (SpawnStage::Setgroups, Errno::EPERM));
-    // To the kernel this number means "unchanged", so the crate rejects it.
+    // The kernel interprets the id `u32::MAX` as "unchanged", so the crate rejects this id.
     for spawn in [reporter(&[]).uid(u32::MAX), reporter(&[]).gid(u32::MAX)] {
         assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
     }
@@ -473,8 +473,8 @@ fn set_groups(groups: &[u32]) {
     assert_eq!(unsafe { raw::syscall2(nr::SETGROUPS, groups.len(), place) }, 0);
 }
 
-/// Checks the groups of children if this process cannot change its groups. The children run without a user id
-/// and with each of `uids`.
+/// Checks the groups of children in a process that cannot change its groups. The children run without a
+/// change of user and as each user in `uids`.
 fn groups_denied(given: &[u32], program: &Reachable, uids: &[u32]) {
     let groups_of = |spawn| facts(spawn)["groups"].clone();
     let denied = (SpawnStage::Setgroups, Errno::EPERM);
@@ -610,8 +610,8 @@ fn spawn_death_signal_arrives() {
     assert_eq!(reader.read_to_end(&mut rest), Ok(0), "{rest:?}");
 }
 
-/// Creates a PID namespace for later children, in which their parent has no process id. Returns whether this
-/// works.
+/// Creates a PID namespace for later children, in which their parent has no process id. Returns whether the
+/// namespace was created.
 fn new_pid_namespace(test: &str) -> bool {
     const CLONE_NEWPID: usize = 0x2000_0000;
     // SAFETY: the call has only an integer argument.
@@ -660,7 +660,7 @@ fn begins_without_its_parent(namespace: bool) -> Option<bool> {
         let pid = parent.id();
         fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
     };
-    // Waits until the only child blocks in its write. Not every kernel shows this.
+    // Waits until the only child blocks in its write. Not every kernel reports where a process waits.
     let begun = Instant::now();
     let mut writes = false;
     while !writes && begun.elapsed() < Duration::from_secs(10) {
@@ -1120,6 +1120,7 @@ fn spawn_without_a_guard_page_enomem() {
 }
 
 /// Rejects `clone` with `CLONE_VM`, and every `clone3`, because a filter cannot see the flags of `clone3`.
+/// Returns whether the filters were installed.
 fn refuse_shared_memory(errno: Errno) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 }; // on s390x the flags follow the stack
     // Valgrind turns this call into a fork, which a filter cannot recognise.

@@ -140,7 +140,8 @@ fn is_child_of(pid: usize, parent: u32) -> bool {
     rest.split_whitespace().nth(1).and_then(|word| word.parse().ok()) == Some(parent)
 }
 
-/// Attacks new processes until `gate` reaches end of file. If `kills` is set, also kills these processes.
+/// Attacks new processes until `gate` reaches end of file, and returns the counts. If `kills` is set, also
+/// kills each new process that is a child of `parent`.
 fn attack_what_is_new(gate: &PipeReader, kills: bool, parent: u32) -> Score {
     const SIGKILL: usize = 9;
     let loads = File::open("/proc/loadavg").expect("/proc");
@@ -171,8 +172,8 @@ fn seconds() -> Duration {
     Duration::from_secs_f64(set.unwrap_or(4.0) / 4.0)
 }
 
-/// Forks a child of the other user with a copy of the word. Any process of that user may read this child's
-/// memory.
+/// Forks a child that runs as the other user and has a copy of the word. Any process of that user may read
+/// this child's memory.
 fn readable(gate: &PipeReader, keeper: &PipeWriter) -> Child {
     let (ready, signal) = rawpipe::pipe().unwrap();
     let child = common::child(|| {
@@ -200,8 +201,8 @@ fn cannot_be_attacked(test: &str) -> bool {
     true
 }
 
-/// Runs each action repeatedly in its own thread while an attacker runs. Asserts that the attacker reads and
-/// writes nothing.
+/// Runs each action repeatedly in its own thread while an attacker runs. Asserts that the attacker neither
+/// reads nor changes the word of this process.
 fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
     if cannot_be_attacked(&common::name_alone()) {
         return;

@@ -1,10 +1,10 @@
-//! Compares `Command` with std's, and `Spawn` with `posix_spawn`, for random requests. Each round derives the
-//! state of the spawning process and the request from one seed. The started program reports its whole state.
-//! The reports must be equal, except for the intended differences in `compare.rs`.
+//! Compares `Command` with std's `Command`, and `Spawn` with `posix_spawn`, for random requests. Each round
+//! derives the state of the spawning process and the request from one seed. The started program reports its
+//! whole state. The reports must be equal, except for the intended differences in `compare.rs`.
 //!
-//! By default the test takes several seconds. `RAWPIPE_DIFFERENTIAL=60000` sets the number of rounds. The
-//! test prints each difference with the seed of its round. `RAWPIPE_DIFFERENTIAL_SEED` sets the seed of the
-//! first round. If only this variable is set, only that round runs.
+//! By default the test takes several seconds. `RAWPIPE_DIFFERENTIAL=60000` sets the number of rounds to
+//! 60,000. The test prints each difference with the seed of its round. `RAWPIPE_DIFFERENTIAL_SEED` sets the
+//! seed of the first round. If only this variable is set, only that round runs.
 #![allow(unsafe_code, reason = "the C library's posix_spawn, and descriptors by number")]
 
 mod case;

@@ -42,7 +42,8 @@ const ENGINES: [&str; 11] = [
 const MECHANISMS: [&str; 7] =
     ["vmsplice", "memfd", "splice", "broker", "copy_file_range", "sendfile", "copy"];
 
-/// Returns whether the compiler is too old for the example. An environment variable reports this.
+/// Skips the test and returns true if the variable `RAWPIPE_SKIP_187` reports that the compiler is too old
+/// for the example.
 fn left_out(test: &str) -> bool {
     let skip = env::var_os("RAWPIPE_SKIP_187").is_some_and(|set| set == "1");
     if skip {

@@ -1,5 +1,5 @@
 //! Tests descriptors 0 to 2. A descriptor that this crate creates has one of these numbers only if the caller
-//! requests it. Each test runs in its own process.
+//! requests that number. Each test runs in its own process.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "limits by number, and forking")]
 
@@ -24,7 +24,7 @@ const STREAMS: [StdStream; 3] = [StdStream::Stdin, StdStream::Stdout, StdStream:
 
 // ---- descriptors that the crate creates ----
 
-/// The new descriptors, and whether they must be close-on-exec.
+/// The new descriptors, and a flag that is true if they must be close-on-exec.
 type Made = rawpipe::Result<(Vec<OwnedFd>, bool)>;
 type Maker = (&'static str, fn(&OwnedFd) -> Made);
 
@@ -60,7 +60,7 @@ const MAKERS: [Maker; 14] = [
     }),
 ];
 
-/// Returns the numbers in `closed` that are still free.
+/// Returns the bits of `closed` whose descriptor numbers are still free.
 fn free(closed: u8) -> u8 {
     let is_free = |number: &u8| {
         closed >> number & 1 == 1
@@ -216,7 +216,7 @@ fn redirect_and_back() {
     assert_eq!(all, b"into the pipeof a program\n");
 }
 
-/// Each stream can be redirected to any file, even to that of another standard stream or to its own.
+/// Each stream can be redirected to any file, even to its own file or the file of another standard stream.
 fn redirect_each_onto_each() {
     let files = [0, 1, 2].map(|number: u8| {
         let path = common::tmp_path();

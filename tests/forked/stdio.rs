@@ -110,7 +110,8 @@ fn every_mapping() {
     let open_sets: &[u8] = if common::emulated() { &[0b111] } else { &[0, 1, 2, 3, 4, 5, 6, 7] };
     let spawn = marker(&["0", "1", "2"]);
     for open in open_sets {
-        // The source of the child's stream `n`, where 3 means that the stream is inherited.
+        // Each source is the stream of this process that becomes a stream of the child, or 3 for an inherited
+        // stream.
         for choice in 0..64 {
             let sources = [choice % 4, choice / 4 % 4, choice / 16];
             let is_open = |number: RawFd| open >> number & 1 == 1;
@@ -287,8 +288,8 @@ fn stdio_same_as_stdout_for_another_stream_einval() {
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Arguments, Errno::EINVAL));
 }
 
-/// The child's standard output is mapped to this process's descriptor 2, and the child inherits the same file
-/// as its standard error.
+/// This process's descriptor 2 becomes the child's standard output, and the child inherits the same file as
+/// its standard error.
 fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
     let file = common::file(b"");
     let null = File::open("/dev/null").unwrap();
@@ -300,7 +301,7 @@ fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
 }
 
 /// Creating and dropping duplicates of the standard streams leaves the streams open. As in std, a duplicate
-/// can become a `PipeWriter` whatever its kind of file.
+/// of any kind of file can become a `PipeWriter`.
 fn dup_of_standard_streams_again_and_again_leaves_them_open() {
     for _ in 0..100 {
         for number in 0..3 {
@@ -360,7 +361,8 @@ fn fd_map_of_what_is_a_stream_too() {
     assert_eq!(io::is_close_on_exec(&file), Ok(true));
 }
 
-/// Descriptors above a limit that was lowered later are also closed.
+/// `close_other_fds` also closes a descriptor above the limit if the limit was lowered after the descriptor
+/// was created.
 fn close_other_fds_above_a_lowered_limit() {
     let test = "close_other_fds_above_a_lowered_limit";
     if common::descriptors_without_limit(test) {

@@ -88,8 +88,8 @@ fn communicate_input_begun_by_hand() {
     assert!(first == input[..10] && output.stdout == input[10..]);
 }
 
-/// Each call that reaches its limit returns exactly that many bytes. No byte is lost or repeated between
-/// calls.
+/// Each call that reaches its limit returns exactly as many bytes as the limit. No byte is lost or repeated
+/// between calls.
 fn communicate_limit_in_steps_loses_nothing() {
     const STEP: usize = 70_001;
     let (size, errors) = (1_000_000, 300_000);

@@ -466,7 +466,7 @@ fn try_calls_refused_fall_back_or_say_so() {
     }
 }
 
-/// Without `epoll_pwait2`, the timeout is in milliseconds and is rounded up.
+/// Without `epoll_pwait2`, the timeout is rounded up to milliseconds.
 fn epoll_pwait2_refused_is_not_shorter_than_asked() {
     use rawpipe::event::{Epoll, Event, PollEvents};
     for errno in [Errno::ENOSYS, Errno::EPERM] {

@@ -18,7 +18,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use watch::{Verdict, Watch};
 
-/// Enters a world. `Err` contains the reason why this is impossible here.
+/// A function that enters a world, or returns the reason why the world is impossible here.
 type Way = fn() -> Result<(), String>;
 
 struct World {

@@ -157,8 +157,7 @@ impl Model {
         all
     }
 
-    /// Returns every stage and error with which the start may fail. If there are several, the start may fail
-    /// with any of them.
+    /// Returns every stage and error with which the start may fail, or `None` if the start must succeed.
     pub(crate) fn failure(&self, world: &World) -> Option<Vec<(SpawnStage, Errno)>> {
         let leads = self.session || self.group == Some(0);
         let targets = self.targets();
@@ -194,8 +193,8 @@ impl Model {
         self.executable(&here).err().map(|errno| vec![(SpawnStage::Exec, errno)])
     }
 
-    /// Returns the failure that a number above the limit causes, or `None`. If another mapping targets the
-    /// number of a descriptor, that descriptor is first moved above the highest number.
+    /// Returns the failure that a target number near or above the limit causes, or `None`. If another mapping
+    /// targets the number of a descriptor, that descriptor is first moved above the highest number.
     fn failure_of_descriptors(
         &self,
         world: &World,
@@ -321,7 +320,7 @@ impl Model {
             }
             let flags = there.unwrap().flags;
             assert_eq!((flags & O_ACCMODE, flags & O_CLOEXEC), (access, 0));
-            // The assertions above have compared this number.
+            // The assertions above have compared this descriptor.
             found.remove(&number);
             expected.remove(&number);
         }

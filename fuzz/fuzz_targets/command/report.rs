@@ -22,7 +22,7 @@ impl Report {
         self.lines(word).next().unwrap_or_else(|| panic!("no {word} in {}", self.text))
     }
 
-    /// Returns the same as [`line`](Self::line), but for a file that may be empty.
+    /// Returns the remaining text of the first line that begins with this word. The text may be empty.
     pub(crate) fn line_or_empty(&self, word: &str) -> &str {
         self.text.lines().find_map(|line| line.strip_prefix(word)).unwrap().trim()
     }
@@ -43,7 +43,7 @@ impl Report {
         line.unwrap_or_else(|| panic!("no {name} in {}", self.text)).split_whitespace().collect()
     }
 
-    /// Returns the strings, each of which ends with a NUL.
+    /// Decodes the hexadecimal digits after this word and returns the NUL-terminated strings.
     pub(crate) fn strings(&self, word: &str) -> Vec<Vec<u8>> {
         let digits = self.text.lines().find_map(|line| line.strip_prefix(word)).unwrap().trim();
         let bytes: Vec<u8> = digits

@@ -160,7 +160,7 @@ impl World {
         let status = fs::read_to_string("/proc/thread-self/status").unwrap();
         let kept = ["Sig", "Shd", "Umask", "Uid", "Gid", "Groups"];
         let lines = status.lines().filter(|line| kept.iter().any(|start| line.starts_with(start)));
-        // The number of queued signals depends on all processes of the user, so omit it.
+        // The number of queued signals depends on all processes of the user, so omit that line.
         let status = lines.filter(|line| !line.starts_with("SigQ")).map(str::to_owned).collect();
         State { fds, status }
     }
@@ -177,7 +177,8 @@ pub(crate) fn descriptors() -> BTreeMap<i32, PathBuf> {
     numbers.into_iter().filter_map(named).collect()
 }
 
-/// Lowers the soft limit so that cases can use numbers above the limit and descriptor tables stay small.
+/// Lowers the soft limit of descriptors, so that cases can use numbers above the limit and descriptor tables
+/// stay small. Returns the new limit.
 fn lower_limit_of_descriptors() -> i32 {
     const PRLIMIT64: usize = if cfg!(target_arch = "x86_64") { 302 } else { 261 };
     const RLIMIT_NOFILE: usize = 7;

@@ -91,7 +91,7 @@ pub(crate) fn run(chunks: &Chunks) {
     };
     let writer = match builder.build(writer) {
         Ok(writer) => writer,
-        // An error is correct only if a mechanism was requested, which this kernel lacks.
+        // An error is correct only if the case requested a mechanism that this kernel lacks.
         Err(errno) => return assert!(chunks.mechanism.is_some(), "{errno}"),
     };
     let reader = ChunkReader::builder().chunk(read_chunk).wait(wait).build(reader).unwrap();

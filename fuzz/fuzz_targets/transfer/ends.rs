@@ -108,7 +108,7 @@ fn filled(file: File, contents: &[u8], position: u64) -> File {
     file
 }
 
-/// Reopens an open file in another mode.
+/// Opens the file of a descriptor again with these options.
 fn reopened(file: &impl AsRawFd, how: &std::fs::OpenOptions) -> File {
     how.open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap()
 }

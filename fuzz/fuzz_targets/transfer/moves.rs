@@ -157,7 +157,7 @@ impl State {
         self.source.take(wanted.min(there));
     }
 
-    /// Adjusts the options so that the transfer ends.
+    /// Returns the options, adjusted so that the transfer ends.
     fn bounded(&self, mut options: Options) -> Options {
         if matches!(self.source.kind, From::Datagram) {
             // A read discards the bytes of a datagram that do not fit in the buffer.

@@ -42,7 +42,7 @@ fn nonsense(mover: Mover, from: &SourceKind, to: &SinkKind) -> Option<&'static s
     })
 }
 
-/// Returns why the sink can accept no bytes of this source, or `None` if it can.
+/// Returns the reason why the sink cannot accept the bytes of this source, or `None` if the sink can.
 pub(crate) fn words(from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
     match from.says {
         Says::Touch if to.unit == 8 => Some("an eventfd adds up what is written to it"),
@@ -60,7 +60,7 @@ pub(crate) fn complete(from: &SourceKind, exact: Option<usize>, bytes: usize) ->
     Outcome { bytes, error, ..Outcome::default() }
 }
 
-/// Adds a complaint for each unexpected result.
+/// Returns a complaint for each unexpected result.
 pub(crate) fn compare(
     mover: Mover,
     seen: &Seen,
@@ -106,7 +106,7 @@ pub(crate) fn compare(
     complaints
 }
 
-/// Creates a source and a sink, or returns why they cannot be created.
+/// Creates a source and a sink, or returns a verdict with the reason why they cannot be created.
 pub(crate) fn made(
     from: &'static SourceKind,
     to: &'static SinkKind,

@@ -191,9 +191,9 @@ fn full(table: &mut Table) {
 
 const OLD: &str = "before Linux 6.4, or in an emulator that drops the flag, a blocking socket has no call that does not wait";
 
-/// Returns why the crate promises no deadline for this pair, or `None` if it does. For example, `poll`
-/// reports a socket as ready although only its error queue has an entry. In other cases `poll` understates
-/// the room in a sink.
+/// Returns the reason why the crate promises no deadline for this pair, or `None` if the crate promises one.
+/// For example, `poll` reports a socket as ready although only its error queue has an entry. In other cases
+/// `poll` understates the room in a sink.
 fn not_promised_between(from: &SourceKind, to: &SinkKind, room: bool) -> Option<&'static str> {
     let queue = [from.name, to.name].iter().any(|name| name.ends_with("_error_queue"));
     let socket = room && ["unix", "tcp"].iter().any(|word| to.name.starts_with(word));
@@ -203,8 +203,8 @@ fn not_promised_between(from: &SourceKind, to: &SinkKind, room: bool) -> Option<
     ((queue || socket) && sockets_wait()).then_some(OLD)
 }
 
-/// Returns why a mover that loses a race may wait indefinitely, or `None` if it may not. The reason is that
-/// the kernel has no nonblocking call for this descriptor.
+/// Returns the reason why a mover that loses a race may wait indefinitely, or `None` if the mover always
+/// returns. The only such reason is that the kernel has no nonblocking call for this descriptor.
 fn not_promised(name: &str, pipe: bool) -> Option<&'static str> {
     let waits = !name.ends_with("_nonblocking");
     (!pipe && waits && sockets_wait()).then_some(OLD)
@@ -351,8 +351,8 @@ fn error_queue(table: &mut Table) {
 
 // ---- room for exactly the contents ----
 
-/// Returns the number of bytes that fit into this sink before `poll` reports it as full. No process reads
-/// from the sink.
+/// Returns the number of bytes that fit into this sink before `poll` reports the sink as full, if no process
+/// reads from it. Returns `None` for kinds that this test leaves out.
 fn room(to: &SinkKind) -> Option<usize> {
     match to.name {
         "pipe" | "pipe_nonblocking" | "fifo" | "fifo_rdwr" | "unix_stream" | "unix_seqpacket" => {

@@ -38,7 +38,7 @@ impl AsFd for Near {
 pub(crate) struct Made {
     pub(crate) near: Near,
     /// The descriptor to which the peer of a source writes, or from which the peer of a sink reads. The field
-    /// is `None` for a file that already has its contents.
+    /// is `None` if no peer exists, as for a device or for a file that already has its contents.
     pub(crate) far: Option<OwnedFd>,
     /// The position at which the new bytes begin, for a sink that is a file.
     pub(crate) begin: u64,
@@ -97,7 +97,8 @@ pub(crate) struct SourceKind {
     /// True if each `read` returns one message. A shorter `read` discards the remaining bytes of the message.
     pub(crate) packets: bool,
     pub(crate) pipe: bool,
-    /// True if several processes may read from the source, and the source supports single nonblocking calls.
+    /// True if several processes can compete for the bytes of the source, and a call can be nonblocking
+    /// without `O_NONBLOCK`.
     pub(crate) shared: bool,
     /// True if reading the source fails.
     pub(crate) bad: bool,
@@ -123,7 +124,8 @@ pub(crate) struct SinkKind {
     pub(crate) pipe: bool,
     /// True if the sink can be filled until it accepts no more.
     pub(crate) fills: bool,
-    /// True if several processes may write to the sink, and the sink supports single nonblocking calls.
+    /// True if several processes can compete for the room in the sink, and a call can be nonblocking without
+    /// `O_NONBLOCK`.
     pub(crate) shared: bool,
     pub(crate) bad: bool,
     pub(crate) native: bool,
@@ -184,7 +186,7 @@ impl SourceKind {
         }
     }
 
-    /// Returns the bytes that will be read from these contents.
+    /// Returns the expected contents of a source of this kind, usually `len` bytes.
     pub(crate) fn contents(&self, len: usize) -> Vec<u8> {
         match self.name {
             "proc_file" => fs::read(PROC_FILE).unwrap_or_default(),
@@ -218,7 +220,7 @@ impl SinkKind {
 
 const PROC_FILE: &str = "/proc/filesystems";
 
-/// Creates a file, opens it again in another mode, and unlinks it.
+/// Creates a file, opens it again with `reopen`, and unlinks it.
 fn file_in(folder: PathBuf, contents: &[u8], reopen: &File2) -> io::Result<File> {
     let name = tmp_path().file_name().map(PathBuf::from).unwrap_or_default();
     let path = folder.join(name);
@@ -387,15 +389,15 @@ fn broken_pipe_sink() -> io::Result<Made> {
     sys::pipe(0).map(|(_, writer)| Made::alone(writer))
 }
 
-/// Creates a named pipe, and returns its read end and its write end. With `both` set, each end can read
-/// and write.
+/// Creates a named pipe, and returns its read end and its write end. With `both` set, the read end is also
+/// open for writing.
 fn fifo(both: bool) -> io::Result<(File, File)> {
     let path = tmp_path();
     sys::fifo(&path)?;
     let open = || {
         let reader = read_write(&path)?;
         let writer = write_only(&path)?;
-        // Without the open read and write end above, this `open` would wait for a writer.
+        // Because the first `open` is for reading and writing, no `open` waits for a peer.
         let reader = if both { reader } else { File::open(&path)? };
         Ok((reader, writer))
     };

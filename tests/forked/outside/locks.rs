@@ -10,7 +10,7 @@ use std::io;
 use std::time::Duration;
 
 const FAMILY: &str = "lock";
-/// A pause in which the mover starts to wait.
+/// A pause that gives the mover time to start waiting.
 const MOMENT: Act = Act::Pause(Duration::from_millis(50));
 
 pub(crate) fn cases(table: &mut Table) {

@@ -81,12 +81,12 @@ impl Mover {
         }
     }
 
-    /// Returns whether the caller can set this mover's number of bytes.
+    /// Returns whether this mover can move an exact number of bytes.
     pub(crate) fn takes_exact(self) -> bool {
         !matches!(self, Self::Fanout | FanoutTwo | SpliceTo | Pump)
     }
 
-    /// Returns why this mover cannot be used with this pair, or `None` if it can.
+    /// Returns the reason why this mover cannot be used with this pair, or `None` if it can be used.
     pub(crate) fn nonsense(self, from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
         match self {
             SpliceTo if !from.pipe => Some("a ChunkReader reads a pipe"),
@@ -293,7 +293,7 @@ fn model(from: BorrowedFd<'_>, to: BorrowedFd<'_>, exact: usize) -> Outcome {
     Outcome::ok(bytes as u64)
 }
 
-/// Calls `call` with the descriptor as a `File`. Does not change its blocking mode or close it.
+/// Calls `call` with the descriptor as a `File`. The descriptor stays open and keeps its blocking mode.
 fn on<T>(fd: BorrowedFd<'_>, call: impl FnOnce(&File) -> T) -> T {
     use std::os::fd::FromRawFd;
     // SAFETY: the file is never dropped, so the descriptor stays open for its owner.
@@ -329,8 +329,8 @@ fn splice_to(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Outcome {
     }
 }
 
-/// Runs the program with these descriptors as its standard streams. The program prints the number of
-/// bytes moved, and names the side on failure.
+/// Runs the example `pump` with these descriptors as its standard input and output. The program prints the
+/// number of bytes moved, and names the side on failure.
 fn pump(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Outcome {
     let owned = |fd: BorrowedFd<'_>| -> OwnedFd { fd.try_clone_to_owned().expect("a descriptor") };
     let mut command = Command::new(example("pump"));

@@ -81,7 +81,7 @@ pub(crate) struct Play<'a> {
 }
 
 impl<'a> Play<'a> {
-    /// Creates a new source and sink. A source that holds its data from the start receives these contents.
+    /// Creates a new source and sink. A source that holds its data from the start receives `contents`.
     pub(crate) fn new(
         from: &'a SourceKind,
         to: &'a SinkKind,
@@ -141,8 +141,7 @@ impl Report {
         }
     }
 
-    /// Returns the descriptor of the report's pipe. After the pipe has ended, this function returns -1, which
-    /// `poll` ignores.
+    /// Returns the descriptor of the report's pipe. After end of file, returns -1, which `poll` ignores.
     fn fd(&self) -> RawFd {
         if self.open { self.pipe.as_raw_fd() } else { -1 }
     }

@@ -81,7 +81,7 @@ mod c {
     }
 }
 
-/// Converts the return value of a call, which is -1 on an error.
+/// Converts the return value of a call, which is -1 on an error, to a `Result`.
 fn check(answer: c_int) -> io::Result<c_int> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
@@ -95,7 +95,7 @@ fn owned(answer: c_int) -> io::Result<OwnedFd> {
 // ---- processes ----
 
 /// Forks a child that keeps only the standard descriptors and those in `keep`. The child ends after `body`,
-/// or when its parent dies.
+/// or when its parent dies. Returns the child's process id.
 pub(crate) fn spawn(keep: &[RawFd], body: impl FnOnce()) -> io::Result<c_int> {
     const PR_SET_PDEATHSIG: c_int = 1;
     const BUSY: Duration = Duration::from_secs(20);

@@ -22,7 +22,7 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// Passes if there is no complaint, and fails otherwise.
+    /// Returns `Pass` if the list is empty, or `Fail` with all complaints.
     pub(crate) fn of(complaints: &[String]) -> Self {
         if complaints.is_empty() { Self::Pass } else { Self::Fail(complaints.join("; ")) }
     }
@@ -49,9 +49,9 @@ pub(crate) struct Table {
     nonsense: BTreeMap<(&'static str, &'static str), usize>,
 }
 
-/// The number of cases that run at the same time. Most of them sleep.
+/// The number of cases that run at the same time. Most cases sleep most of the time.
 const AT_ONCE: usize = 16;
-/// The reciprocal of the fraction of cases that runs by default.
+/// The reciprocal of the fraction of cases that run by default.
 const SHARE: usize = 6;
 /// The time after which a default run starts no more cases.
 const SHARE_TIME: Duration = Duration::from_secs(45);
@@ -180,8 +180,8 @@ struct Running {
     begin: Instant,
 }
 
-/// Runs the cases, and returns their results. The result of a case is `None` if the time ended before the
-/// case started.
+/// Runs the cases, and returns their results. The result of a case is `None` if the time limit expired before
+/// the case started.
 fn run_all(cases: &[Case], time: Option<Duration>) -> Vec<Option<Verdict>> {
     // Each case limits its own time, so this limit applies only to unforeseen failures.
     let patience = Duration::from_secs(if slow() { 600 } else { 60 });

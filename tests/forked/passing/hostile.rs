@@ -77,7 +77,7 @@ fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
     }
 }
 
-/// If a peer changes a record during the copy, the copy has the record's length but may have any bytes.
+/// If a peer changes a record during the copy, the copy has the record's length but may contain any bytes.
 pub(super) fn record_changes_while_it_is_copied() {
     if !supported() {
         return;
@@ -175,7 +175,7 @@ pub(super) fn parts_of_a_hostile_maker() {
     assert_eq!(reader([control, small, heard, bell]).unwrap_err(), Errno::EPROTO);
 }
 
-/// An untrusted writer cannot create a record longer than a chunk.
+/// If an untrusted writer stores a length greater than the chunk size, the reader fails with `EPROTO`.
 pub(super) fn record_longer_than_a_chunk_eproto() {
     if !supported() {
         return;

@@ -21,8 +21,8 @@ fn limit(resource: usize, soft: u64) -> u64 {
     before
 }
 
-/// The test creates a pair with increasing limits of descriptors, so that each step of the creation fails
-/// once. No descriptor and no mapping remains.
+/// The test creates a pair with increasing descriptor limits, so that each step of the creation fails once.
+/// No descriptor and no mapping remains.
 pub(super) fn out_of_descriptors_emfile_leaves_nothing() {
     if !supported() || common::descriptors_without_limit("out_of_descriptors") {
         return;
@@ -45,8 +45,8 @@ pub(super) fn out_of_descriptors_emfile_leaves_nothing() {
         });
         codes.push(trying.wait().unwrap().code().unwrap());
     }
-    // At least the last four failing limits permit some but not all of the pair's four descriptors. With
-    // every higher limit the creation succeeds.
+    // Each failing limit permits at most three of the pair's four descriptors. With every higher limit the
+    // creation succeeds.
     let failed = codes.iter().take_while(|&&code| code == 1).count();
     assert!(failed >= 4 && codes.len() > failed, "{codes:?}");
     assert!(codes[failed..].iter().all(|&code| code == 0), "{codes:?}");

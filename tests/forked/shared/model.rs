@@ -60,8 +60,7 @@ impl Model {
             }
             Err(errno) => {
                 assert!(matches!(errno, Errno::EAGAIN | Errno::ETIMEDOUT), "{errno}");
-                // The writer skips the end of a lap at most once, and the skipped bytes are fewer than a
-                // chunk needs.
+                // The writer skips the end of a lap at most once, and skips fewer bytes than a chunk needs.
                 let kept = used + self.leaked + 2 * size(self.chunk);
                 assert!(kept > self.ring, "{used} bytes of {} are used", self.ring);
             }

@@ -43,7 +43,7 @@ pub(super) fn readiness_after_eagain_on_both_sides() {
         }
         assert_eq!(ready(&writer), PollEvents::IN);
         assert!(writer.try_chunk().is_ok());
-        // At most one wake-up byte remains, regardless of the number of wake-ups.
+        // After these calls, neither pipe holds a wake-up byte.
         for half in [ready(&reader), ready(&writer)] {
             assert_eq!(half, PollEvents::empty());
         }
@@ -116,8 +116,8 @@ pub(super) fn readiness_is_the_same_by_select_and_epoll() {
     }
 }
 
-/// Each side reports `HUP` after the other half is dropped or its process is killed. This holds for used and
-/// for unused halves.
+/// Each half's descriptor reports `HUP` after the other half is dropped or the other half's process is
+/// killed. This holds for used and for unused halves.
 pub(super) fn readiness_hup_on_each_side() {
     if !supported() {
         return;

@@ -75,11 +75,11 @@ pub(crate) enum Fault {
     Nul,
     /// A variable without a name, or with `=` in its name.
     Name,
-    /// A target number at the limit of descriptors.
+    /// A target number above the descriptor limit.
     Target,
     /// A process group that does not exist.
     Group,
-    /// A user that this process may not become.
+    /// A user to which this process is not permitted to change.
     User,
     /// A source that is not open. Only [`Spawn`](rawpipe::process::Spawn) accepts this request.
     Source,
@@ -167,7 +167,7 @@ const FOLDERS: [&[u8]; 16] = [
     b"/",
 ];
 
-/// Replaces each `@` with the worker's directory.
+/// Returns the text with each `@` replaced by the worker's directory.
 pub(crate) fn placed(text: &[u8], base: &[u8]) -> Vec<u8> {
     let mut all = Vec::new();
     text.iter().for_each(|byte| match byte {
@@ -181,7 +181,7 @@ fn shown(string: &[u8]) -> String {
     shortened(&string.escape_ascii().to_string())
 }
 
-/// Shortens all words that have more than 200 characters.
+/// Returns the text with all words of more than 200 characters shortened.
 pub(crate) fn shortened(text: &str) -> String {
     let words =
         text.split_inclusive([':', ' ', '\n']).map(|word| match word.char_indices().nth(200) {
@@ -200,7 +200,7 @@ fn search_path(random: &mut Random, base: &[u8]) -> Vec<u8> {
         match random.below(60) {
             0 => path.extend(std::iter::repeat_n(b'x', 4090)),
             1 => path.extend(std::iter::repeat_n(b'x', 300)),
-            // Because of these directories, most search paths lead to the program.
+            // The first four directories contain the program, so most search paths lead to it.
             2..=15 => path.extend(placed(FOLDERS[random.below(4)], base)),
             _ => path.extend(placed(random.pick(&FOLDERS), base)),
         }

@@ -42,8 +42,8 @@ impl Difference {
     }
 }
 
-/// Numbers the pipes that a form has created in descriptor order, because their identities always differ
-/// between the two forms.
+/// Returns the facts, in which numbers in descriptor order replace the identities of the pipes that a form
+/// has created. These identities always differ between the two forms.
 fn without_own_pipes(
     facts: &BTreeMap<String, String>,
     known: &BTreeSet<&str>,
@@ -121,7 +121,8 @@ pub(crate) fn kind(key: &str, ours: &Outcome) -> String {
     }
 }
 
-/// Checks that a failure names the stage that the case makes fail.
+/// Returns a difference if the failure does not name the stage at which the fault must occur, or if the
+/// program was started despite the fault.
 pub(crate) fn stage(fault: Option<Fault>, ours: &Outcome) -> Option<Difference> {
     let Outcome::Failed(failure) = ours else {
         let harmless = fault.is_none();
@@ -247,7 +248,8 @@ const INTENDED: &[Intended] = &[
 ];
 
 /// Returns whether a changed environment contains all entries of std's environment. The environment may also
-/// contain entries of the launcher that std omits, but no other entries.
+/// contain entries of the launcher that std omits, but no other entries. Returns `None` if the case changes
+/// no variable or if a form failed.
 fn changed_environment(given: &Given<'_>) -> Option<bool> {
     if given.case.changes.is_empty() {
         return None;
@@ -279,7 +281,7 @@ fn changed_environment(given: &Given<'_>) -> Option<bool> {
     )
 }
 
-/// Returns the name of the intended difference that explains this difference.
+/// Returns the name of the intended difference that explains this difference, or `None` if none does.
 pub(crate) fn intended(
     pair: &str,
     case: &Case,

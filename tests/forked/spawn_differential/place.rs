@@ -48,7 +48,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // The contents of a directory can be removed only after this change of its mode.
+        // A directory without permissions cannot be emptied, so its mode is changed first.
         for worker in fs::read_dir(&self.0).into_iter().flatten().flatten() {
             let closed = worker.path().join("closed");
             let _ = fs::set_permissions(closed, fs::Permissions::from_mode(0o700));

@@ -21,9 +21,9 @@ use std::{env, mem, panic, ptr};
 /// The number of open files from which a launcher can choose. Their descriptor numbers start at `FIRST`.
 pub(crate) const OBJECTS: usize = 9;
 const FIRST: i32 = 500;
-/// The descriptor number of `/dev/null`, which is the first of these files.
+/// The descriptor number of `/dev/null`, which is the first of the open files.
 pub(crate) const NULL: i32 = FIRST;
-/// The descriptor of the report.
+/// The descriptor number of the file to which the program writes its report.
 const REPORT: i32 = 520;
 const FINDINGS: i32 = 521;
 /// The maximum time for one case.

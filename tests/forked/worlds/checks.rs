@@ -26,7 +26,7 @@ unsafe extern "C" {
     safe fn raise(signal: i32) -> i32;
 }
 
-/// A check. `Err` contains the reason to skip it.
+/// A function that runs one check, or returns the reason to skip the check.
 pub(crate) type Check = fn(&Ground) -> Result<(), String>;
 
 /// The environment of a check.
@@ -96,7 +96,8 @@ pub(crate) fn no_child_is_left() {
     assert_eq!(child, -1, "a child is left, with status {status:x}");
 }
 
-/// Checks the status with which a child ended, unless the kernel discarded it.
+/// Waits for the child and asserts that its status satisfies `is`, unless the kernel has discarded the
+/// status.
 #[track_caller]
 fn ended(ground: &Ground, child: &mut Child, is: impl Fn(ExitStatus) -> bool) {
     match child.wait() {
@@ -385,8 +386,8 @@ fn drop_leave(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits until a process disappears. `wait` may report a discarded status shortly before the process
-/// disappears.
+/// Waits until a process disappears. If the kernel discards the status, `wait` may return shortly before the
+/// process disappears.
 #[track_caller]
 fn goes(id: u32) {
     let begin = Instant::now();
@@ -658,7 +659,7 @@ pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
     Ok(())
 }
 
-/// If a process may not drop its groups, a spawn with another user fails.
+/// If a process is not permitted to drop its groups, a spawn with another user fails with `EPERM`.
 pub(crate) fn uid_with_groups_eperm(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     let error = command.uid(USER).spawn().map(|child| ground.facts(child)).unwrap_err();

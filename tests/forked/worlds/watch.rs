@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use std::{io, panic, thread};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The descriptor number for the result of a check, which is above all numbers that the checks use.
+/// The descriptor number for the result of a check. The number is above all numbers that the checks use.
 const FINDINGS: i32 = 500;
 
 unsafe extern "C" {
@@ -33,7 +33,7 @@ pub(crate) enum Watch {
 }
 
 impl Watch {
-    /// Runs a check. `Err` contains the reason to skip it.
+    /// Runs a check and returns the verdict. An `Err` of the check is the reason to skip the check.
     pub(crate) fn run(&self, check: impl FnOnce() -> Result<(), String>) -> Verdict {
         const PR_SET_CHILD_SUBREAPER: i32 = 36;
         // SAFETY: the call has only integer arguments. Orphans of the check become children of this process.
@@ -83,7 +83,7 @@ impl Watch {
 }
 
 fn tell(text: &str) {
-    // SAFETY: the descriptor is open in a process that checks, and the file is never dropped.
+    // SAFETY: the descriptor is open in a process that runs a check, and the file is never dropped.
     let mut findings = ManuallyDrop::new(unsafe { File::from_raw_fd(FINDINGS) });
     let _ = findings.write_all(text.as_bytes());
 }
@@ -147,7 +147,8 @@ fn seize(pid: i32) -> bool {
     ptrace(PTRACE_SEIZE, pid, 0_usize, OPTIONS) == 0
 }
 
-/// Continues each process after each stop, as `strace -f` does.
+/// Continues each process after each stop, as `strace -f` does. Returns the result of the check, or `None` if
+/// the check hangs.
 fn trace(checker: i32, reader: &PipeReader) -> Option<String> {
     const PTRACE_CONT: u32 = 7;
     const PTRACE_LISTEN: u32 = 0x4208;

@@ -45,7 +45,7 @@ pub(crate) fn other_user() -> Result<(), String> {
     check("prctl", unsafe { libc::prctl(PR_SET_DUMPABLE, 1) })
 }
 
-/// Creates namespaces. Also creates a user namespace if this user is not root.
+/// Creates the namespaces in `flags`, and also a user namespace if this user is not root.
 fn new(flags: i32) -> Result<(), String> {
     if is_root() { check("unshare", unshare(flags)) } else { own_user(flags) }
 }

@@ -63,7 +63,7 @@ struct Row {
     /// The name of the feature in docs/kernels.md.
     feature: &'static str,
     refused: Vec<Refused>,
-    /// The other calls, which fail with `ENOSYS`. If they succeeded, the operation would not make the
+    /// Other calls, which fail with `ENOSYS`. If these calls succeeded, the operation would not make the
     /// rejected call.
     beside: Vec<Refused>,
     errnos: &'static [Errno],
@@ -463,8 +463,8 @@ fn both_flags(refused: Option<Errno>) -> Result<(), &'static str> {
     nosignal(refused)
 }
 
-/// If the call is rejected, the signal cannot be blocked for one thread. The operation therefore makes no
-/// call that could raise the signal. A signal that a call raises is not delivered to this process.
+/// A transfer, or a closure of `without_sigpipe`, that writes to a pipe without a reader fails with `EPIPE`.
+/// The raised `SIGPIPE` is not delivered to this process.
 fn signal_of_a_call(_refused: Option<Errno>) -> Result<(), &'static str> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     drop(reader);
@@ -659,7 +659,8 @@ fn socket_of(bytes: &[u8]) -> (UnixStream, Child) {
     (near, feeding)
 }
 
-/// Returns the bytes that `send` has written to a socket.
+/// Checks that `send` writes exactly the bytes `wanted` to a socket. Returns the mechanism that `send`
+/// reports.
 fn through_a_socket(
     send: impl FnOnce(&UnixStream) -> TransferMechanism,
     wanted: &[u8],
@@ -990,8 +991,8 @@ fn fork_and_wait(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If the call is rejected, the crate counts the threads. If the kernel itself reports other threads, the
-/// crate accepts this result.
+/// If `unshare` is rejected, the crate counts the threads. `EINVAL` is the exception, because the kernel
+/// returns it if other threads exist.
 fn fork_when_alone(refused: Option<Errno>) -> Result<(), &'static str> {
     if common::tool() == Some(Tool::Thread) {
         return Err("the tool gives a child a thread of its own");
@@ -1102,7 +1103,7 @@ fn signals_arrive(_refused: Option<Errno>) -> Result<(), &'static str> {
 }
 
 /// After a wait for the leader, the group number may be reused for another process, so the crate does not use
-/// it.
+/// the number.
 fn group_of_a_dead_leader(refused: Option<Errno>) -> Result<(), &'static str> {
     let (alive, held) = rawpipe::pipe().unwrap(); // ends when the group member exits
     let (gate, opener) = rawpipe::pipe().unwrap();

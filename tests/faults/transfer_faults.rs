@@ -382,8 +382,8 @@ fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
     });
 }
 
-/// If the kernel supports a flag not to wait, the transfer tries the call first. A preceding `poll` would be
-/// an additional call.
+/// If a flag prevents a call from waiting, the transfer tries the call first. A preceding `poll` would be an
+/// additional call.
 fn transfer_deadline_polls_only_what_could_wait() {
     let test = "transfer_deadline_polls_only_what_could_wait";
     if common::emulated() {
@@ -436,7 +436,7 @@ fn transfer_deadline_polls_only_what_could_wait() {
         assert_eq!(run(&|| full_socket(true), &|| empty_pipe(true), copies), 0, "{copies}");
         assert_eq!(run(&|| full_pipe(false), &new_file, copies), 0, "{copies}");
         let polled = run(&|| full_pipe(false), &|| empty_pipe(false), copies);
-        // Before Linux 6.4, pipes do not support the flag.
+        // Before Linux 6.4, pipes do not support `RWF_NOWAIT`.
         assert!(polled == 0 || polled == 3 && copies, "{copies}: {polled}");
         // Before Linux 6.4, no flag prevents a call on a blocking socket from waiting.
         let polled = run(&|| full_socket(false), &new_file, copies);

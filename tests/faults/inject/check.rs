@@ -21,7 +21,7 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// Returns bytes in which each block differs from all others. The bytes are computed once, before any fork.
+/// Returns bytes in which each block differs from all others. The bytes are computed once per process.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     static ALL: OnceLock<Vec<u8>> = OnceLock::new();
     let all = ALL.get_or_init(|| {

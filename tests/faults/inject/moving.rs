@@ -16,8 +16,8 @@ use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// The length of each source. The bytes fit in a pipe. They also fit in the quarter of a socket's buffer up
-/// to which `poll` reports free space.
+/// The length of each source. The bytes fit in a pipe and in a quarter of a socket's buffer. When more than
+/// this quarter is in use, `poll` reports no free space.
 const LEN: usize = 20_000;
 const EXACT: usize = 12_000;
 

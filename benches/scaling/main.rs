@@ -77,7 +77,7 @@ fn take_turns(turns: &mut [Turn<'_>], rounds: usize) -> io::Result<Vec<Vec<Taken
     }
     for round in 0..rounds {
         for index in 0..turns.len() {
-            // The order changes from round to round, so that no engine always follows the same one.
+            // The order changes from round to round, so that no engine always follows the same engine.
             let index = if round % 2 == 0 { index } else { turns.len() - 1 - index };
             taken[index].push(turns[index].1()?);
         }

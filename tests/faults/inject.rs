@@ -2,14 +2,14 @@
 //! than requested. Each run injects one fault. In each case no byte is lost or duplicated, and no descriptor,
 //! mapping, child or zombie remains.
 //!
-//! Each operation first runs without faults to record its calls. The operation then runs once for each call,
-//! each likely error, and the first, second and last occurrence of the call. In further runs, a call moves
-//! only one byte, or half as many bytes as without faults. Each run is a separate process that checks its own
-//! results.
+//! Each operation first runs without faults to record its calls. The operation then runs once for each
+//! combination of a call, a likely error, and the first, second or last occurrence of the call. In further
+//! runs, a call moves only one byte, or half as many bytes as without faults. Each run is a separate process
+//! that checks its own results.
 //!
 //! No fault is injected into cleanup (`close`, `munmap`, `exit_group`, restoring the signal mask) or into
-//! calls that cannot fail. Calls that wait for a child or send a signal to it fail only with errors that the
-//! kernel can return for them.
+//! calls that cannot fail. Calls that wait for a child or send a signal to a child fail only with errors that
+//! the kernel can return for these calls.
 //!
 //! `RAWPIPE_INJECT=full` runs every combination. Any other word runs every combination for the operations
 //! whose name contains that word. By default, faults are injected only into the first and the last

@@ -82,7 +82,7 @@ const EXEC: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOE
 /// The errors for `ioctl`. Without a filter, the kernel returns `ENOTTY`.
 const IOCTL: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOTTY];
 
-/// Returns the rejection of `clone` calls with these flags. On s390x the flags are the second argument.
+/// Returns a value that rejects `clone` calls with these flags. On s390x the flags are the second argument.
 fn clone_with(bits: u32) -> Refused {
     Has(nr::CLONE, u32::from(cfg!(target_arch = "s390x")), bits)
 }
@@ -588,7 +588,7 @@ fn epoll_timeouts(_refused: Option<Errno>) -> Result<(), &'static str> {
         let found = epoll.wait(&mut events, timeout).unwrap();
         assert_eq!((found.len(), found[0].token()), (1, 42));
     }
-    // An invalid argument still causes an error.
+    // A wait with an empty list still fails with `EINVAL`.
     let nanosecond = Some(Duration::from_nanos(1));
     assert_eq!(epoll.wait(&mut [], nanosecond).map(<[Event]>::len), Err(Errno::EINVAL));
     Ok(())

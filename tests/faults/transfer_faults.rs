@@ -412,7 +412,7 @@ fn transfer_deadline_polls_only_what_could_wait() {
         reader.set_nonblocking(nonblocking).unwrap();
         OwnedFd::from(reader)
     };
-    // The read ends stay open, because these processes exit soon.
+    // The read end must stay open, so the closure leaks it. The process exits soon.
     let empty_pipe = |nonblocking: bool| {
         let (reader, writer) = rawpipe::pipe().unwrap();
         std::mem::forget(reader);

@@ -160,7 +160,7 @@ pub(crate) struct Worker {
     pub(crate) most_cats: usize,
     pub(crate) buf: Vec<u8>,
     streams: u64,
-    /// Set if an ordinary user can start programs.
+    /// Set if this process can start programs as its current user.
     pub(crate) programs: bool,
 }
 

@@ -134,7 +134,8 @@ mod default {
         rawpipe::transfer::Transfer<'static>,
     }
 
-    /// The types whose parts are public and complete. Later versions cannot add a part.
+    /// The types whose fields or variants are public and complete. Later versions cannot add a field or a
+    /// variant.
     const CLOSED: [&str; 6] = [
         "rawpipe::Fork",               // a fork returns in a parent and in a child
         "rawpipe::io::StdStream",      // the three standard streams

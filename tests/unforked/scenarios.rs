@@ -176,7 +176,7 @@ fn unsafe_blocks(text: &str) -> Option<usize> {
     code.iter().any(word).then_some(blocks)
 }
 
-/// Returns the page with these counts in its tables.
+/// Returns the page with `counts` in its tables.
 fn with_counts(page: &str, counts: &BTreeMap<String, String>) -> String {
     let row = |line: &str| {
         let (file, rest) = line.strip_prefix("| `")?.split_once("` | ")?;

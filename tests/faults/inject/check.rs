@@ -112,7 +112,7 @@ pub(crate) fn error_is(fault: &Fault, errnos: &[Errno]) -> bool {
     matches!(fault.action, Action::Error(raw) if errnos.iter().any(|it| it.raw_os_error() == raw))
 }
 
-/// Returns whether one of these errors was injected into one of these calls outside a child.
+/// Returns whether one of `errnos` was injected into one of `calls` outside a child.
 pub(crate) fn failed(calls: &[usize], errnos: &[Errno]) -> bool {
     injected(|fault| !fault.key.child && calls.contains(&fault.key.nr) && error_is(fault, errnos))
 }

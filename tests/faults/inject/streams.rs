@@ -178,7 +178,7 @@ fn duplex() -> Verdict {
     holdings.unchanged(0)
 }
 
-/// Writes exactly `PIPE_BUF` bytes, all of which or none of which must arrive.
+/// Writes exactly `PIPE_BUF` bytes. Either all of the bytes or none of them must arrive.
 fn atomic() -> Verdict {
     let (reader, writer) = pipe();
     let whole = pattern(4096);

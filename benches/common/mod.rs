@@ -155,7 +155,7 @@ pub(crate) struct Input {
     output: File,
     /// The directories of the input and the output.
     pub(crate) folders: String,
-    /// The `ChunkWriter` mechanisms that fail here, and `shared` if shared chunks fail.
+    /// The `ChunkWriter` mechanisms that fail on this machine, and `shared` if shared chunks fail.
     missing: Vec<&'static str>,
 }
 

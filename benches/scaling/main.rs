@@ -209,8 +209,8 @@ fn capacity() -> io::Result<()> {
 
 // ---------------------------------------------------------------- concurrent pipes
 
-/// Measures concurrent pipes. The process of each pipe measures only itself. This function measures until all
-/// of these processes have ended.
+/// Measures concurrent pipes. A separate process runs each pipe, and the measurement of this process is
+/// discarded. The figures cover the time until all of these processes have ended.
 fn pipes() -> io::Result<()> {
     println!("# pipes at once\tengine\tGiB/s\tCPU seconds per GiB\tratio to std");
     const ALL: u64 = 256 << 20;

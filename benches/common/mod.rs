@@ -289,7 +289,7 @@ impl Move {
         Ok(Run { taken, by: by.join(" + ") })
     }
 
-    /// Calls `part` with this page-aligned memory, or with a `Vec` of the same length.
+    /// Calls `part` with the page-aligned `memory`, or with a `Vec` of the same length.
     fn with<T>(&self, memory: &mut [u8], part: impl FnOnce(&mut [u8]) -> T) -> T {
         if self.vec { part(&mut vec![0; memory.len()]) } else { part(memory) }
     }

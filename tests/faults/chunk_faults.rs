@@ -255,7 +255,7 @@ fn build_without_memory_to_lock_enomem() {
     });
 }
 
-/// Without `vmsplice` the writer uses a memfd, or `write` if its memory would exceed the file size limit.
+/// Without `vmsplice` the writer uses a memfd, or `write` if the memfd would exceed the file size limit.
 fn memfd_beyond_the_limit_of_files_writes() {
     const RLIMIT_FSIZE: usize = 1;
     let test = "memfd_beyond_the_limit_of_files_writes";

@@ -369,7 +369,7 @@ fn spawn_works(method: SpawnMethod) {
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
 }
 
-/// Forks a child that waits until the write end is dropped and exits with code 3.
+/// Forks a child that exits with code 3 when the write end is dropped.
 fn waiting_child() -> (Child, rawpipe::PipeWriter) {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let copy = &opener;

@@ -809,7 +809,7 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
     assert_eq!(Transfer::new().grow_pipes().run(&reader, &sink).unwrap().bytes(), 1000);
     assert_eq!(([reader.capacity(), sink.capacity()], arrived.available()), (before, Ok(1000)));
     drop((reader, sink, arrived));
-    // The transfer also avoids an internal pipe, which would be too small, unless no other mechanism exists.
+    // The transfer uses an internal pipe, which is small, only if no other mechanism is available.
     let fed = || {
         let (reader, writer) = UnixStream::pair().unwrap();
         io::write_all(&writer, &bytes[..1000]).unwrap();

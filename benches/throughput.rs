@@ -14,8 +14,8 @@
 //!   the transfer alone.
 //!
 //! Every row except the limits is measured with the processes on separate CPUs (`two`) and on the same CPU
-//! (`one`). The limits are measured only on `two`. If the scheduler placed the processes, the results of one
-//! engine would vary by a factor of three.
+//! (`one`). The limits are measured only on separate CPUs. If the scheduler placed the processes, the results
+//! of one engine would vary by a factor of three.
 //!
 //! - `std`: `std::io::pipe` with default settings, page-aligned buffers, `write_all` of a chunk and `read` of
 //!   64 KiB.

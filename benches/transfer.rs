@@ -10,7 +10,7 @@
 //!   examines.
 //!
 //! Each row is measured with two placements. With `two`, the source runs on one CPU and all other processes
-//! run on another. With `one`, all processes run on the same CPU. The limits are measured only on `two`.
+//! run on another. With `one`, all processes run on the same CPU. The limits are measured only with `two`.
 //! `file_to_file` has only one process, so the scheduler places it (`free`).
 //!
 //! Engines, which `common/engines.rs` defines:

@@ -4,7 +4,7 @@ use super::{FILE, Input, Moved, PAGE, Run, Taken, from_page, require};
 use std::fs::File;
 use std::io::{self, Seek};
 
-/// Copies a file to a new file in this process. The length of the buffer is the chunk size.
+/// An engine that copies a file to a new file in this process. The length of the buffer is the chunk size.
 pub(crate) struct Copy {
     pub(crate) copy: fn(&File, &File, &mut [u8]) -> io::Result<Moved>,
     pub(crate) chunk: usize,

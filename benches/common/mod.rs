@@ -155,7 +155,7 @@ pub(crate) struct Input {
     output: File,
     /// The directories of the input and the output.
     pub(crate) folders: String,
-    /// The `ChunkWriter` mechanisms that fail here, and `shared` if shared chunks fail.
+    /// The `ChunkWriter` mechanisms that fail on this machine, and `shared` if shared chunks fail.
     missing: Vec<&'static str>,
 }
 
@@ -289,7 +289,7 @@ impl Move {
         Ok(Run { taken, by: by.join(" + ") })
     }
 
-    /// Calls `part` with this page-aligned memory, or with a `Vec` of the same length.
+    /// Calls `part` with the page-aligned `memory`, or with a `Vec` of the same length.
     fn with<T>(&self, memory: &mut [u8], part: impl FnOnce(&mut [u8]) -> T) -> T {
         if self.vec { part(&mut vec![0; memory.len()]) } else { part(memory) }
     }

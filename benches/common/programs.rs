@@ -178,8 +178,8 @@ fn null() -> io::Result<OwnedFd> {
     Ok(File::open("/dev/null")?.into())
 }
 
-/// Starts the program in each repetition while this process holds `mib` MiB of memory, in huge pages if
-/// `huge` is set.
+/// Returns engines that start the program in each repetition. This process holds `mib` MiB of memory, in huge
+/// pages if `huge` is set.
 pub(crate) fn starts<'a>(
     place: Place,
     program: &'a Path,
@@ -223,7 +223,7 @@ pub(crate) fn std_spawn_mapped(program: &Path, fd: &OwnedFd) -> io::Result<()> {
     succeeded(command.spawn()?.wait()?.success())
 }
 
-/// Starts the same program with this crate.
+/// Starts a program with this crate and the same two settings.
 #[inline(never)]
 pub(crate) fn raw_spawn_mapped(program: &Path, fd: OwnedFd) -> io::Result<()> {
     let mut command = process::Command::new(program);
@@ -300,7 +300,7 @@ const COUNT: u64 = OUTPUT / CHUNK as u64;
 /// A function that runs a program and returns the program's output.
 pub(crate) type Output = fn(&Path) -> io::Result<Vec<u8>>;
 
-/// Collects the output of `program` and sums its words in each repetition.
+/// Returns engines that collect the output of `program` and sum the words of the output in each repetition.
 pub(crate) fn outputs(place: Place, program: &Path) -> Vec<Engine<'_>> {
     let output = |(name, output): Named<Output>| {
         let once = move || check_output(&output(program)?);

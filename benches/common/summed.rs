@@ -92,7 +92,7 @@ impl Sum {
 
 // ---------------------------------------------------------------- from process to process
 
-/// Both ends of a transfer. Each end is passed page-aligned, touched memory as a buffer. An end that has
+/// Both ends of a transfer. Each end is passed page-aligned, touched memory as a buffer. An end that uses
 /// another buffer ignores this memory.
 pub(crate) struct Ends {
     /// Generates and sends the given number of chunks. The memory is as long as one chunk.

@@ -16,8 +16,8 @@ pub(crate) fn engine<'a>(
     (name, Box::new(move |count| Ok(Run { taken: work(count)?, by: String::new() })))
 }
 
-/// Moves `bytes` bytes in each repetition. Before an engine's first turn, every byte that it moves is
-/// compared once.
+/// Returns engines that move `bytes` bytes in each repetition. Before its first turn, each engine compares
+/// every byte that it moves.
 pub(crate) fn moves<'a>(
     input: &'a Input,
     place: Place,
@@ -39,7 +39,7 @@ pub(crate) fn moves<'a>(
     engines.iter().filter(works).map(engine).collect()
 }
 
-/// Generates, sends and sums `chunks` chunks in each repetition.
+/// Returns engines that generate, send and sum `chunks` chunks in each repetition.
 pub(crate) fn sums(
     input: &Input,
     place: Place,
@@ -54,7 +54,7 @@ pub(crate) fn sums(
     ways.iter().filter(works).map(sum).collect()
 }
 
-/// Sends a message to another process and receives a reply in each repetition.
+/// Returns engines that send a message to another process and receive a reply in each repetition.
 pub(crate) fn trips(place: Place, len: usize) -> Vec<Engine<'static>> {
     let trip = |(name, sides)| engine(name, move |count| round_trips(sides, len, place, count));
     TRIPS.into_iter().filter(|(engine, _)| has_buffer(engine, len)).map(trip).collect()

@@ -104,7 +104,7 @@ fn measure_question(question: &Question, here: &Here, plan: &Plan) -> io::Result
     Ok(())
 }
 
-/// Returns the time per repetition, in nanoseconds, of `count` repetitions.
+/// Returns the time per repetition, in nanoseconds, if `count` repetitions took `took`.
 #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
 fn each(took: Duration, count: u64) -> f64 {
     took.as_secs_f64() * 1e9 / count as f64

@@ -1,6 +1,6 @@
 //! The limits that no library can exceed, measured with code that has no checks, no fallbacks and no API.
 //!
-//! - `trap`: a system call that does nothing (`getppid`), executed directly with the instruction.
+//! - `trap`: a system call that does nothing (`getppid`), executed directly with the system call instruction.
 //! - `write_read`: a write of one byte to a pipe and a read of that byte, with two traps.
 //! - `copy`: a `memcpy` of 64 KiB, which stay in the caches. This is the cost of copying the bytes once.
 //! - `copy_large`: a `memcpy` of 64 MiB, which do not fit in the caches.

@@ -77,7 +77,7 @@ fn take_turns(turns: &mut [Turn<'_>], rounds: usize) -> io::Result<Vec<Vec<Taken
     }
     for round in 0..rounds {
         for index in 0..turns.len() {
-            // The order changes from round to round, so that no engine always follows the same one.
+            // The order changes from round to round, so that no engine always follows the same engine.
             let index = if round % 2 == 0 { index } else { turns.len() - 1 - index };
             taken[index].push(turns[index].1()?);
         }
@@ -209,8 +209,8 @@ fn capacity() -> io::Result<()> {
 
 // ---------------------------------------------------------------- concurrent pipes
 
-/// Measures concurrent pipes. The process of each pipe measures only itself. This function measures until all
-/// of these processes have ended.
+/// Measures concurrent pipes. A separate process runs each pipe, and the measurement of this process is
+/// discarded. The figures cover the time until all of these processes have ended.
 fn pipes() -> io::Result<()> {
     println!("# pipes at once\tengine\tGiB/s\tCPU seconds per GiB\tratio to std");
     const ALL: u64 = 256 << 20;

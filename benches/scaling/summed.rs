@@ -91,7 +91,8 @@ fn streams(
     place: Place,
     chunk: usize,
 ) -> io::Result<()> {
-    // Each turn uses a new ring of 4 MiB. Touching the ring's pages for the first time takes at least 4 ms.
+    // Each turn uses a new ring of 4 MiB. Touching the ring's pages for the first time takes at least 4 ms,
+    // so turns with long chunks last longer.
     let turn = if chunk > 256 * KIB { 3 * plan.turn } else { plan.turn };
     let plan = &Plan { turn, ..*plan };
     let mut turns: Vec<Turn<'_>> = Vec::new();

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use std::{env, fs};
 
 /// Returns the path of an example of this package. If cargo runs the test, builds the example first.
-/// Otherwise builds it only if it is missing or older than the sources.
+/// Otherwise builds the example only if its file is missing or older than the sources.
 pub(crate) fn example(name: &str) -> PathBuf {
     /// The names of the examples that are up to date. The lock is held during a build, so only one build runs
     /// at a time.

@@ -15,7 +15,7 @@ pub(crate) fn tmp() -> PathBuf {
     if writable { shm.to_owned() } else { env::temp_dir() }
 }
 
-/// Returns a path in that directory that no other test uses and no earlier test has left behind. The path
+/// Returns a path in [`tmp`] that no other test uses and at which no earlier test has left a file. The path
 /// includes the time, because process ids are reused.
 pub(crate) fn tmp_path() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);

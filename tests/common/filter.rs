@@ -1,4 +1,4 @@
-//! Seccomp filters that make calls fail as on a kernel that lacks them.
+//! Seccomp filters that make system calls fail as on a kernel that lacks these calls.
 #![allow(unsafe_code, reason = "a call that the crate has no name for")]
 
 use super::nr;

@@ -358,8 +358,8 @@ pub(crate) fn keep<T: ?Sized>(value: Box<T>) -> &'static mut T {
     value
 }
 
-/// Exits with 0 if a leak checker would otherwise fail, because this process can no longer fork, map memory
-/// or open descriptors. A leak checker needs all of these operations at exit.
+/// Exits with 0 if a leak checker is in use. At exit, a leak checker forks, maps memory and opens
+/// descriptors, and would fail because this process can no longer do so.
 pub(crate) fn end_without_a_look_at_leaks() {
     if matches!(tool(), Some(Tool::Address | Tool::Leak)) {
         rawpipe::process::exit(0);

@@ -1,5 +1,5 @@
-//! Accesses the memory and the pipes of a shared pair from outside. The memory is found in the list of this
-//! process's mappings. Stores and writes values that a peer could produce by violating the protocol.
+//! Accesses the memory and the pipes of a shared pair from outside. The functions find the memory in the list
+//! of this process's mappings. They store values that a peer could produce by violating the protocol.
 #![allow(unsafe_code, reason = "words at addresses, and descriptors by number")]
 
 use rawpipe::fd::BorrowedFd;
@@ -12,8 +12,8 @@ pub(crate) const WORD: usize = size_of::<usize>();
 /// The offset of the reader's position in the control words. `HEAD` is the offset of the writer's position.
 pub(crate) const TAIL: usize = 0;
 pub(crate) const HEAD: usize = 256;
-/// The offsets of all control words. For each half these are its position, the position that it waits for,
-/// and its state.
+/// The offsets of all control words. For each half, the words are its position, the position that it waits
+/// for, and its state.
 pub(crate) const CONTROL: [usize; 6] = [TAIL, 128, 128 + WORD, HEAD, HEAD + 128, HEAD + 128 + WORD];
 
 /// The memory and the pipes of one pair, which are valid until the pair is dropped.

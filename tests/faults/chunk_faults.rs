@@ -147,8 +147,8 @@ fn two_writers() -> Option<[(ChunkWriter, PipeReader); 2]> {
     Some([made(ChunkWriter::builder()).ok()?, made(vmsplice()).ok()?])
 }
 
-/// A program installs a filter while its writer is in use. From then on, pages cannot be discarded, and new
-/// pages cannot be marked as wiped on fork.
+/// A program installs a filter while its writer is in use. From then on, pages cannot be discarded or marked
+/// as wiped on fork. The writer falls back to `write`, or fails if its mechanism is fixed.
 fn never_with_advice_refused_writes_or_says_so() {
     let test = "never_with_advice_refused_writes_or_says_so";
     for_each_errno(test, |errno| {
@@ -207,7 +207,7 @@ fn forked_child_with_advice_refused_writes_or_says_so() {
 }
 
 /// A filter is installed between a send and a resend of the same chunk, while the bytes of the first send are
-/// unread.
+/// unread. The writer resends with `write`, or fails if its mechanism is fixed.
 fn resend_with_vmsplice_refused_writes_or_says_so() {
     let test = "resend_with_vmsplice_refused_writes_or_says_so";
     for_each_errno(test, |errno| {
@@ -255,7 +255,7 @@ fn build_without_memory_to_lock_enomem() {
     });
 }
 
-/// Without `vmsplice` the writer uses a memfd, or `write` if its memory would exceed the file size limit.
+/// Without `vmsplice` the writer uses a memfd, or `write` if the memfd would exceed the file size limit.
 fn memfd_beyond_the_limit_of_files_writes() {
     const RLIMIT_FSIZE: usize = 1;
     let test = "memfd_beyond_the_limit_of_files_writes";

@@ -118,7 +118,7 @@ mod libc {
 
 type Answer = Result<usize, Errno>;
 
-/// Returns the count or the errno of a C function.
+/// Converts the return value of a C function to a count or an errno.
 fn answer(returned: isize) -> Result<usize, Errno> {
     usize::try_from(returned)
         .map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap())
@@ -201,7 +201,7 @@ fn own<T: PartialEq + Debug>(call: &str, situation: &str, wanted: T, ours: T) {
     println!("ROW {call} | {situation} | own");
 }
 
-/// Returns the number of bytes, or the error, of a call that moves all bytes.
+/// Converts the result of a call that moves all bytes to the number of moved bytes or the errno.
 fn whole(answer: Result<(), Incomplete>, all: usize) -> Answer {
     match answer {
         Ok(()) => Ok(all),

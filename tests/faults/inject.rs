@@ -2,14 +2,14 @@
 //! than requested. Each run injects one fault. In each case no byte is lost or duplicated, and no descriptor,
 //! mapping, child or zombie remains.
 //!
-//! Each operation first runs without faults to record its calls. The operation then runs once for each call,
-//! each likely error, and the first, second and last occurrence of the call. Further runs reduce each count
-//! that a call returned to 1 and to half its value. Each run is a separate process that checks its own
-//! results.
+//! Each operation first runs without faults to record its calls. The operation then runs once for each
+//! combination of a call, a likely error, and the first, second or last occurrence of the call. In further
+//! runs, a call moves only one byte, or half as many bytes as without faults. Each run is a separate process
+//! that checks its own results.
 //!
 //! No fault is injected into cleanup (`close`, `munmap`, `exit_group`, restoring the signal mask) or into
-//! calls that cannot fail. Calls that wait for a child or send a signal to it fail only with errors that the
-//! kernel can return for them.
+//! calls that cannot fail. Calls that wait for a child or send a signal to a child fail only with errors that
+//! the kernel can return for these calls.
 //!
 //! `RAWPIPE_INJECT=full` runs every combination. Any other word runs every combination for the operations
 //! whose name contains that word. By default, faults are injected only into the first and the last
@@ -188,10 +188,10 @@ struct Count {
     violated: u64,
 }
 
-/// The time limit for a run without a fault.
+/// The minimum time limit of a run with a fault.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The sampling rates. One in this many operations runs, with one in this many faults.
+/// The sampling rates. One of every `operations` operations runs, with one of every `faults` faults.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     operations: usize,
@@ -221,7 +221,7 @@ fn try_out(operation: &Operation, full: bool, wanted: impl Fn(usize) -> bool, co
         eprintln!("VIOLATED | {} | without any fault | {:?}", operation.name, plain.end);
         return;
     }
-    // The time limit is longer on a slow machine.
+    // On a slow machine, 100 times the duration of the run without faults may exceed this minimum.
     let patience = PATIENCE.max(plain.time * 100);
     let faults = faults(&plain.calls, full).into_iter().enumerate();
     for (_, fault) in faults.filter(|(index, _)| wanted(*index)) {

@@ -63,7 +63,7 @@ struct Row {
     /// The name of the feature in docs/kernels.md.
     feature: &'static str,
     refused: Vec<Refused>,
-    /// The other calls, which fail with `ENOSYS`. If they succeeded, the operation would not make the
+    /// Other calls, which fail with `ENOSYS`. If these calls succeeded, the operation would not make the
     /// rejected call.
     beside: Vec<Refused>,
     errnos: &'static [Errno],
@@ -82,7 +82,7 @@ const EXEC: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOE
 /// The errors for `ioctl`. Without a filter, the kernel returns `ENOTTY`.
 const IOCTL: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOTTY];
 
-/// Returns the rejection of `clone` calls with these flags. On s390x the flags are the second argument.
+/// Returns a value that rejects `clone` calls with these flags. On s390x the flags are the second argument.
 fn clone_with(bits: u32) -> Refused {
     Has(nr::CLONE, u32::from(cfg!(target_arch = "s390x")), bits)
 }
@@ -369,7 +369,7 @@ fn spawn_works(method: SpawnMethod) {
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
 }
 
-/// Forks a child that waits until the write end is dropped and exits with code 3.
+/// Forks a child that exits with code 3 when the write end is dropped.
 fn waiting_child() -> (Child, rawpipe::PipeWriter) {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let copy = &opener;
@@ -463,8 +463,8 @@ fn both_flags(refused: Option<Errno>) -> Result<(), &'static str> {
     nosignal(refused)
 }
 
-/// If the call is rejected, the signal cannot be blocked for one thread. The operation therefore makes no
-/// call that could raise the signal. A signal that a call raises is not delivered to this process.
+/// A transfer, or a closure of `without_sigpipe`, that writes to a pipe without a reader fails with `EPIPE`.
+/// The raised `SIGPIPE` is not delivered to this process.
 fn signal_of_a_call(_refused: Option<Errno>) -> Result<(), &'static str> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     drop(reader);
@@ -588,7 +588,7 @@ fn epoll_timeouts(_refused: Option<Errno>) -> Result<(), &'static str> {
         let found = epoll.wait(&mut events, timeout).unwrap();
         assert_eq!((found.len(), found[0].token()), (1, 42));
     }
-    // An invalid argument still causes an error.
+    // A wait with an empty list still fails with `EINVAL`.
     let nanosecond = Some(Duration::from_nanos(1));
     assert_eq!(epoll.wait(&mut [], nanosecond).map(<[Event]>::len), Err(Errno::EINVAL));
     Ok(())
@@ -659,7 +659,8 @@ fn socket_of(bytes: &[u8]) -> (UnixStream, Child) {
     (near, feeding)
 }
 
-/// Returns the bytes that `send` has written to a socket.
+/// Checks that `send` writes exactly the bytes `wanted` to a socket. Returns the mechanism that `send`
+/// reports.
 fn through_a_socket(
     send: impl FnOnce(&UnixStream) -> TransferMechanism,
     wanted: &[u8],
@@ -990,8 +991,8 @@ fn fork_and_wait(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If the call is rejected, the crate counts the threads. If the kernel itself reports other threads, the
-/// crate accepts this result.
+/// If `unshare` is rejected, the crate counts the threads. `EINVAL` is the exception, because the kernel
+/// returns it if other threads exist.
 fn fork_when_alone(refused: Option<Errno>) -> Result<(), &'static str> {
     if common::tool() == Some(Tool::Thread) {
         return Err("the tool gives a child a thread of its own");
@@ -1102,7 +1103,7 @@ fn signals_arrive(_refused: Option<Errno>) -> Result<(), &'static str> {
 }
 
 /// After a wait for the leader, the group number may be reused for another process, so the crate does not use
-/// it.
+/// the number.
 fn group_of_a_dead_leader(refused: Option<Errno>) -> Result<(), &'static str> {
     let (alive, held) = rawpipe::pipe().unwrap(); // ends when the group member exits
     let (gate, opener) = rawpipe::pipe().unwrap();

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Counts every call.
+/// Returns `true`, so that the tracer records every call.
 fn noted(_: bool, _: usize, _: &[u64; 6], _: &dyn Fn() -> bool) -> bool {
     true
 }
@@ -280,7 +280,8 @@ fn compare(
     wrong
 }
 
-/// Returns whether the operation belongs to the module. A `Spawn` also belongs to the module of `Command`.
+/// Returns whether the operation belongs to the module. An operation of `process::Spawn` also belongs to
+/// `process::Command`.
 fn belongs(operation: &str, module: &str) -> bool {
     operation == module || (operation, module) == ("process::Spawn", "process::Command")
 }
@@ -326,7 +327,8 @@ fn all_calls_are_listed() {
     assert_eq!(whole, known.iter().collect::<Vec<_>>(), "the list of all (left)");
 }
 
-/// Two halves of a shared pair that never sleep make no system call, regardless of the size of the records.
+/// If the two halves of a shared pair never sleep, the halves make no system call, regardless of the size of
+/// the records.
 fn shared_chunks_between_awake_halves_make_none() {
     if let Some(reason) = impossible() {
         return common::skip(&common::name_alone(), reason);
@@ -354,7 +356,7 @@ fn shared_chunks_between_awake_halves_make_none() {
     }
 }
 
-/// Each record needs one small buffer and no huge page.
+/// A fan-out of records maps at most one small buffer for each record, and no huge page for a record.
 fn fanout_of_records_maps_one_buffer_for_each() {
     const RECORDS: usize = 8; // the number of records that a socket holds
     if let Some(reason) = impossible() {

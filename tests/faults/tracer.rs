@@ -211,13 +211,13 @@ struct Tracee {
     child: bool,
     /// Set until the tracee receives its initial `SIGSTOP`.
     fresh: bool,
-    /// The action when the call returns.
+    /// The changes to make when the call returns.
     after: After,
     /// The index of the recorded call that the tracee is executing.
     call: Option<usize>,
 }
 
-/// The changes that the tracer must undo after a call. Compilers assume that a call does not change its
+/// The changes that the tracer makes when a call returns. Compilers assume that a call does not change its
 /// arguments in registers and in memory, so the tracer restores what it changed.
 #[derive(Clone, Copy, Default)]
 struct After {
@@ -392,7 +392,8 @@ impl Tracer<'_> {
         }
     }
 
-    /// Returns whether the change succeeded. A tracee that was killed before the change makes no call.
+    /// Makes the current call fail with `errno`. Returns whether the change succeeded. If the tracee was
+    /// killed before the change, the tracee makes no call.
     fn refuse(&mut self, pid: i32, errno: i32) -> bool {
         let done = machine::skip_call(pid);
         if let Some(tracee) = self.tracees.get_mut(&pid) {
@@ -401,7 +402,7 @@ impl Tracer<'_> {
         done
     }
 
-    /// Returns whether the change succeeded, as [`refuse`](Self::refuse) does.
+    /// Changes an argument of the current call to `word`. Returns whether the change succeeded.
     fn set_argument(&mut self, pid: i32, index: usize, arguments: &[u64; 6], word: u64) -> bool {
         let done = machine::set_argument(pid, index, word);
         if let Some(tracee) = self.tracees.get_mut(&pid) {

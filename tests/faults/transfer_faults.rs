@@ -382,8 +382,8 @@ fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
     });
 }
 
-/// If the kernel supports a flag not to wait, the transfer tries the call first. A preceding `poll` would be
-/// an additional call.
+/// If a flag prevents a call from waiting, the transfer tries the call first. A preceding `poll` would be an
+/// additional call.
 fn transfer_deadline_polls_only_what_could_wait() {
     let test = "transfer_deadline_polls_only_what_could_wait";
     if common::emulated() {
@@ -412,7 +412,7 @@ fn transfer_deadline_polls_only_what_could_wait() {
         reader.set_nonblocking(nonblocking).unwrap();
         OwnedFd::from(reader)
     };
-    // The read ends stay open, because these processes exit soon.
+    // The read end must stay open, so the closure leaks it. The process exits soon.
     let empty_pipe = |nonblocking: bool| {
         let (reader, writer) = rawpipe::pipe().unwrap();
         std::mem::forget(reader);
@@ -436,7 +436,7 @@ fn transfer_deadline_polls_only_what_could_wait() {
         assert_eq!(run(&|| full_socket(true), &|| empty_pipe(true), copies), 0, "{copies}");
         assert_eq!(run(&|| full_pipe(false), &new_file, copies), 0, "{copies}");
         let polled = run(&|| full_pipe(false), &|| empty_pipe(false), copies);
-        // Before Linux 6.4, pipes do not support the flag.
+        // Before Linux 6.4, pipes do not support `RWF_NOWAIT`.
         assert!(polled == 0 || polled == 3 && copies, "{copies}: {polled}");
         // Before Linux 6.4, no flag prevents a call on a blocking socket from waiting.
         let polled = run(&|| full_socket(false), &new_file, copies);
@@ -809,7 +809,7 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
     assert_eq!(Transfer::new().grow_pipes().run(&reader, &sink).unwrap().bytes(), 1000);
     assert_eq!(([reader.capacity(), sink.capacity()], arrived.available()), (before, Ok(1000)));
     drop((reader, sink, arrived));
-    // The transfer also avoids an internal pipe, which would be too small, unless no other mechanism exists.
+    // The transfer uses an internal pipe, which is small, only if no other mechanism is available.
     let fed = || {
         let (reader, writer) = UnixStream::pair().unwrap();
         io::write_all(&writer, &bytes[..1000]).unwrap();

@@ -67,7 +67,7 @@ impl Role {
     }
 }
 
-/// Returns the soft and the hard limit.
+/// Returns the soft and the hard limit of a resource.
 fn limit(resource: usize) -> [u64; 2] {
     let mut limit = [0_u64; 2];
     let place = (&raw mut limit).expose_provenance();
@@ -76,7 +76,7 @@ fn limit(resource: usize) -> [u64; 2] {
     limit
 }
 
-/// Sets the soft limit, to at most the hard limit.
+/// Sets the soft limit of a resource to `soft`, or to the hard limit if that is lower.
 pub(crate) fn set_limit(resource: usize, soft: u64) {
     let hard = limit(resource)[1];
     let wanted = [soft.min(hard), hard];
@@ -90,8 +90,8 @@ pub(crate) fn hard(resource: Resource) -> Rlimit {
     Rlimit::both(limit(resource.as_raw() as usize)[1])
 }
 
-/// Returns the number of pipes that this process may hold. Other descriptors stay free for its children and
-/// for temporary use.
+/// Raises the soft limit on descriptors, and returns the number of pipes that this process may hold. Other
+/// descriptors stay free for its children and for temporary use.
 pub(crate) fn most_pipes() -> usize {
     set_limit(RLIMIT_NOFILE, u64::MAX);
     usize::try_from(limit(RLIMIT_NOFILE)[0] / 2).unwrap_or(usize::MAX).saturating_sub(300).max(50)

@@ -1,6 +1,6 @@
 //! Runs transfers, deadlines, messages and signals with hundreds of pipes and children at the same time. At
-//! the end, no byte was lost, and no resource remains in use. Further runs perform the same operations at the
-//! limits of the system, where calls fail at random.
+//! the end, no byte may be lost, and no resource may remain in use. Further runs perform the same operations
+//! at the limits of the system, where calls fail at random.
 //!
 //! By default each test runs briefly. With `RAWPIPE_SOAK_SECONDS` set, each test runs for that many seconds,
 //! with 1,000 pipes and 50 children, and prints its counts. `RAWPIPE_SOAK_SEED` sets the seed of all random

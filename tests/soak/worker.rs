@@ -69,7 +69,7 @@ impl Shared {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a violation, unless the list is already too long.
+    /// Records a violation if `holds` is false, unless the list already holds 50 violations.
     pub(crate) fn require(&self, holds: bool, otherwise: impl FnOnce() -> String) {
         if !holds {
             let mut violations = self.violations();
@@ -160,7 +160,7 @@ pub(crate) struct Worker {
     pub(crate) most_cats: usize,
     pub(crate) buf: Vec<u8>,
     streams: u64,
-    /// Set if an ordinary user can start programs.
+    /// Set if this process can start programs as its current user.
     pub(crate) programs: bool,
 }
 

@@ -134,7 +134,8 @@ mod default {
         rawpipe::transfer::Transfer<'static>,
     }
 
-    /// The types whose parts are public and complete. Later versions cannot add a part.
+    /// The types whose fields or variants are public and complete. Later versions cannot add a field or a
+    /// variant.
     const CLOSED: [&str; 6] = [
         "rawpipe::Fork",               // a fork returns in a parent and in a child
         "rawpipe::io::StdStream",      // the three standard streams
@@ -212,7 +213,7 @@ fn api_every_type_without_features_can_grow() {
     assert_eq!(closed(BARE), closed_ones.map(str::to_owned).into());
 }
 
-/// Checks that the tests above can fail, because their functions find violations.
+/// Checks that the functions that the tests above use find violations in a listing.
 #[test]
 fn api_listing_that_must_not_be_is_noticed() {
     let listing = "#[repr(c)] pub struct rawpipe::A<'a>(_)\n\

@@ -390,7 +390,8 @@ fn drop_with_unread_data_leaves_it_in_the_pipe() {
     }
 }
 
-/// The bytes of another writer can only increase the number of unread bytes in the pipe.
+/// Another writer on the same pipe only increases the number of unread bytes, so every chunk arrives
+/// unchanged.
 #[test]
 fn after_read_with_another_writer_on_the_pipe() {
     const OTHER: u8 = 0xff;
@@ -665,8 +666,8 @@ fn after_read_chunk_is_new_or_as_it_was_given_back() {
     }
 }
 
-/// A pipe that was enlarged without the writer's knowledge can hold more bytes than the chunks in the
-/// writer's memory.
+/// Other code enlarges the pipe, so the pipe can hold more bytes than the writer's memory. Every chunk still
+/// arrives unchanged.
 #[test]
 fn after_read_nobody_reads_and_the_pipe_grows() {
     for (mechanism, reuse) in ways() {
@@ -684,7 +685,8 @@ fn after_read_nobody_reads_and_the_pipe_grows() {
     }
 }
 
-/// The kernel returns the number of unread bytes in an `int`, so 2 GiB appear as a negative number.
+/// The kernel returns the number of unread bytes in an `int`, so 2 GiB appear as a negative number. The
+/// writer must still not reuse unread pages.
 #[test]
 fn after_read_two_gib_unread_keeps_what_was_sent() {
     const CHUNK: usize = 64 << 10;

@@ -361,7 +361,7 @@ fn capacity_max_grows_and_never_shrinks() {
     let (reader, writer) = Builder::new().capacity(Capacity::Max).build().unwrap();
     let granted = reader.capacity().unwrap();
     assert!(granted >= rawpipe::pipe().unwrap().0.capacity().unwrap());
-    // A second request for the same mode changes nothing, whether the pipe is empty or not.
+    // A second request for the maximum capacity changes nothing, whether the pipe is empty or not.
     assert_eq!(writer.set_capacity(Capacity::Max), Ok(granted));
     writer.write_all(b"x").unwrap();
     assert_eq!(writer.set_capacity(Capacity::Max), Ok(granted));
@@ -373,7 +373,7 @@ fn capacity_max_grows_and_never_shrinks() {
     assert_eq!(small.is_degraded(), Ok(false));
 }
 
-/// The kernel returns this count as a negative number. The function must fail instead of returning 0.
+/// The kernel returns a count of 2 GiB as a negative number. `available` must fail instead of returning 0.
 #[test]
 fn available_negative_count_of_a_file_eoverflow() {
     let mut file = common::file(b"");

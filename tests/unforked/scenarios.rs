@@ -176,7 +176,7 @@ fn unsafe_blocks(text: &str) -> Option<usize> {
     code.iter().any(word).then_some(blocks)
 }
 
-/// Returns the page with these counts in its tables.
+/// Returns the page with `counts` in its tables.
 fn with_counts(page: &str, counts: &BTreeMap<String, String>) -> String {
     let row = |line: &str| {
         let (file, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
@@ -256,7 +256,7 @@ fn unsafe_code_is_all_listed_with_tests_that_exist() {
     common::say(&format!("result: unsafe code | {count} files, attacked by {tests} tests"));
 }
 
-/// Checks that the tests above can fail, because their functions do not find names that do not exist.
+/// Checks that the functions that the tests above use find exactly the names in a text.
 #[test]
 fn tests_of_a_source_are_those_that_run() {
     let source = "#[test]\n/// Words.\n#[cfg(unix)]\nfn marked() {}\n\nfn helper() {}\n\

@@ -90,7 +90,8 @@ fn source<'scope>(kind: Kind, len: usize, scope: &'scope Scope<'scope, '_>) -> O
     }
 }
 
-/// Checks the bytes when they arrive, or in the file after the transfer.
+/// Returns a sink. For a pipe or a socket, another thread checks the bytes. For a file, the caller must check
+/// the returned file after the transfer.
 fn sink<'scope>(
     kind: Kind,
     len: usize,

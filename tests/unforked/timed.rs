@@ -251,8 +251,8 @@ fn try_descriptors_of_other_kinds() {
     }
 }
 
-/// `try_read` must not use `vmsplice` on this end, because `vmsplice` would read the buffer instead of
-/// filling it.
+/// If a FIFO is open for reading and writing, `try_read` must not use `vmsplice`, because `vmsplice` would
+/// read from the buffer instead of filling it.
 #[test]
 fn try_read_fifo_open_for_both() {
     let path = mkfifo();

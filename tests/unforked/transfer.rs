@@ -169,7 +169,7 @@ fn by_copy(options: Transfer<'_>) -> Transfer<'_> {
     [Splice, Broker, CopyFileRange, Sendfile].into_iter().fold(options, Transfer::without)
 }
 
-/// The kernel cannot splice to a file that is open for appending.
+/// The kernel cannot splice to a file that is open for appending, so the transfer copies the bytes.
 #[test]
 fn transfer_to_the_end_of_a_file_einval_copies() {
     use TransferMechanism::{Broker, Copy, CopyFileRange};
@@ -196,6 +196,7 @@ fn transfer_to_the_end_of_a_file_einval_copies() {
 }
 
 /// Between file systems, `copy_file_range` fails with `EXDEV` in Linux 5.19 and later, and before Linux 5.3.
+/// The transfer then moves the bytes through a pipe.
 #[test]
 fn transfer_between_file_systems_exdev_goes_through_a_pipe() {
     use TransferMechanism::{Broker, CopyFileRange};

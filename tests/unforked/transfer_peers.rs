@@ -193,7 +193,7 @@ fn transfer_of_exactly_the_room_ends_without_a_reader() {
     assert_eq!(moved, (room as u64, room));
 }
 
-/// Returns whether calls on a blocking socket support a flag not to wait. Linux 6.4 added this support.
+/// Returns whether a flag prevents calls on a blocking socket from waiting. Linux 6.4 added this support.
 fn sockets_need_not_wait() -> bool {
     let (near, _far) = UnixStream::pair().unwrap();
     let can = rawpipe::io::try_read(&near, &mut [0]) == Err(Errno::EAGAIN);
@@ -262,7 +262,8 @@ fn by_copy<'p>() -> Transfer<'p> {
     Transfer::new().without(TransferMechanism::Splice)
 }
 
-/// `poll` reports the same byte to several readers, but only one reader receives it.
+/// `poll` reports the same byte to several transfers, but only one transfer receives the byte. Each transfer
+/// meets its deadline.
 #[test]
 fn transfer_deadline_copy_beside_other_readers() {
     for turn in 0..20 {
@@ -306,7 +307,7 @@ fn transfer_deadline_copy_beside_other_readers() {
     }
 }
 
-/// `poll` reports one free page, but another writer fills the page first.
+/// `poll` reports one free page, but another writer fills the page first. The transfer meets its deadline.
 #[test]
 fn transfer_deadline_copy_beside_other_writers() {
     for turn in 0..10 {
@@ -647,7 +648,8 @@ fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     }
 }
 
-/// In a fan-out to a terminal and a file, as `tee` performs it, the terminal's writes also meet the deadline.
+/// In a fan-out to a terminal and a file, as `tee` performs it, the writes to the terminal also meet the
+/// deadline.
 #[test]
 fn fanout_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     if !terminals() {

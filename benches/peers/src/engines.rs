@@ -17,7 +17,7 @@ use std::{ptr, thread};
 
 pub(crate) struct Std;
 pub(crate) struct Rawpipe;
-/// The name of the engine that starts a program without allocating.
+/// The form of this crate that starts a program without allocating.
 pub(crate) struct RawpipeSpawn;
 pub(crate) struct Rustix;
 pub(crate) struct Nix;
@@ -202,7 +202,8 @@ impl Splices for Libc {
 
 // ---------------------------------------------------------------- children
 
-/// Creates a child that exits with `code`, and returns the exit code that the parent collects.
+/// A crate that can create a child, which exits with `code`. The function returns the exit code that the
+/// parent collects.
 pub(crate) trait Forks {
     fn fork_wait(code: u8) -> io::Result<Option<i32>>;
 }
@@ -254,7 +255,7 @@ fn libc_wait(child: libc::pid_t) -> io::Result<Option<i32>> {
     Ok(libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)))
 }
 
-/// Starts a program and returns its exit code.
+/// A crate that can start a program. The function returns the exit code of the program.
 pub(crate) trait Spawns {
     fn spawn_wait(program: &Path) -> io::Result<Option<i32>>;
 }
@@ -332,7 +333,7 @@ impl Spawns for Duct {
     }
 }
 
-/// Collects the output of a program.
+/// A crate that can collect the output of a program.
 pub(crate) trait Runs {
     /// Writes input to the program and collects its output at the same time.
     fn communicate(program: &str, fed: &'static [u8]) -> io::Result<Vec<u8>>;

@@ -58,7 +58,7 @@ enum Work {
     /// sums them.
     Sum(Way, usize),
     Repeat(Repeated),
-    /// A program that runs, and the number of its input bytes.
+    /// A function that runs a program, and the number of input bytes of the program.
     Run(Program, usize),
 }
 

@@ -27,7 +27,8 @@ const QUARTER: usize = LARGE as usize / 4;
 
 // ---------------------------------------------------------------- moving
 
-/// Returns a move through a default pipe. Each `write` and each `read` has the size of the pipe's capacity.
+/// Returns a move through a default pipe. The buffer of each `write` and each `read` is as long as the pipe's
+/// capacity.
 pub(crate) const fn plain<P: Pipes>() -> Move {
     Move {
         link: link::<P>,
@@ -41,7 +42,7 @@ pub(crate) const fn plain<P: Pipes>() -> Move {
     }
 }
 
-/// Returns a move through a large pipe. Each call has a quarter of the pipe's capacity.
+/// Returns a move through a large pipe. The buffer of each call is a quarter as long as the pipe's capacity.
 pub(crate) const fn large<P: Splices>() -> Move {
     Move { link: large_link::<P>, period: QUARTER, chunk: QUARTER, ..plain::<P>() }
 }
@@ -192,7 +193,7 @@ fn copy_to_file<P: Pipes<Reader: Read>>(
 
 // ---------------------------------------------------------------- calls and exchanges
 
-/// Sends a byte and receives the next higher one. The child replies until it reaches end of file.
+/// Sends a byte and receives the next higher byte value. The child replies until it reaches end of file.
 #[inline(never)]
 pub(crate) fn pingpong<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration> {
     on_one_cpu(|| exchange_bytes::<P>(turns))

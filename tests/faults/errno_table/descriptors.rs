@@ -266,8 +266,8 @@ pub(crate) fn flags_and_numbers() {
     let ours = io::dup_cloexec(closed).map(|_: OwnedFd| 0);
     row("io::dup_cloexec", "closed", BAD, ours, c_fcntl(closed, F_DUPFD_CLOEXEC, 0));
 
-    // An `O_PATH` descriptor does not refer to an open file. Its flags can be read, but only close-on-exec
-    // can be set.
+    // An `O_PATH` descriptor names a file without opening the file. The flags of the descriptor can be read,
+    // but only close-on-exec can be set.
     const O_PATH: i32 = 0o10_000_000; // generic; Alpha, PA-RISC and SPARC differ
     let place = OpenOptions::new().read(true).custom_flags(O_PATH).open("/").unwrap();
     let ours = done(io::set_nonblocking(&place, true));

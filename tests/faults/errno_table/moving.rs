@@ -378,7 +378,7 @@ pub(crate) fn chunks() {
     let [ours, theirs] = without_memory(|| ChunkReader::new(reader).map(|_| 0)).unwrap();
     row("ChunkReader::new", what, full, ours, theirs);
     if handing.mechanism() == ChunkMechanism::Write {
-        // With this mechanism, a forked child can use the parent's memory.
+        // With this mechanism, a forked child uses its copy of the writer's memory and maps no new memory.
         own("ChunkWriter::chunk", "lent", true, handing.chunk().is_ok());
     } else {
         let [ours, theirs] = without_memory(|| handing.chunk().map(|_| 0)).unwrap();

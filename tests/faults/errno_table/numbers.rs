@@ -26,7 +26,7 @@ fn theirs(number: usize, a: [usize; 6]) -> Answer {
     answer(unsafe { libc::syscall(signed(number), a, b, c, d, e, f) })
 }
 
-/// Returns a negative number as the value of a register.
+/// Returns `-number` as the value of a register.
 fn minus(number: usize) -> usize {
     number.wrapping_neg()
 }

@@ -137,8 +137,8 @@ pub(crate) fn execs() {
     let ours = failed(process::execvpe(c"true", b"/bin", &endless, &envp));
     own("process::execvpe", "a list without an end", invalid, ours);
 
-    // The file is open for writing. Some kernels permit the execution of a file that is open for writing. The
-    // exec then fails because the file is not a program.
+    // The file is open for writing. Some kernels permit the execution of a file that is open for writing. On
+    // these kernels, the exec fails because the file is not a program.
     let busy = all.folder.join("busy");
     let mut options = OpenOptions::new();
     let file = options.create_new(true).write(true).mode(0o755).open(&busy).unwrap();

@@ -42,7 +42,8 @@ fn c_signalfd() -> Answer {
     answer(unsafe { libc::signalfd(-1, set.as_ptr().cast::<c_void>(), SFD_NONBLOCK) } as isize)
 }
 
-/// Returns the number of the received signal in the form of a count from a C function.
+/// Receives a pending signal with `sigtimedwait` of the C library. Returns the number of the signal or the
+/// errno.
 fn c_wait() -> Answer {
     let (set, now) = (c_set(), [0_usize; 4]);
     let (set, null) = (set.as_ptr().cast::<c_void>(), std::ptr::null_mut());

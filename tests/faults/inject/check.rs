@@ -21,7 +21,7 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// Returns bytes in which each block differs from all others. The bytes are computed once, before any fork.
+/// Returns bytes in which each block differs from all others. The bytes are computed once per process.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     static ALL: OnceLock<Vec<u8>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
@@ -112,7 +112,7 @@ pub(crate) fn error_is(fault: &Fault, errnos: &[Errno]) -> bool {
     matches!(fault.action, Action::Error(raw) if errnos.iter().any(|it| it.raw_os_error() == raw))
 }
 
-/// Returns whether one of these errors was injected into one of these calls outside a child.
+/// Returns whether one of `errnos` was injected into one of `calls` outside a child.
 pub(crate) fn failed(calls: &[usize], errnos: &[Errno]) -> bool {
     injected(|fault| !fault.key.child && calls.contains(&fault.key.nr) && error_is(fault, errnos))
 }

@@ -16,8 +16,8 @@ use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// The length of each source. The bytes fit in a pipe. They also fit in the quarter of a socket's buffer up
-/// to which `poll` reports free space.
+/// The length of each source. The bytes fit in a pipe and in a quarter of a socket's buffer. When more than
+/// this quarter is in use, `poll` reports no free space.
 const LEN: usize = 20_000;
 const EXACT: usize = 12_000;
 
@@ -125,8 +125,8 @@ fn account(done: &mut Result<u64, TransferError>) -> Result<(usize, Vec<u8>), St
     }
 }
 
-/// Returns whether the transfer must succeed despite the fault, which is an error of a call with a fallback,
-/// a signal, or a short count.
+/// Returns whether the transfer must succeed despite the fault. Such a fault is a short count, `EINTR`,
+/// `EAGAIN`, or the rejection of a call that has a fallback.
 fn is_promised() -> bool {
     use nr::{COPY_FILE_RANGE, PPOLL, READ, SENDFILE, SPLICE, STATX, WRITE};
     let fast = [SPLICE, SENDFILE, COPY_FILE_RANGE];
@@ -259,7 +259,7 @@ fn fanned_out(from: From, to: &[To], progress: bool) -> Verdict {
             ensure!(matches!(to, To::Full | To::Broken) || injected(|_| true), "{to:?} failed");
             continue;
         }
-        // If a fan-out stops early, some sinks may have received more bytes than the common count.
+        // If a fan-out stops early, some sinks may have received more bytes than the fan-out reports.
         let ahead = count.checked_sub(bytes).filter(|ahead| *ahead == 0 || *ahead == held.len());
         let Some(ahead) = ahead else {
             return Err(format!("{to:?}: {count} arrived, {bytes} reported in all"));

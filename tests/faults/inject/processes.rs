@@ -153,7 +153,7 @@ fn with_many_options() -> Command<'static> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // The target of the first entry is the number that the second entry may copy from.
+        // The target of the first entry, 9, may be the number of the descriptor that the second entry copies.
         .fd_map(a, 9)
         .fd_map(b, 8)
         .fd_map(common::file(b""), 20)

@@ -178,7 +178,7 @@ fn duplex() -> Verdict {
     holdings.unchanged(0)
 }
 
-/// Writes exactly `PIPE_BUF` bytes, all of which or none of which must arrive.
+/// Writes exactly `PIPE_BUF` bytes. Either all of the bytes or none of them must arrive.
 fn atomic() -> Verdict {
     let (reader, writer) = pipe();
     let whole = pattern(4096);
@@ -189,8 +189,8 @@ fn atomic() -> Verdict {
     let arrived = rest_of(&reader);
     match answer {
         Ok(()) => ensure!(arrived == whole, "{} bytes arrived", arrived.len()),
-        // An empty pipe accepts at least this many bytes at once, so an injected short count is reported as
-        // an error.
+        // The kernel writes `PIPE_BUF` bytes completely or not at all, so the crate reports an injected short
+        // count as an error.
         Err(Errno::EIO) if shortened() => {}
         Err(errno) => ensure!(arrived.is_empty(), "{errno}, and {} bytes", arrived.len()),
     }

@@ -132,8 +132,8 @@ impl Half<true> {
 }
 
 impl Half<false> {
-    /// Receives a record and checks that its length equals the value of its cell. Returns `None` at end of
-    /// file.
+    /// Receives a record and checks that the length of the record equals the value of its cell. Returns
+    /// `None` at end of file.
     fn recv(&mut self, until: Option<Deadline<'_>>) -> crate::Result<Option<usize>> {
         self.0.claim()?;
         if !self.wait(self.0.next(), until)? {

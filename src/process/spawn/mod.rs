@@ -265,7 +265,8 @@ impl<'a> Spawn<'a> {
     /// Children that it has created with a parent-death signal receive that signal. Record locks of
     /// `fcntl(2)` (`F_SETLK`) are released, and locks of `flock(2)` are kept. `SEM_UNDO` takes effect, and
     /// signals that are pending for the calling thread are lost. A real-time policy is dropped if it has
-    /// `SCHED_RESET_ON_FORK`. A sandbox or an emulator may reject the creation of this thread.
+    /// `SCHED_RESET_ON_FORK`. A sandbox or an emulator may reject the creation of this thread. So does the
+    /// kernel (`EINVAL`) if new children of this process are in another pid namespace.
     ///
     /// With a parent-death signal, this process exits if its parent ends during the call.
     ///

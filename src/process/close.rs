@@ -14,7 +14,8 @@ use crate::sys::call;
 /// or starts a program.
 ///
 /// Since Linux 5.9 a few system calls suffice. Without `close_range`, this function makes one call for each
-/// number up to `RLIMIT_NOFILE`, whether open or not. That limit may be a million.
+/// number up to `RLIMIT_NOFILE`, whether open or not. That limit may be a million. Descriptors above a
+/// limit that was lowered after they were opened then stay open.
 ///
 /// # Errors
 ///

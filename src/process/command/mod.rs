@@ -40,9 +40,10 @@ pub use stdio::Stdio;
 ///
 /// The environment is passed on unchanged, including variables that occur twice. This includes entries
 /// without a `=` after their first byte, if this process was started with them. These entries are read from
-/// `/proc` and follow the variables, and empty ones are omitted. Entries of this kind that C code adds to its
-/// list later are not passed on. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove
-/// all variables with that name.
+/// `/proc` and follow the variables, and empty ones are omitted. If code has overwritten that memory before the
+/// first start, as `setproctitle` does, a part of the title is among them. Entries of this kind that C code
+/// adds to its list later are not passed on. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace
+/// or remove all variables with that name.
 ///
 /// # No `pre_exec`
 ///

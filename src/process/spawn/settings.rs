@@ -18,7 +18,7 @@ impl<'a> Spawn<'a> {
     ///
     /// Since Linux 5.9 a few system calls suffice. Without `close_range` (older kernels, some filters), the
     /// child makes one call for each number up to `RLIMIT_NOFILE`, whether open or not. That limit may be a
-    /// million.
+    /// million. Descriptors above a limit that was lowered after they were opened then stay open.
     pub const fn close_other_fds(self) -> Self {
         Self { close_others: true, ..self }
     }

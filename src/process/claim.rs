@@ -25,8 +25,11 @@ static CLAIMED: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
 /// The number of slots up to the highest one ever used. If this number includes all slots, some handles may
 /// have no slot.
 static USED: AtomicUsize = AtomicUsize::new(0);
-/// For each epoch: the id of the counting process in the low bits, and the number of its pending creations
-/// above them. In a child forked by other code, these are the counts of its parent, so they are not valid.
+/// The first slot number of this process. Each forked child has other numbers than its parent, so a claim that
+/// the child has inherited has no slot.
+static FIRST: AtomicUsize = AtomicUsize::new(0);
+/// For each epoch, the id of the counting process, and above it the number of its creations that have begun.
+/// In a child forked by other code, these are the counts of its parent, so they no longer hold.
 static CREATIONS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 /// The value that counts as one creation: a number above the highest process id of Linux.
 const ONE: usize = 1 << 22;
@@ -36,8 +39,7 @@ static EPOCH: AtomicUsize = AtomicUsize::new(0);
 /// A marker that a child has a handle.
 #[derive(Debug)]
 pub(super) struct Claim {
-    pid: i32,
-    slot: usize,
+    number: usize,
 }
 
 impl Claim {
@@ -47,15 +49,14 @@ impl Claim {
         };
         let slot = CLAIMED.iter().position(free).unwrap_or(SLOTS);
         USED.fetch_max(SLOTS.min(slot + 1), SeqCst);
-        Self { pid, slot }
+        Self { number: FIRST.load(SeqCst).wrapping_add(slot) }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // In a forked child the slot may belong to another handle.
-        let slot = CLAIMED.get(self.slot);
-        let _ = slot.map(|slot| slot.compare_exchange(self.pid, 0, SeqCst, SeqCst));
+        let slot = CLAIMED.get(self.number.wrapping_sub(FIRST.load(SeqCst)));
+        let _ = slot.map(|slot| slot.store(0, SeqCst));
     }
 }
 
@@ -82,6 +83,7 @@ impl Creation {
     /// Clears all claims and counts in a forked child, because they belong to its parent.
     pub(super) fn forget_all(self) {
         core::mem::forget(self);
+        FIRST.fetch_add(2 * SLOTS, SeqCst);
         CLAIMED.iter().take(USED.swap(0, SeqCst)).for_each(|slot| slot.store(0, SeqCst));
         CREATIONS.iter().for_each(|count| count.store(0, SeqCst));
     }

@@ -13,8 +13,9 @@ use crate::sys::call;
 /// Closes all descriptors except 0, 1, 2 and the descriptors in `keep`. A forked child calls this function
 /// before it continues or starts a program.
 ///
-/// Since Linux 5.9, a few system calls are sufficient. Without `close_range`, this function makes one call
-/// for each number up to `RLIMIT_NOFILE`, even if the number is not open. That limit may be a million.
+/// Since Linux 5.9 a few system calls suffice. Without `close_range`, this function makes one call for each
+/// number up to `RLIMIT_NOFILE`, whether open or not. That limit may be a million. Descriptors above a
+/// limit that was lowered after they were opened then stay open.
 ///
 /// # Errors
 ///

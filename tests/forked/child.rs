@@ -1268,6 +1268,25 @@ fn kill_another_users_process_eperm_and_drop_does_not_wait() {
     assert_eq!(wait_for_any(), Some(0), "it has run to its end");
 }
 
+/// A child that cannot be killed, because it has become another user, leaves no zombie if it has ended.
+fn drop_of_another_users_process_that_has_ended_reaps() {
+    unsafe extern "C" {
+        safe fn getuid() -> u32;
+        safe fn setuid(uid: u32) -> i32;
+    }
+    if getuid() != 0 {
+        let test = "drop_of_another_users_process_that_has_ended_reaps";
+        return skip(test, "needs root, to make a process of another user");
+    }
+    let mut child = child(|| u8::from(setuid(0x3_0001) != 0));
+    assert_eq!(setuid(0x3_0002), 0);
+    wait_for_zombie(child.id());
+    assert_eq!(child.kill(), Err(Errno::EPERM));
+    child.on_drop(OnDrop::Kill).unwrap();
+    drop(child);
+    assert_eq!(wait_for_any(), None, "it was waited for");
+}
+
 fn handles_are_send_and_sync() {
     fn check<T: Send + Sync + std::fmt::Debug>() {}
     check::<Child>();
@@ -1331,5 +1350,6 @@ pub(crate) const TESTS: common::Tests = common::tests![
     drop_that_reaps_closes_the_pipes_so_that_the_child_ends,
     lead_group_of_a_started_program_eacces,
     kill_another_users_process_eperm_and_drop_does_not_wait,
+    drop_of_another_users_process_that_has_ended_reaps,
     handles_are_send_and_sync,
 ];

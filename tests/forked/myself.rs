@@ -314,6 +314,25 @@ fn foreground_without_a_terminal_enxio() {
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Foreground, Errno::ENXIO));
 }
 
+/// A failed exec leaves the process without a descriptor of its terminal.
+fn foreground_of_an_exec_that_fails_leaves_no_descriptor() {
+    const TIOCSCTTY: usize = 0x540e;
+    let Some(screen) = Screen::new() else { return };
+    in_a_child(|| {
+        process::setsid().unwrap();
+        let number = usize::try_from(screen.terminal.as_raw_fd()).unwrap();
+        // SAFETY: all arguments are integers.
+        assert_eq!(unsafe { raw::syscall3(nr::IOCTL, number, TIOCSCTTY, 0) }, 0);
+        // A session's leader cannot move to a group.
+        in_a_child(|| {
+            let before = common::open_fds();
+            let error = Command::new("/no/such/program").foreground().exec();
+            assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
+            assert_eq!(common::open_fds(), before);
+        });
+    });
+}
+
 fn foreground_child_leads_a_group() {
     let Some(screen) = Screen::new() else { return };
     let mut command = screen.shell("read word");
@@ -336,5 +355,6 @@ pub(crate) const TESTS: common::Tests = common::tests![
     controlling_terminal_that_is_none_enotty,
     foreground_of_this_processs_terminal,
     foreground_without_a_terminal_enxio,
+    foreground_of_an_exec_that_fails_leaves_no_descriptor,
     foreground_child_leads_a_group,
 ];

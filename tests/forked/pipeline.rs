@@ -366,7 +366,44 @@ fn pipeline_on_failure_policies() {
     assert_eq!(all_of(Some(alive)), b"");
 }
 
-/// As in `a 2>&1 | b`, the standard error of a program is written to the pipe to the next program.
+/// A program that writes into the pipe of one handle must not keep the drop of another handle waiting.
+fn pipeline_dropped_that_reaps_closes_all_pipes_first() {
+    let before = (common::open_fds(), children());
+    let (mut flood, mut cat) = (program("flood", &["3000000", "3000000"]), program("cat", &[]));
+    flood.on_drop(OnDrop::Reap);
+    cat.on_drop(OnDrop::Reap);
+    let row = flood.pipe(&cat).stdout(Stdio::piped()).stderr(Stdio::piped());
+    drop(row.spawn().unwrap());
+    assert_eq!((common::open_fds(), children()), before);
+
+    // The same holds for programs before one that cannot be started.
+    let mut errors = program("flood", &["0", "3000000"]);
+    errors.stderr(Stdio::piped());
+    let row = program("flood", &["3000000", "0"]).pipe(&errors).pipe(missing());
+    assert_eq!(row.on_failure(OnDrop::Reap).spawn().unwrap_err().index(), 2);
+    assert_eq!((common::open_fds(), children()), before);
+}
+
+/// Only `spawn` gives the caller the handles to read from the commands' own pipes.
+fn pipeline_errors_of_commands_that_ask_for_a_pipe_are_read() {
+    let (mut errors, cat) = (program("flood", &["10", "300000"]), program("cat", &[]));
+    errors.stderr(Stdio::piped());
+    let row = errors.pipe(&cat);
+    let output = row.output().unwrap();
+    assert!(output.success() && output.stdout.len() == 10);
+    assert!(output.stderr.len() == 300_000 && is_pattern(&output.stderr));
+    assert!(row.status().unwrap().iter().all(|status| status.success()));
+    // The pipeline's setting overrides the command's.
+    let mut kept = row.clone().stderr(Stdio::null()).output().unwrap();
+    assert!(kept.stderr.is_empty() && kept.statuses.pop().unwrap().success());
+
+    let mut started = row.spawn().unwrap();
+    assert!(started.take_stderr().is_none());
+    assert_eq!(all_of(started.children_mut()[0].take_stderr()).len(), 300_000);
+    assert!(started.wait().unwrap().iter().all(|status| status.success()));
+}
+
+/// As in `a 2>&1 | b`, the standard error of a program goes into the pipe to the next program.
 fn pipeline_errors_with_the_output() {
     let both = program("both", &[]);
     let mut first = both.clone();
@@ -404,4 +441,6 @@ pub(crate) const TESTS: common::Tests = common::tests![
     pipeline_session_cannot_join_a_group_eperm,
     pipeline_on_failure_policies,
     pipeline_errors_with_the_output,
+    pipeline_dropped_that_reaps_closes_all_pipes_first,
+    pipeline_errors_of_commands_that_ask_for_a_pipe_are_read,
 ];

@@ -331,7 +331,47 @@ fn wait_any_with_sigchld_ignored_echild() {
     assert_eq!(wait_any(&mut [&mut given], ENDS).unwrap_err(), Errno::ECHILD);
 }
 
-/// In a forked child, the handles that it inherited from its parent have no effect on `wait_any`.
+/// In a nested PID namespace, a child has the number of a child of the parent. A copy of the other handle,
+/// which is dropped, does not end the claim of the child's own handle.
+fn wait_any_beside_a_dropped_copy_with_the_number_of_a_child() {
+    const CLONE_NEWPID: i32 = 0x2000_0000;
+    unsafe extern "C" {
+        safe fn unshare(flags: i32) -> i32;
+    }
+    let test = "wait_any_beside_a_dropped_copy_with_the_number_of_a_child";
+    if common::emulated() || common::tool().is_some() {
+        return skip(test, "name spaces need a kernel, and a process of one thread");
+    }
+    let as_status = |mut child: Child| u8::try_from(child.wait().unwrap().code().unwrap()).unwrap();
+    let outer = child(|| {
+        if unshare(CLONE_NEWPID) != 0 {
+            return 77;
+        }
+        as_status(child(|| {
+            let handle = child(|| 1);
+            let number = handle.id();
+            if unshare(CLONE_NEWPID) != 0 {
+                return 77;
+            }
+            as_status(child(move || {
+                let mut own = child(|| 5);
+                if own.id() != number {
+                    return 2;
+                }
+                drop(handle);
+                let nothing = matches!(any(Deadline::after(SHORT)), Ok(None));
+                let waited = own.wait().is_ok_and(|status| status.code() == Some(5));
+                u8::from(!(nothing && waited))
+            }))
+        }))
+    });
+    match as_status(outer) {
+        77 => skip(test, "needs a right to name spaces"),
+        status => assert_eq!(status, 0),
+    }
+}
+
+/// In a forked child, the handles of its parent's children have no effect on `wait_any`.
 fn wait_any_in_a_forked_child() {
     let gate = rawpipe::pipe().unwrap();
     let mut elsewhere = held(3, &gate);
@@ -424,5 +464,6 @@ pub(crate) const TESTS: common::Tests = common::tests![
     wait_any_without_pidfds,
     wait_any_with_sigchld_ignored_echild,
     wait_any_in_a_forked_child,
+    wait_any_beside_a_dropped_copy_with_the_number_of_a_child,
     rusage_of_a_child_that_works,
 ];

@@ -241,9 +241,9 @@ impl Drop for Child {
         if self.on_drop == OnDrop::KillGroup {
             let _ = self.kill_group();
         }
-        // The leader is killed separately, in case it has moved to another group.
-        if self.on_drop == OnDrop::Reap || self.kill().is_ok() {
-            let _ = self.wait();
-        }
+        // The leader is killed separately, in case it has moved to another group. A child that cannot be killed
+        // may have ended already.
+        let ends = self.on_drop == OnDrop::Reap || self.kill().is_ok();
+        let _ = if ends { self.wait().map(Some) } else { self.try_wait() };
     }
 }

@@ -37,11 +37,12 @@ pub use stdio::Stdio;
 /// close-on-exec. A program without a slash in its name is searched for in the directories of `PATH` *in the
 /// child's environment*. For signals see [`Spawn`].
 ///
-/// The environment is passed on unchanged, including variables that occur twice. The environment includes
-/// entries without a `=` after their first byte, if this process was started with such entries. These entries
-/// are read from `/proc` and follow the variables. Empty entries are omitted. Entries of this kind that C
-/// code adds to the environment later are not passed on. [`env`](Self::env) and
-/// [`env_remove`](Self::env_remove) replace or remove all variables with that name.
+/// The environment is passed on unchanged, including variables that occur twice. This includes entries
+/// without a `=` after their first byte, if this process was started with them. These entries are read from
+/// `/proc` and follow the variables, and empty ones are omitted. If code has overwritten that memory before the
+/// first start, as `setproctitle` does, a part of the title is among them. Entries of this kind that C code
+/// adds to its list later are not passed on. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace
+/// or remove all variables with that name.
 ///
 /// # No `pre_exec`
 ///

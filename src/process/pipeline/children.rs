@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 
 /// The started programs of a [`Pipeline`](super::Pipeline).
 ///
-/// Dropping this value drops all of its handles. Each command sets its own drop policy with
-/// [`Command::on_drop`](crate::process::Command::on_drop).
+/// Dropping this value closes the pipes of the programs' outputs and drops all of its handles. Each command
+/// sets its own policy for that with [`Command::on_drop`](crate::process::Command::on_drop).
 ///
 /// # Examples
 ///
@@ -27,6 +27,14 @@ use alloc::vec::Vec;
 pub struct PipelineChildren {
     pub(super) children: Vec<Child>,
     pub(super) stderr: Option<PipeReader>,
+}
+
+impl Drop for PipelineChildren {
+    fn drop(&mut self) {
+        self.stderr = None;
+        // A handle that waits for its program must not wait for one that writes to a pipe of another handle.
+        self.children.iter_mut().for_each(|child| (child.stdout, child.stderr) = (None, None));
+    }
 }
 
 impl PipelineChildren {
@@ -139,9 +147,7 @@ impl PipelineChildren {
     /// Any error of [`Child::wait`]. Even after an error, all programs have ended, and
     /// [`children_mut`](Self::children_mut) gives access to each result.
     pub fn wait(&mut self) -> crate::Result<Vec<ExitStatus>> {
-        // This call waits for all programs, even if one wait fails.
-        let ends: Vec<_> = self.children.iter_mut().map(Child::wait).collect();
-        ends.into_iter().collect()
+        self.each(|child| child.wait().map(Some)).map(Option::unwrap_or_default)
     }
 
     /// Writes `input` to the first program, collects the output of the last program and the standard error of
@@ -177,12 +183,8 @@ impl Communicate<'_> {
             done.and_then(|()| children.iter_mut().map(|child| talk.end_of(child)).collect());
         let (statuses, stdout, stderr) = talk.finish(ends, |(stdin, stdout, errors)| {
             *stderr = errors;
-            if let Some(first) = children.first_mut() {
-                first.stdin = stdin;
-            }
-            if let Some(last) = children.last_mut() {
-                last.stdout = stdout;
-            }
+            let _ = children.first_mut().map(|first| first.stdin = stdin);
+            let _ = children.last_mut().map(|last| last.stdout = stdout);
         })?;
         Ok(PipelineOutput { statuses, stdout, stderr })
     }

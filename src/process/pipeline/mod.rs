@@ -26,8 +26,9 @@ use core::fmt;
 ///   this process.
 /// - Between the commands, the settings of [`Command::stdin`] and [`Command::stdout`] are ignored, and a
 ///   [`fd_map`](Command::fd_map) to 0 or 1 fails with `EINVAL`.
-/// - Standard error can be set on the pipeline for all commands, or separately for each command. If a
-///   command makes standard error a pipe, the caller must read from that pipe.
+/// - Standard error can be set here for all commands, or by each command for itself. The commands that make
+///   it a pipe share one pipe in [`output`](Self::output) and [`status`](Self::status), which read it. After
+///   [`spawn`](Self::spawn) each of them has a pipe of its own, from which the caller must read.
 /// - [`Stdio::same_as_stdout`] refers to each program's own output. For all programs except the last one,
 ///   that output is the pipe to the next program, as with `a 2>&1 | b` in a shell.
 ///
@@ -139,7 +140,7 @@ impl<'fd> Pipeline<'fd> {
     /// sets another policy. A pipeline without a program fails with index 0, at [`SpawnStage::Arguments`]
     /// with [`EINVAL`](Errno::EINVAL).
     pub fn spawn(&self) -> Result<PipelineChildren, PipelineError> {
-        self.start([Source::Inherit; 3])
+        self.start([Source::Inherit; 3], self.stderr.is_some())
     }
 
     /// Starts the programs, waits for all of them, and returns how they ended, in order.
@@ -186,67 +187,70 @@ impl<'fd> Pipeline<'fd> {
 
     fn run(&self, defaults: [Source<'_>; 3]) -> Result<PipelineOutput, RunError> {
         let mut talk = Communicate::with_all(&self.commands);
-        let mut pipeline = self.start(defaults)?;
+        let mut pipeline = self.start(defaults, true)?;
         let output = talk.run_pipeline(&mut pipeline);
         Ok(output.inspect_err(|_| pipeline.children.iter_mut().for_each(Child::do_not_leave))?)
     }
 
-    /// Starts the programs. `defaults` apply to the standard streams that are not set.
-    fn start(&self, defaults: [Source<'_>; 3]) -> Result<PipelineChildren, PipelineError> {
-        let mut children = Vec::with_capacity(self.commands.len());
-        match self.start_each(defaults, &mut children) {
-            Ok(stderr) => Ok(PipelineChildren { children, stderr }),
-            Err(error) => {
-                for child in &mut children {
-                    // `KillGroup` fails for children that lead no group, so `Kill` is set first.
-                    let _ = child.on_drop(OnDrop::Kill);
-                    let _ = child.on_drop(self.on_failure.unwrap_or(OnDrop::Kill));
-                }
-                Err(error)
-            }
+    /// Starts the programs. `defaults` apply to the standard streams that are not set. With `one_pipe`, every
+    /// standard error that is to be a pipe is the same pipe.
+    fn start(
+        &self,
+        defaults: [Source<'_>; 3],
+        one_pipe: bool,
+    ) -> Result<PipelineChildren, PipelineError> {
+        let children = Vec::with_capacity(self.commands.len());
+        let mut started = PipelineChildren { children, stderr: None };
+        let result = self.start_each(defaults, one_pipe, &mut started);
+        for child in started.children.iter_mut().filter(|_| result.is_err()) {
+            // The first child's handle kills the group.
+            let _ = child.on_drop(OnDrop::Kill);
+            let _ = child.on_drop(self.on_failure.unwrap_or(OnDrop::Kill));
         }
+        result.map(|()| started)
     }
 
     fn start_each(
         &self,
         defaults: [Source<'_>; 3],
-        children: &mut Vec<Child>,
-    ) -> Result<Option<PipeReader>, PipelineError> {
+        one_pipe: bool,
+        started: &mut PipelineChildren,
+    ) -> Result<(), PipelineError> {
         let last = self.commands.len().checked_sub(1).ok_or(PipelineError {
             index: 0,
             error: SpawnError::at(SpawnStage::Arguments)(Errno::EINVAL),
         })?;
         let set = [&self.stdin, &self.stdout, &self.stderr];
         let [stdin, stdout, stderr] = set.map(|stdio| stdio.as_ref().map(Stdio::source));
-        let piped = matches!(stderr.unwrap_or(defaults[2]), Source::Piped);
-        let (errors, for_errors) = pipe_if(0, piped)?;
-        let shared = |source| match (source, &for_errors) {
-            (Source::Piped, Some(writer)) => lent(writer),
-            _ => source,
+        let is_piped = |command: &Command<'_>| {
+            matches!(stderr.unwrap_or(command.sources(defaults)[2]), Source::Piped)
         };
-        let defaults = [defaults[0], defaults[1], shared(defaults[2])];
-        let stderr = stderr.map(shared);
+        let (errors, for_errors) = pipe_if(0, one_pipe && self.commands.iter().any(is_piped))?;
         let mut before: Option<PipeReader> = None;
         for (index, command) in self.commands.iter().enumerate() {
             let (after, writer) = pipe_if(index, index < last)?;
             let mut command = Cow::Borrowed(command);
             if self.group {
-                let leader = children.first().map_or(0, |first| first.id());
+                let leader = started.children.first().map_or(0, |first| first.id());
                 command.to_mut().process_group(i32::try_from(leader).unwrap_or(0));
             }
             let own = command.sources(defaults);
             let sources = [
                 before.as_ref().map(lent).or(stdin).unwrap_or(own[0]),
                 writer.as_ref().map(lent).or(stdout).unwrap_or(own[1]),
-                stderr.unwrap_or(own[2]),
+                match (stderr.unwrap_or(own[2]), &for_errors) {
+                    (Source::Piped, Some(writer)) => lent(writer),
+                    (source, _) => source,
+                },
             ];
             let child = command.start(sources).map_err(|error| PipelineError { index, error })?;
-            children.push(child);
-            // This assignment closes the previous read end. The child has its own copy of that end. This
-            // process's write end is dropped at the end of this iteration.
+            started.children.push(child);
+            // This assignment closes the previous read end, of which the child has a copy. The write end is
+            // dropped here too.
             before = after;
         }
-        Ok(errors)
+        started.stderr = errors;
+        Ok(())
     }
 }
 

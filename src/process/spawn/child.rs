@@ -177,9 +177,8 @@ fn foreground(terminal: Option<BorrowedFd<'_>>, group: i32) -> Result<()> {
     }
     let own = call::openat_for_reading(c"/dev/tty")?;
     let done = call::ioctl_tiocspgrp(own.as_fd(), group);
-    // No value owns the descriptor. The exec closes the descriptor, or a mapped descriptor with the same
-    // number replaces it.
-    let _ = own.into_raw_fd();
+    // After a failed exec, this process continues.
+    let _ = call::close(own);
     done
 }
 

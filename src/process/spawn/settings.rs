@@ -17,9 +17,9 @@ impl<'a> Spawn<'a> {
 
     /// Closes all descriptors in the child except 0, 1, 2 and the descriptors of [`fd_maps`](Self::fd_maps).
     ///
-    /// Since Linux 5.9, a few system calls are sufficient. Without `close_range` (older kernels, some
-    /// filters), the child makes one call for each number up to `RLIMIT_NOFILE`, even if the number is not
-    /// open. That limit may be a million.
+    /// Since Linux 5.9 a few system calls suffice. Without `close_range` (older kernels, some filters), the
+    /// child makes one call for each number up to `RLIMIT_NOFILE`, whether open or not. That limit may be a
+    /// million. Descriptors above a limit that was lowered after they were opened then stay open.
     pub const fn close_other_fds(self) -> Self {
         Self { close_others: true, ..self }
     }

@@ -5,6 +5,7 @@
  * sets. This prefix contains the version. No function may change errno, because the assembly does not.
  */
 #define _GNU_SOURCE
+#define _FILE_OFFSET_BITS 64
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -42,10 +43,12 @@
 #define JOIN(a, b) JOIN2(a, b)
 #define NAME(x) JOIN(RAWPIPE_PREFIX, x)
 
-/* mmap and ftruncate differ between targets when called by number. 32-bit targets have mmap2, whose
- * offset is in units of pages, and pass 64-bit lengths in pairs of registers. mmap of s390x receives
- * a pointer to its arguments. libc's functions handle these differences, so they make both calls.
- * The Rust code is the same for every target: six registers, with the offset or length in bytes. */
+/* mmap, ftruncate and lseek differ between targets when called by number. 32-bit targets have mmap2,
+ * whose offset is in units of pages, and pass 64-bit lengths in pairs of registers. mmap of s390x
+ * receives a pointer to its arguments, and riscv32 has no lseek. libc's functions handle these
+ * differences, so they make these calls for the Rust code, which is the same for every target: the
+ * length in one register, and no offset. A call with other arguments is one that src/raw.rs makes for
+ * the user, in the form of the target's kernel, and is passed on unchanged. */
 #ifdef SYS_mmap2
 #define NR_mmap SYS_mmap2
 #else
@@ -56,13 +59,28 @@
 #else
 #define NR_ftruncate SYS_ftruncate
 #endif
+#ifdef SYS_lseek
+#define NR_lseek SYS_lseek
+#else
+#define NR_lseek SYS__llseek
+#endif
 
 static long call(long nr, long a, long b, long c, long d, long e, long f)
 {
-	if (nr == NR_mmap) /* MAP_FAILED is -1 */
-		return (long)mmap((void *)a, (size_t)b, (int)c, (int)d, (int)e, (off_t)f);
-	if (nr == NR_ftruncate)
-		return ftruncate((int)a, (off_t)b);
+	if (nr == NR_mmap && d != 0 && f == 0) /* MAP_FAILED is -1 */
+		return (long)mmap((void *)a, (size_t)b, (int)c, (int)d, (int)e, 0);
+	if (nr == NR_ftruncate && (c | d | e | f) == 0)
+		return ftruncate((int)a, (off_t)(unsigned long)b);
+#ifndef SYS_lseek
+	if (nr == NR_lseek && d == 0) {
+		const off_t position = lseek((int)a, (off_t)b, (int)c);
+
+		if (position <= LONG_MAX)
+			return (long)position;
+		errno = EOVERFLOW;
+		return -1;
+	}
+#endif
 	return syscall(nr, a, b, c, d, e, f);
 }
 
@@ -203,7 +221,7 @@ CALL(getsockopt);
 CALL(gettid);
 CALL(ioctl);
 CALL(kill);
-CALL(lseek);
+NUMBER(lseek, NR_lseek);
 CALL(madvise);
 CALL(memfd_create);
 NUMBER(mmap, NR_mmap);

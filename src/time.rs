@@ -14,11 +14,16 @@ use core::time::Duration;
 ///
 /// # A peer that holds the pipe
 ///
-/// The kernel locks a pipe while it copies to or from the pipe. A peer that writes from memory with slow page
-/// faults may hold that lock for any length of time. Examples are userfaultfd and files of a FUSE file
-/// system. While the peer holds the lock, no call on that pipe returns, even if it is nonblocking. `SIGKILL`
-/// may also be delayed. A deadline therefore limits only the wait for bytes or for room. A deadline does not
-/// limit a call on a pipe whose peer is hostile.
+/// The kernel locks a pipe while it copies to or from the pipe. A peer may hold that lock for any length of
+/// time:
+///
+/// - An ordinary peer does so with a blocking [`splice`](crate::splice::splice()): from a silent socket or
+///   terminal into the pipe, or from the pipe into a full one. A [`transfer`](crate::transfer) does not.
+/// - A hostile peer reads or writes with memory that has slow page faults. Examples are userfaultfd and files
+///   of a FUSE file system.
+///
+/// While the peer holds the lock, no call on that pipe returns, nonblocking or not, and `SIGKILL` may have to
+/// wait as well. So a deadline limits the wait for bytes or for room, but not the wait for such a peer.
 ///
 /// # Examples
 ///

@@ -159,18 +159,20 @@ pub(crate) fn attempt_until<T>(
 ) -> Result<T> {
     let mut fds = [PollFd::from_borrowed_fd(fd, events)];
     let mut backoff = Backoff::default();
+    // A wait that has timed out shows that the deadline has passed, even if a filter hides the clock.
+    let mut timed_out = false;
     loop {
         match attempt() {
             Err(Errno::EINTR) if deadline.is_none() => continue,
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             result => return result,
         }
-        if let Some(passed) = deadline.filter(|deadline| deadline.has_passed()) {
+        if let Some(passed) = deadline.filter(|deadline| timed_out || deadline.has_passed()) {
             return Err(passed.errno());
         }
         // `poll` reports a file as ready even if its pages must still be read from the disk.
         backoff.pause(deadline);
-        poll_until(&mut fds, deadline)?;
+        timed_out = poll_until(&mut fds, deadline)? == 0;
     }
 }
 

@@ -202,16 +202,17 @@ impl Epoll {
         deadline: Deadline<'_>,
     ) -> Result<&'e [Event]> {
         loop {
-            let wait = if deadline.cancel.is_some() {
-                poll_until(&mut [PollFd::new(self, PollEvents::IN)], Some(deadline))?;
-                Duration::ZERO
+            // An empty `buf` is an error, for which the call does not wait.
+            let (found, wait) = if deadline.cancel.is_some() && !buf.is_empty() {
+                let fds = &mut [PollFd::new(self, PollEvents::IN)];
+                (poll_until(fds, Some(deadline))?, Duration::ZERO)
             } else {
-                deadline.remaining()
+                (0, deadline.remaining())
             };
             match call::epoll_pwait(self.as_fd(), buf, Some(&wait.into())) {
                 Err(Errno::EINTR) => {}
-                // Another thread has received the event that ended the wait.
-                Ok(0) if deadline.cancel.is_some() && !deadline.is_over() => {}
+                // Another thread has taken the event that ended the wait.
+                Ok(0) if found > 0 && !deadline.is_over() => {}
                 result => return result.map(|count| &buf[..count]),
             }
         }

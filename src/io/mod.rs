@@ -32,6 +32,10 @@
 //! [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). The functions never poll and then
 //! read, because another reader could win the race.
 //!
+//! Some files support the flag, but a write that needs new blocks would always wait, for example if the file
+//! was opened with `O_DIRECT` and grows. Such a write fails with [`EAGAIN`](crate::Errno::EAGAIN) every time,
+//! and with a deadline it continues to retry until the deadline. Write to files with [`write`](write()).
+//!
 //! # Deadlines that have passed
 //!
 //! With a deadline that has already passed, a function does not wait. The function still moves the bytes that

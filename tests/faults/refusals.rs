@@ -23,7 +23,7 @@ use rawpipe::process::{
 };
 use rawpipe::splice::{SpliceFlags, copy_file_range, splice, tee};
 use rawpipe::transfer::{FanoutSink, Side, Transfer, TransferMechanism, fanout, transfer};
-use rawpipe::{Deadline, Errno, PipeFlags, PipeReader, Wait, raw};
+use rawpipe::{Cancel, Deadline, Errno, PipeFlags, PipeReader, Wait, raw};
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -131,6 +131,7 @@ fn rows() -> Vec<Row> {
         // Waiting.
         row("epoll_pwait2", &[Call(nr::EPOLL_PWAIT2)], THREE, epoll_timeouts),
         row("sched_getaffinity", &[Call(nr::SCHED_GETAFFINITY)], THREE, waiting_awake),
+        row("clock_gettime", &[Call(nr::CLOCK_GETTIME)], THREE, without_a_clock),
         // Moving data.
         row("statx", &[Call(nr::STATX)], THREE, unknown_kinds),
         row("getsockopt", &[Call(nr::GETSOCKOPT)], THREE, kinds_of_sockets),
@@ -496,6 +497,20 @@ fn positions(refused: Option<Errno>) -> Result<(), &'static str> {
     let both = file(&bytes);
     let answer = transfer(&both, &both).map_err(|error| error.errno());
     assert_eq!(refused.is_none(), answer == Err(Some(Errno::EINVAL)), "{answer:?}");
+    Ok(())
+}
+
+fn without_a_clock(refused: Option<Errno>) -> Result<(), &'static str> {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let (cancel, epoll) = (Cancel::new().unwrap(), Epoll::new().unwrap());
+    epoll.add(&reader, PollEvents::IN, 0).unwrap();
+    let deadline = Deadline::after(Duration::from_millis(20));
+    let mut events = [Event::default(); 1];
+    for deadline in [deadline, deadline.or_cancelled(&cancel)] {
+        assert_eq!(io::read_deadline(&reader, &mut [0], deadline), Err(Errno::ETIMEDOUT));
+        assert!(epoll.wait_deadline(&mut events, deadline).unwrap().is_empty());
+    }
+    assert_eq!(deadline.has_passed(), refused.is_none());
     Ok(())
 }
 

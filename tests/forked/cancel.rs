@@ -248,6 +248,9 @@ fn epoll_wait_deadline_cancelled_ecanceled() {
         assert_eq!(both(&mut wait), [Err(Errno::ECANCELED); 2]);
         let cancel = Cancel::new().unwrap();
         assert_eq!(wait(Deadline::after(MOMENT).or_cancelled(&cancel)), Ok(0));
+        let begun = Instant::now();
+        let no_room = epoll.wait_deadline(&mut [], long(&cancel)).map(<[_]>::len);
+        assert_eq!((no_room, begun.elapsed() < LONG / 2), (Err(Errno::EINVAL), true));
         writer.write(b"x").unwrap();
         cancel.cancel();
         assert_eq!(wait(long(&cancel)), Ok(1));

@@ -43,6 +43,40 @@ fn write_of_nothing_from_nowhere_answers_0() {
     assert_eq!(answer, -(Errno::EFAULT.raw_os_error() as isize));
 }
 
+/// On these targets the crate's own calls of `mmap2` and `ftruncate64` go through functions of the C library,
+/// which take other arguments.
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+#[test]
+fn raw_calls_with_pages_and_64_bit_lengths_reach_the_kernel() {
+    use std::os::unix::fs::FileExt;
+
+    let file = file(&[[1; 4096], [2; 4096]].concat());
+    let number = usize::try_from(rawpipe::fd::AsRawFd::as_raw_fd(&file)).unwrap();
+    let (read_write, shared, second_page) = (3, 1, 1);
+    // SAFETY: the kernel maps the page where nothing is mapped.
+    let page = unsafe { raw::syscall6(nr::MMAP, 0, 4096, read_write, shared, number, second_page) };
+    let page = usize::from_ne_bytes(page.to_ne_bytes());
+    // SAFETY: the page was mapped above, unless the number is an error, and the test ends with a signal.
+    unsafe { std::ptr::with_exposed_provenance_mut::<u8>(page).write_volatile(3) };
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 4096).unwrap();
+    assert_eq!(byte, [3]);
+    // SAFETY: the page was mapped above, and no code uses it.
+    assert_eq!(unsafe { raw::syscall2(nr::MUNMAP, page, 4096) }, 0);
+
+    for (low, high) in [(1, 1), (0, 1), (0x8000_0000, 0), (5, 0), (0, 0)] {
+        let answer = if cfg!(target_arch = "arm") {
+            // SAFETY: no memory is mapped from the file. A pair begins at an even register.
+            unsafe { raw::syscall4(nr::FTRUNCATE, number, 0, low, high) }
+        } else {
+            // SAFETY: as above.
+            unsafe { raw::syscall3(nr::FTRUNCATE, number, low, high) }
+        };
+        assert_eq!(answer, 0);
+        assert_eq!(file.metadata().unwrap().len(), (high as u64) << 32 | low as u64);
+    }
+}
+
 #[cfg(target_pointer_width = "64")]
 #[test]
 fn lengths_beyond_0x7ffff000_are_cut_by_the_kernel() {

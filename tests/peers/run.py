@@ -88,7 +88,7 @@ def write(path, text, skipped, file):
 
 
 def build(package, folder, environment):
-    command = ["cargo", "test", "--locked", "--lib", "--no-run", "--message-format=json", "--package", package]
+    command = ["cargo", "test", "--locked", "--lib", "--no-run", "--message-format=json-render-diagnostics", "--package", package]
     built = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, check=True).stdout
     messages = map(json.loads, built.splitlines())
     (path,) = [message["executable"] for message in messages if message.get("executable")]

@@ -231,7 +231,7 @@ impl Handle {
 /// A started expression whose standard output is read by the caller.
 #[derive(Debug)]
 pub struct ReaderHandle {
-    handle: Handle,
+    pub(crate) handle: Handle,
     reader: PipeReader,
 }
 

@@ -40,7 +40,7 @@ impl SharedChild {
     }
 
     pub fn new(mut child: Child) -> io::Result<Self> {
-        let state = child.try_wait()?.map_or(NotWaiting, |status| Exited(status.into()));
+        let state = child.try_wait()?.map_or(NotWaiting, Exited);
         Self::from_parts(child, state)
     }
 
@@ -77,8 +77,8 @@ impl SharedChild {
             return Ok(Some(status));
         }
         let Some(status) = inner.child.try_wait()? else { return Ok(None) };
-        inner.state = Exited(status.into());
-        Ok(Some(status.into()))
+        inner.state = Exited(status);
+        Ok(Some(status))
     }
 
     pub fn kill(&self) -> io::Result<()> {
@@ -90,15 +90,15 @@ impl SharedChild {
     }
 
     pub fn take_stdin(&self) -> Option<ChildStdin> {
-        self.inner.lock().unwrap().child.take_stdin()
+        self.inner.lock().unwrap().child.stdin.take()
     }
 
     pub fn take_stdout(&self) -> Option<ChildStdout> {
-        self.inner.lock().unwrap().child.take_stdout()
+        self.inner.lock().unwrap().child.stdout.take()
     }
 
     pub fn take_stderr(&self) -> Option<ChildStderr> {
-        self.inner.lock().unwrap().child.take_stderr()
+        self.inner.lock().unwrap().child.stderr.take()
     }
 }
 

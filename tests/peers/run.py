@@ -87,8 +87,9 @@ def write(path, text, skipped, file):
         output.write(text)
 
 
-def build(package, folder, environment):
-    command = ["cargo", "test", "--locked", "--lib", "--no-run", "--message-format=json-render-diagnostics", "--package", package]
+def build(package, backend, folder, environment):
+    command = ["cargo", "test", "--locked", "--lib", "--no-run", "--message-format=json-render-diagnostics",
+               "--package", package, *(["--features", "rawpipe/c-shim"] if backend == "c-shim" else [])]
     built = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, check=True).stdout
     messages = map(json.loads, built.splitlines())
     (path,) = [message["executable"] for message in messages if message.get("executable")]
@@ -117,23 +118,27 @@ def execute(command, folder, environment):
 
 
 def test(crate, package):
+    """Tests one crate with both backends, and returns whether all of its tests passed."""
     folder = f"{STAGE}/{CRATES[crate]}"
     count, skipped = extract(crate, package, folder)
     # The tests run `cargo build` in their directory, and look for its programs in target/debug.
     environment = {**os.environ, "CARGO_TARGET_DIR": f"{folder}/target"}
-    binary = build(f"rawpipe-{crate}", folder, environment)
-    options = ["--include-ignored"]
-    if crate in ALONE:
-        listed = subprocess.run([binary, "--list"], stdout=subprocess.PIPE, check=True, text=True).stdout
-        runs = [[binary, "--exact", test, *options] for test in re.findall(r"^(\S+): test$", listed, re.M)]
-    else:
-        runs = [[binary, *options]]
-    results = [execute(run, folder, environment) for run in runs]
-    passed = sum(result[0] for result in results)
-    failed = count - skipped - passed
-    print(f"result: {crate} {package['version']}'s own tests | "
-          f"{passed} passed, {skipped} not applicable, {failed} failed", flush=True)
-    return failed == 0 and all(result[1] for result in results)
+    good = True
+    for backend in ("asm", "c-shim"):
+        binary = build(f"rawpipe-{crate}", backend, folder, environment)
+        options = ["--include-ignored"]
+        if crate in ALONE:
+            listed = subprocess.run([binary, "--list"], stdout=subprocess.PIPE, check=True, text=True).stdout
+            runs = [[binary, "--exact", name, *options] for name in re.findall(r"^(\S+): test$", listed, re.M)]
+        else:
+            runs = [[binary, *options]]
+        results = [execute(run, folder, environment) for run in runs]
+        passed = sum(result[0] for result in results)
+        failed = count - skipped - passed
+        print(f"result: {crate} {package['version']}'s own tests, {backend} | "
+              f"{passed} passed, {skipped} not applicable, {failed} failed", flush=True)
+        good &= failed == 0 and all(result[1] for result in results)
+    return good
 
 
 packages = stage()

@@ -218,5 +218,6 @@ macro_rules! names {
 names!(&Path, PathBuf, &PathBuf; &str, String, &String, &OsStr, OsString, &OsString);
 
 #[cfg(test)]
-#[path = "../own/test.rs"]
-mod test;
+mod test {
+    include!("../own/test.rs");
+}

@@ -35,8 +35,10 @@ pub(crate) enum Setting {
     BeforeSpawn(Hook),
 }
 
+type HookFn = dyn Fn(&mut Command) -> io::Result<()> + Send + Sync;
+
 #[derive(Clone)]
-pub(crate) struct Hook(pub(crate) Arc<dyn Fn(&mut Command) -> io::Result<()> + Send + Sync>);
+pub(crate) struct Hook(pub(crate) Arc<HookFn>);
 
 impl fmt::Debug for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

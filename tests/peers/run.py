@@ -2,8 +2,9 @@
 """tests/peers/run.py - run the tests of other crates on this crate: tests/peers/run.py [CRATE...]
 
 For each crate, `cargo` downloads the published package. Its library is replaced with the one in this directory that
-has the same interface, and uses rawpipe. Its own tests are then compiled and run with that library. Nothing of the
-package is changed or stored in the repository, and everything is written under target/peers.
+has the same interface, and uses rawpipe. Its own tests, and the examples of its documentation, are then compiled and
+run with that library. Nothing of the package is changed or stored in the repository. Everything is written under
+target/peers.
 
 The file not_applicable names the tests that cannot run, each with its reason. The script fails if a test fails, if a
 test in that list does not exist, or if the package has a test that was neither run nor listed.
@@ -17,6 +18,8 @@ ALONE = {"command-fds"}
 PATIENCE = 300  # seconds for one run of a test binary
 BLOCK = re.compile(r"^#\[cfg\(test\)\]\n(mod \w+ \{\n.*?^\}\n)", re.M | re.S)
 FILE = re.compile(r"^#\[cfg\(test\)\]\nmod (\w+);\n", re.M)
+COMMENT = re.compile(r"^ *//[/!] ?(.*\n)", re.M)
+EXAMPLE = re.compile(r"^```(|rust|no_run)\n(.*?)^```\n", re.M | re.S)
 ATTRIBUTE = re.compile(r"^ *#\[test\]$", re.M)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -29,6 +32,9 @@ def stage():
         for part in ("src", "own"):
             shutil.rmtree(f"{STAGE}/{name}/{part}", ignore_errors=True)
     shutil.copytree(HERE, STAGE, ignore=shutil.ignore_patterns("target"), dirs_exist_ok=True)
+    os.makedirs(f"{STAGE}/bin", exist_ok=True)
+    if not os.path.lexists(f"{STAGE}/bin/python"):
+        os.symlink(sys.executable, f"{STAGE}/bin/python")  # an example calls Python by this name
     run = ["cargo", "metadata", "--locked", "--format-version", "1"]
     metadata = json.loads(subprocess.run(run, cwd=STAGE, stdout=subprocess.PIPE, check=True).stdout)
     return {package["name"]: package for package in metadata["packages"] if package["source"]}
@@ -58,24 +64,32 @@ def without(text, test):
 def extract(crate, package, to):
     """Writes the modules with tests of each file, without the listed tests. Returns how many tests exist."""
     source = os.path.dirname(package["manifest_path"])
+    ours = {"src", "Cargo.toml", "Cargo.lock"}
     # Copies the programs and the data of the tests.
     shutil.copytree(source, to, dirs_exist_ok=True,
-                    ignore=lambda folder, names: {"src", "Cargo.toml", "Cargo.lock"} & set(names) if folder == source else ())
+                    ignore=lambda folder, names: ours & set(names) if folder == source else ())
     if os.path.isdir(f"{source}/src/bin"):
         shutil.copytree(f"{source}/src/bin", f"{to}/src/bin")
-    skipped, count = not_applicable(crate), 0
+    skipped, count, examples = not_applicable(crate), 0, {}
     for path in glob.glob(f"{source}/src/**/*.rs", recursive=True):
         name = os.path.relpath(path, f"{source}/src")
         text = open(path).read()
         count += len(ATTRIBUTE.findall(text))
+        comments = "".join(COMMENT.findall(text))
+        examples.update({(name, f"example-{n}"): example for n, example in enumerate(EXAMPLE.findall(comments), 1)})
         for module in FILE.findall(text):
             write(f"{to}/own/{module}.rs", open(f"{source}/src/{module}.rs").read(), skipped, f"{module}.rs")
         blocks = BLOCK.findall(text)
         if blocks:
             write(f"{to}/own/{name}", "".join(blocks), skipped, name)
     for file, test in skipped:
-        assert without(open(f"{source}/src/{file}").read(), test)[1], f"{crate}: no {test} in {file}"
-    return count, len(skipped)
+        exists = (file, test) in examples or without(open(f"{source}/src/{file}").read(), test)[1]
+        assert exists, f"{crate}: no {test} in {file}"
+    with open(f"{to}/own/examples.md", "w") as output:
+        # An example imports std's `Command` as the tests do.
+        output.writelines(f"# {' '.join(key)}\n\n```{kind}\n# extern crate rawpipe_std as std;\n{text}```\n\n"
+                          for key, (kind, text) in examples.items() if key not in skipped)
+    return count + len(examples), len(skipped)
 
 
 def write(path, text, skipped, file):
@@ -87,9 +101,13 @@ def write(path, text, skipped, file):
         output.write(text)
 
 
+def selected(package, backend):
+    return ["--locked", "--package", package, *(["--features", "rawpipe/c-shim"] if backend == "c-shim" else [])]
+
+
 def build(package, backend, folder, environment):
-    command = ["cargo", "test", "--locked", "--lib", "--no-run", "--message-format=json-render-diagnostics",
-               "--package", package, *(["--features", "rawpipe/c-shim"] if backend == "c-shim" else [])]
+    command = ["cargo", "test", "--lib", "--no-run", "--message-format=json-render-diagnostics",
+               *selected(package, backend)]
     built = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, check=True).stdout
     messages = map(json.loads, built.splitlines())
     (path,) = [message["executable"] for message in messages if message.get("executable")]
@@ -121,7 +139,7 @@ def test(crate, package):
     folder = f"{STAGE}/{CRATES[crate]}"
     count, skipped = extract(crate, package, folder)
     # The tests run `cargo build` in their directory, and look for its programs in target/debug.
-    environment = {**os.environ, "CARGO_TARGET_DIR": f"{folder}/target"}
+    environment = {**os.environ, "CARGO_TARGET_DIR": f"{folder}/target", "PATH": f"{STAGE}/bin:{os.environ['PATH']}"}
     good = True
     for backend in ("asm", "c-shim"):
         binary = build(f"rawpipe-{crate}", backend, folder, environment)
@@ -131,6 +149,7 @@ def test(crate, package):
             runs = [[binary, "--exact", name, *options] for name in re.findall(r"^(\S+): test$", listed, re.M)]
         else:
             runs = [[binary, *options]]
+        runs.append(["cargo", "test", "--doc", *selected(f"rawpipe-{crate}", backend)])
         results = [execute(run, folder, environment) for run in runs]
         passed = sum(result[0] for result in results)
         failed = count - skipped - passed

@@ -59,3 +59,8 @@ impl CommandFdExt for Command {
 
 #[cfg(test)]
 include!("../own/lib.rs");
+
+/// The examples of the published package.
+#[cfg(doctest)]
+#[doc = include_str!("../own/examples.md")]
+pub struct Examples;

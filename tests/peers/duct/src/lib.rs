@@ -221,3 +221,8 @@ names!(&Path, PathBuf, &PathBuf; &str, String, &String, &OsStr, OsString, &OsStr
 mod test {
     include!("../own/test.rs");
 }
+
+/// The examples of the published package.
+#[cfg(doctest)]
+#[doc = include_str!("../own/examples.md")]
+pub struct Examples;

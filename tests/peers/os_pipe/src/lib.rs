@@ -24,3 +24,8 @@ pub fn dup_stderr() -> io::Result<PipeWriter> {
 
 #[cfg(test)]
 include!("../own/lib.rs");
+
+/// The examples of the published package.
+#[cfg(doctest)]
+#[doc = include_str!("../own/examples.md")]
+pub struct Examples;

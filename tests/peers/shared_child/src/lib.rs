@@ -104,3 +104,8 @@ impl SharedChild {
 
 #[cfg(test)]
 include!("../own/lib.rs");
+
+/// The examples of the published package.
+#[cfg(doctest)]
+#[doc = include_str!("../own/examples.md")]
+pub struct Examples;

@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source .ci/debian.sh
 
 OUT=target/matrix
-PARTS="release native userland cross kernels inject outside differential attack sanitize model fuzz repeat soak"
+PARTS="release native userland cross kernels inject outside differential peers attack sanitize model fuzz repeat soak"
 
 # ---------------------------------------------------------------- parts without a separate script
 
@@ -41,6 +41,7 @@ kernels() { bash .ci/kernels.sh test; }
 sanitize() { bash .ci/sanitize.sh; }
 fuzz() { bash .ci/fuzz.sh; }
 repeat() { python3 .ci/repeat.py; }
+peers() { python3 tests/peers/run.py; }
 
 # The ordinary suite injects only some faults, covers some kinds of descriptor, and runs the rest for seconds.
 inject() { both RAWPIPE_INJECT=full cargo test --release --test faults inject::; }

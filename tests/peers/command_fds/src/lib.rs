@@ -1,0 +1,66 @@
+//! command-fds' interface, for rawpipe's `Command`, whose `fd_map` has the same effect.
+
+extern crate rawpipe_std as std;
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::fmt;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::process::Command;
+
+pub mod inherited;
+
+#[derive(Debug)]
+pub struct FdMapping {
+    pub parent_fd: OwnedFd,
+    pub child_fd: RawFd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FdMappingCollision;
+
+impl fmt::Display for FdMappingCollision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of the child is used twice")
+    }
+}
+
+impl Error for FdMappingCollision {}
+
+pub trait CommandFdExt {
+    /// # Errors
+    ///
+    /// Fails if a number of the child is used twice. rawpipe reports this later, when the program is started.
+    fn fd_mappings(&mut self, mappings: Vec<FdMapping>) -> Result<&mut Self, FdMappingCollision>;
+
+    fn preserved_fds(&mut self, fds: Vec<OwnedFd>) -> &mut Self;
+}
+
+impl CommandFdExt for Command {
+    fn fd_mappings(&mut self, mappings: Vec<FdMapping>) -> Result<&mut Self, FdMappingCollision> {
+        let mut numbers = HashSet::new();
+        if !mappings.iter().all(|mapping| numbers.insert(mapping.child_fd)) {
+            return Err(FdMappingCollision);
+        }
+        for mapping in mappings {
+            self.fd_map(mapping.parent_fd, mapping.child_fd);
+        }
+        Ok(self)
+    }
+
+    fn preserved_fds(&mut self, fds: Vec<OwnedFd>) -> &mut Self {
+        for fd in fds {
+            let number = fd.as_raw_fd();
+            self.fd_map(fd, number);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+include!("../own/lib.rs");
+
+/// The examples of the published package.
+#[cfg(doctest)]
+#[doc = include_str!("../own/examples.md")]
+pub struct Examples;

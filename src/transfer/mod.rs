@@ -4,7 +4,7 @@
 //! | from → to | mechanism |
 //! |---|---|
 //! | pipe → pipe, file → pipe, pipe → `/dev/null` | [`Splice`](TransferMechanism::Splice): `splice` between the two |
-//! | file → file | [`CopyFileRange`](TransferMechanism::CopyFileRange), which may share blocks; between file systems `Broker` (up to 64 KiB `Copy`), else `Sendfile` |
+//! | file → file | [`CopyFileRange`](TransferMechanism::CopyFileRange), which may share blocks; between file systems `Broker` (up to 64 KiB `Copy`), else `Sendfile`; within one file `Copy` |
 //! | file → socket or device | [`Sendfile`](TransferMechanism::Sendfile) |
 //! | pipe → file, socket or device; stream socket → anything | [`Broker`](TransferMechanism::Broker): `splice` through a private pipe |
 //! | terminal, device, datagram or seqpacket socket → anything; anything → datagrams | [`Copy`](TransferMechanism::Copy): `read` and `write` through a buffer |

@@ -77,7 +77,8 @@ impl<'a> End<'a> {
         let at_once = matches!(kind, Kind::File | Kind::Null);
         let flags = call::fcntl_getfl(fd);
         let nonblocking = flags.is_ok_and(|flags| flags & abi::O_NONBLOCK as usize != 0);
-        let may_wait = deadline && !at_once && !nonblocking;
+        // Another process may clear the flag. Only a pipe has calls that never wait and are as fast.
+        let may_wait = deadline && !at_once && (kind == Kind::Pipe || !nonblocking);
         // Among devices, only terminals support this request, which counts the readable bytes.
         let byte_by_byte = may_wait && kind == Kind::Other && call::ioctl_fionread(fd).is_ok();
         Self { fd, side, kind, identity, size, flags, may_wait, byte_by_byte }

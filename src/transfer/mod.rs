@@ -276,10 +276,10 @@ impl<'p> Transfer<'p> {
     /// ready. If both are ready, no bytes are in flight, and at most 1 MiB (or one [`chunk`](Self::chunk))
     /// was moved after the cancel. A transfer that is cancelled before the start moves nothing.
     ///
-    /// The deadline holds for pipes, for sockets, and for every descriptor that stays nonblocking, even if
-    /// the descriptor has other readers and writers. From or to a blocking socket or device the mechanism is
-    /// [`Copy`](TransferMechanism::Copy), because `splice` cannot avoid waiting for it. A nonblocking socket
-    /// is faster.
+    /// The deadline holds for pipes, for sockets that were blocking at the start, and for every descriptor
+    /// that stays nonblocking, even if the descriptor has other readers and writers. From or to a blocking
+    /// socket or device the mechanism is [`Copy`](TransferMechanism::Copy), because `splice` cannot avoid
+    /// waiting for it. A nonblocking socket is faster.
     ///
     /// A blocking terminal is written byte by byte, because `poll` guarantees room for one byte only. A
     /// longer `write` sleeps until the terminal has accepted all of it. Single bytes are slow: about 0.2 MB
@@ -293,6 +293,7 @@ impl<'p> Transfer<'p> {
     ///   effect. For these descriptors the kernel has no call that does not wait.
     /// - A blocking terminal processes its output, and its driver has too little room for one processed byte
     ///   (2 bytes for a newline, 8 for a tab). (A pseudoterminal that is ready has room for 256.)
+    /// - A blocking eventfd at the sink has room for 1, but not for the number that is written.
     /// - A regular file has a size, and its reads can still wait.
     /// - The disk or server of a file does not respond.
     /// - Another process holds the lock of a pipe, because it writes to the pipe from memory that a FUSE file

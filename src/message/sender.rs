@@ -108,8 +108,9 @@ impl<W: AsFd> Sender<W> {
     /// [`send`](Self::send) does.
     ///
     /// The messages are copied into a buffer of 16 KiB on the stack, which is written when it is full. A
-    /// message that no longer fits into the buffer is written from its own memory in the same call. On a TCP
-    /// socket, each further write can wait for an acknowledgement. Set `TCP_NODELAY` to avoid this delay.
+    /// message that no longer fits is written from its own memory in the same call, or in another call if
+    /// [`send`](Self::send) makes one for it. On a TCP socket, each further write can wait for an
+    /// acknowledgement; set `TCP_NODELAY` to avoid this.
     ///
     /// # Errors
     ///

@@ -78,7 +78,8 @@ impl<'a> End<'a> {
         let at_once = matches!(kind, Kind::File | Kind::Null);
         let flags = call::fcntl_getfl(fd);
         let nonblocking = flags.is_ok_and(|flags| flags & abi::O_NONBLOCK as usize != 0);
-        let may_wait = deadline && !at_once && !nonblocking;
+        // Another process may clear the flag. Only a pipe has calls that never wait and are as fast.
+        let may_wait = deadline && !at_once && (kind == Kind::Pipe || !nonblocking);
         // Among devices, only terminals support this request, which counts the readable bytes.
         let byte_by_byte = may_wait && kind == Kind::Other && call::ioctl_fionread(fd).is_ok();
         Self { fd, side, kind, identity, size, flags, may_wait, byte_by_byte }
@@ -137,10 +138,15 @@ impl<'a> End<'a> {
             && matches!(call::ioctl_fionread(self.fd), Ok(0) | Err(_)))
     }
 
-    /// Returns whether a transfer of at most `most` bytes to `sink` would read bytes that it has written. A
-    /// transfer of this kind never ends, or its result depends on the sizes of the calls.
+    /// Returns whether both ends are the same pipe or file.
+    pub(super) fn is_same_as(&self, sink: &End<'_>) -> bool {
+        self.kind == sink.kind && self.identity.is_some() && self.identity == sink.identity
+    }
+
+    /// Returns whether a transfer of at most `most` bytes to `sink` would read bytes that it has written.
+    /// Such a transfer never ends, or its result depends on the sizes of the calls.
     pub(super) fn is_fed_by(&self, sink: &End<'_>, most: Option<u64>) -> bool {
-        if self.kind != sink.kind || self.identity.is_none() || self.identity != sink.identity {
+        if !self.is_same_as(sink) {
             return false;
         }
         match self.kind {
@@ -154,9 +160,8 @@ impl<'a> End<'a> {
                     // those sizes.
                     let end =
                         most.map_or(u64::MAX, |most| self.size.min(read.saturating_add(most)));
-                    read < self.size
-                        && write < end
-                        && (read < write || read == write && most.is_none())
+                    // Two ends at one position may be one open file, whose position each call moves.
+                    read < self.size && write < end && read <= write
                 })
             }
             _ => false,

@@ -135,14 +135,17 @@ impl<'a, 'p> Engine<'a, 'p> {
         // `splice` from a file hands over pages that can change afterwards.
         let of_file = matches!(self.from.kind, Kind::File | Kind::Unsized);
         let must_copy = self.options.copy_semantics && of_file;
-        // `splice` from or to a blocking socket may wait, and no flag prevents that wait.
+        let is_small = (1..=SMALL).contains(&self.from.size);
+        // `splice` from or to a blocking socket may wait, and no flag prevents the wait.
         let late = [self.from, self.to].iter().any(|end| end.may_wait && end.kind != Kind::Pipe);
         match (self.from.kind, self.to.kind) {
             _ if small || late || must_copy || self.nowhere => &[Copy],
-            // `splice` does not append. By the time `splice` fails, the transfer would already hold bytes.
-            (Kind::File, Kind::File) if self.to.appends() => &[CopyFileRange, Copy],
-            // For a small file, creating a pipe takes longer than copying the bytes.
-            (Kind::File, Kind::File) if (1..=SMALL).contains(&self.from.size) => {
+            // For a small file, creating a pipe takes longer than copying the bytes. `splice` does not append.
+            // By the time `splice` fails, the transfer would already hold bytes. Within one file, `splice`
+            // holds pages that the transfer then writes to.
+            (Kind::File, Kind::File)
+                if is_small || self.to.appends() || self.from.is_same_as(&self.to) =>
+            {
                 &[CopyFileRange, Copy]
             }
             // Between file systems, a private pipe moves 1 MiB at a time, and `sendfile` moves 64 KiB.
@@ -181,10 +184,9 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// is cancelled. A fan-out sink that is ready still receives its round, as after a deadline.
     pub(super) fn wanted(&self) -> Result<Option<usize>, Failure> {
         let chunk = self.step();
-        let wanted = match self.options.most {
-            Some(most) => usize::try_from(most - self.done).map_or(chunk, |left| left.min(chunk)),
-            None => chunk,
-        };
+        // On some kernels a FUSE server can make `copy_file_range` count more bytes than were requested.
+        let left = self.options.most.map_or(u64::MAX, |most| most.saturating_sub(self.done));
+        let wanted = usize::try_from(left).map_or(chunk, |left| left.min(chunk));
         let wanted = (wanted > 0 && !self.ended).then_some(wanted);
         let ends_it = wanted.is_some() && self.options.own != Some(Side::Source);
         if ends_it && self.options.deadline.is_some_and(|deadline| deadline.is_cancelled()) {
@@ -272,5 +274,23 @@ impl<'a, 'p> Engine<'a, 'p> {
         let mut from = [PollFd::from_borrowed_fd(self.from.fd, PollEvents::IN)];
         let source_is_ready = poll(&mut from, Some(Duration::ZERO)) != Ok(0);
         self.nothing_moved(if source_is_ready { self.to } else { self.from }, Errno::EAGAIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fd::AsFd;
+
+    #[test]
+    fn wanted_after_too_large_a_count_is_nothing() {
+        let (reader, writer) = crate::pipe().unwrap();
+        let from = End::new(reader.as_fd(), Side::Source, false);
+        let to = End::new(writer.as_fd(), Side::Sink, false);
+        let mut engine = Engine::new(Transfer::new().limit(10), from, to);
+        for (count, left) in [(4, Some(6)), (6, None), (1, None)] {
+            engine.arrived(count);
+            assert!(engine.wanted().is_ok_and(|wanted| wanted == left), "{count}");
+        }
     }
 }

@@ -29,7 +29,7 @@ impl Engine<'_, '_> {
             match self.read(&mut pages.bytes_mut()[..wanted]) {
                 Ok(0) if self.has_ended()? => return Ok(Outcome::Finished),
                 // An empty record moves no bytes, and only a sink that preserves boundaries can receive it.
-                Ok(0) if self.to.kind != Kind::Records => {}
+                Ok(0) if self.to.kind != Kind::Records => self.report(),
                 Ok(count) => {
                     let mut range = 0..count;
                     if let Err(mut failure) = self.deliver(&pages, &mut range) {

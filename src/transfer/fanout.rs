@@ -261,7 +261,7 @@ impl<'p> Fanout<'p> {
     ///
     /// Panics if `sinks` is empty.
     pub fn run(
-        self,
+        mut self,
         from: impl AsFd,
         sinks: &mut [FanoutSink<'_>],
     ) -> Result<Transferred, TransferError> {
@@ -273,13 +273,12 @@ impl<'p> Fanout<'p> {
             let is_used = sink.error.is_none();
             sink.end = is_used.then(|| End::new(sink.fd, Side::Sink, deadline));
         }
-        if sinks
-            .iter()
-            .filter_map(|sink| sink.end)
-            .any(|end| from.is_fed_by(&end, self.options.most))
-        {
+        let ends = || sinks.iter().filter_map(|sink| sink.end);
+        if ends().any(|end| from.is_fed_by(&end, self.options.most)) {
             return Err(TransferError::before(Side::Sink, Errno::EINVAL));
         }
+        // The sink is written while the round still waits for other sinks.
+        self.options.copy_semantics = ends().any(|end| from.is_same_as(&end));
         let mut round =
             Round::new(from).map_err(|errno| TransferError::before(Side::Source, errno))?;
         match self.rounds(&mut round, sinks) {
@@ -295,8 +294,8 @@ impl<'p> Fanout<'p> {
     }
 
     fn rounds(self, round: &mut Round<'_>, sinks: &mut [FanoutSink<'_>]) -> Result<(), Failure> {
-        let Self { options: Transfer { most, exact, deadline, mut progress, .. }, mut on_error } =
-            self;
+        let Self { options, mut on_error } = self;
+        let Transfer { most, exact, deadline, copy_semantics, mut progress, .. } = options;
         let mut ends = |done| progress.as_mut().is_some_and(|tell| tell(done).is_break());
         loop {
             let done = round.done.bytes;
@@ -312,7 +311,7 @@ impl<'p> Fanout<'p> {
                 ended = moved == 0 && ends(done);
                 if moved > 0 || ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
-            let options = Transfer { most, deadline, ..Transfer::new() };
+            let options = Transfer { most, deadline, copy_semantics, ..Transfer::new() };
             if !round.fill(options.progress(&mut one_call)).map_err(|error| error.failure)? {
                 let early = exact && most != Some(0) && !ended;
                 return if early { Err(Failure::new(Side::Source, None)) } else { Ok(()) };

@@ -4,7 +4,7 @@
 //! | from → to | mechanism |
 //! |---|---|
 //! | pipe → pipe, file → pipe, pipe → `/dev/null` | [`Splice`](TransferMechanism::Splice): `splice` between the two |
-//! | file → file | [`CopyFileRange`](TransferMechanism::CopyFileRange), which may share blocks; between file systems `Broker` (up to 64 KiB `Copy`), else `Sendfile` |
+//! | file → file | [`CopyFileRange`](TransferMechanism::CopyFileRange), which may share blocks; between file systems `Broker` (up to 64 KiB `Copy`), else `Sendfile`; within one file `Copy` |
 //! | file → socket or device | [`Sendfile`](TransferMechanism::Sendfile) |
 //! | pipe → file, socket or device; stream socket → anything | [`Broker`](TransferMechanism::Broker): `splice` through a private pipe |
 //! | terminal, device, datagram or seqpacket socket → anything; anything → datagrams | [`Copy`](TransferMechanism::Copy): `read` and `write` through a buffer |
@@ -277,10 +277,10 @@ impl<'p> Transfer<'p> {
     /// ready. If both are ready, no bytes are in flight, and at most 1 MiB (or one [`chunk`](Self::chunk))
     /// was moved after the cancel. A transfer that is cancelled before the start moves no bytes.
     ///
-    /// The deadline holds for pipes, for sockets, and for every descriptor that stays nonblocking, even if
-    /// the descriptor has other readers and writers. For a blocking socket or device, the mechanism is
-    /// [`Copy`](TransferMechanism::Copy), because `splice` cannot avoid waiting for that end. A nonblocking
-    /// socket is faster.
+    /// The deadline holds for pipes, for sockets that were blocking at the start, and for every descriptor
+    /// that stays nonblocking, even if the descriptor has other readers and writers. From or to a blocking
+    /// socket or device the mechanism is [`Copy`](TransferMechanism::Copy), because `splice` cannot avoid
+    /// waiting for it. A nonblocking socket is faster.
     ///
     /// A blocking terminal is written byte by byte, because `poll` guarantees room for one byte only. A
     /// longer `write` sleeps until the terminal has accepted all bytes. Single bytes are slow: about 0.2 MB
@@ -293,7 +293,8 @@ impl<'p> Transfer<'p> {
     ///   or before Linux 6.4 on a blocking socket. An entry in the error queue of a blocking socket has the
     ///   same effect. For these descriptors, the kernel offers no call that does not wait.
     /// - A blocking terminal processes its output, and its driver has too little room for one processed byte
-    ///   (2 bytes for a newline, 8 for a tab). (A pseudoterminal that is ready has room for 256 bytes.)
+    ///   (2 bytes for a newline, 8 for a tab). (A pseudoterminal that is ready has room for 256.)
+    /// - A blocking eventfd at the sink has room for 1, but not for the number that is written.
     /// - A regular file with a size other than 0 is not polled, although its reads can wait.
     /// - The disk or server of a file does not respond.
     /// - Another process holds the lock of a pipe, because it writes to the pipe from memory that a FUSE file

@@ -13,7 +13,8 @@ use super::tracer::{self, End, Key, Missing, run};
 use crate::common;
 use crate::common::nr;
 use operations::{Operation, PLAIN, operations};
-use rawpipe::chunk::shared::SharedBuilder;
+use rawpipe::Wait;
+use rawpipe::chunk::shared::{SharedBuilder, SharedCopier};
 use rawpipe::fd::OwnedFd;
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::transfer::{Fanout, FanoutSink, Transfer};
@@ -356,7 +357,33 @@ fn shared_chunks_between_awake_halves_make_none() {
     }
 }
 
-/// A fan-out of records maps at most one small buffer for each record, and no huge page for a record.
+/// The creator can change the size of a file until the file is sealed. A program that adopts a half therefore
+/// checks the seals before the sizes.
+fn adopted_files_are_sealed_before_their_sizes_count() {
+    const F_GET_SEALS: u64 = 1034;
+    if let Some(reason) = impossible() {
+        return common::skip(&common::name_alone(), reason);
+    }
+    let body = || {
+        let made = SharedBuilder::new().pass_reader();
+        let (parts, _writer) = made.map_err(|errno| errno.to_string())?;
+        let adopted = tracer::operation(|| SharedCopier::from_parts(parts, Wait::Block));
+        adopted.map(drop).map_err(|errno| errno.to_string())
+    };
+    let done = run(noted, &body, None, &[], PATIENCE);
+    assert_eq!(done.end, End::Exit(0));
+    let of = |nr, purpose| {
+        let calls = done.calls.iter().enumerate();
+        let found = calls.filter(|(_, call)| (call.key.nr, call.key.purpose) == (nr, purpose));
+        found.map(|(at, _)| at).collect::<Vec<_>>()
+    };
+    // Both pipes are examined first.
+    let (seals, sizes) = (of(nr::FCNTL, F_GET_SEALS), of(nr::STATX, 0));
+    assert_eq!((seals.len(), sizes.len()), (2, 4), "{seals:?} {sizes:?}");
+    assert!(seals[1] < sizes[2], "{seals:?} {sizes:?}");
+}
+
+/// Each record needs one small buffer, and no huge page.
 fn fanout_of_records_maps_one_buffer_for_each() {
     const RECORDS: usize = 8; // the number of records that a socket holds
     if let Some(reason) = impossible() {
@@ -436,5 +463,6 @@ pub(crate) const TESTS: common::Tests = common::tests![
     each_module_makes_the_calls_listed,
     all_calls_are_listed,
     shared_chunks_between_awake_halves_make_none,
+    adopted_files_are_sealed_before_their_sizes_count,
     fanout_of_records_maps_one_buffer_for_each,
 ];

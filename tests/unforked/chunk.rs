@@ -21,6 +21,7 @@ use std::fs::File;
 use std::io::Read;
 use std::iter;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
@@ -926,6 +927,36 @@ fn send_to_a_descriptor_that_has_become_a_read_end() {
     writer.get_ref().2.set(false);
     writer.chunk().unwrap().fill(2);
     writer.send(SMALL).unwrap();
+}
+
+/// A panic of the caller's `as_fd` does not make the writer forget the pages that it has handed over.
+#[test]
+fn send_with_a_descriptor_that_panics_changes_no_byte() {
+    struct Failing(PipeWriter, Cell<usize>);
+    impl AsFd for Failing {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.1.set(self.1.get().wrapping_sub(1));
+            assert!(self.1.get() != 0, "a descriptor that cannot be lent");
+            self.0.as_fd()
+        }
+    }
+    const LEN: usize = 8 * SMALL;
+    for way in ways() {
+        for calls in 1..5 {
+            let small = Builder::new().nonblocking().capacity(Capacity::Bytes(2 * SMALL));
+            let (reader, writer) = small.build().unwrap();
+            let writer = Failing(writer, Cell::new(0));
+            let mut writer = builder(way).chunk(LEN).build(writer).unwrap();
+            writer.chunk().unwrap().fill(1);
+            writer.get_ref().1.set(calls);
+            let sent = catch_unwind(AssertUnwindSafe(|| writer.send(LEN)));
+            writer.get_ref().1.set(0);
+            writer.chunk().unwrap().fill(2);
+            let mut seen = vec![0; reader.available().unwrap()];
+            reader.read_exact(&mut seen).unwrap();
+            assert!(seen.iter().all(|&byte| byte == 1), "{way:?} {calls} {sent:?}");
+        }
+    }
 }
 
 #[test]

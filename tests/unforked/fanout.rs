@@ -11,7 +11,7 @@ use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::transfer::{Fanout, FanoutSink, Side, TransferError, TransferMechanism, fanout};
 use rawpipe::{Deadline, Errno};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -393,6 +393,26 @@ fn fanout_deadline_silent_source_etimedout() {
         assert_eq!(told, (Side::Source, Some(Errno::ETIMEDOUT), 6, 0));
         assert!(targets.iter().all(|target| all_of(target) == b"so far"));
         assert!(sinks.iter().all(|sink| sink.error().is_none()));
+    }
+}
+
+/// If a sink is the source's file, the other sinks receive the bytes that were read, and not those that
+/// replaced them.
+#[test]
+fn fanout_into_its_own_file_serves_the_others() {
+    for distance in [100, 4096, 10_000] {
+        let both = file(&data(300_000));
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&both));
+        let mut source = File::open(path).unwrap();
+        source.seek(SeekFrom::Start(distance)).unwrap();
+        let other = file(b"");
+        let mut sinks = [FanoutSink::new(&both), FanoutSink::new(&other)];
+        assert_eq!(fanout(&source, &mut sinks).unwrap().bytes(), 300_000 - distance);
+        let mut expected = data(300_000);
+        let distance = usize::try_from(distance).unwrap();
+        assert!(all_of(&other) == expected[distance..], "{distance}");
+        expected.copy_within(distance.., 0);
+        assert!(all_of(&both) == expected, "{distance}");
     }
 }
 

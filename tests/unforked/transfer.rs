@@ -366,7 +366,8 @@ fn transfer_within_a_file_towards_its_end_einval() {
     assert_eq!(run(20_000, 69_999, 50_000), fed);
     assert_eq!(run(20_000, 70_000, 30_000), Ok(30_000));
     assert_eq!(run(20_000, 10_000, 50_000), Ok(50_000));
-    assert_eq!(run(20_000, 20_000, 50_000), Ok(50_000));
+    assert_eq!(run(20_000, 20_000, 50_000), fed);
+    assert_eq!(run(20_000, 20_000, 0), Ok(0));
     let before = data(100_000);
     let expected = [
         &before[..10_000],
@@ -380,6 +381,33 @@ fn transfer_within_a_file_towards_its_end_einval() {
     // If the sink appends to the source file, the transfer also copies its own output, in pieces of any size.
     assert_eq!(Transfer::new().limit(150_000).run(&both, &appends).unwrap().bytes(), 150_000);
     assert!(all_of(&both) == expected.concat().repeat(3)[..250_000]);
+}
+
+/// One open file has one position, so each call would read the bytes after those that were just written.
+#[test]
+fn transfer_of_an_open_file_to_itself_einval() {
+    let mut both = file(&data(100_000));
+    both.seek(SeekFrom::Start(10_000)).unwrap();
+    let error = Transfer::new().exact(50_000).run(&both, &both).unwrap_err();
+    assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EINVAL)));
+    assert!(all_of(&both) == data(100_000));
+}
+
+/// Within a file, the bytes are copied through memory. Otherwise the kernel would copy overlapping bytes within
+/// a page, with a result that depends on the processor.
+#[test]
+fn transfer_within_a_file_towards_its_start_copies() {
+    for distance in [1, 200, 4096, 70_000] {
+        let both = file(&data(300_000));
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&both));
+        let mut source = File::open(path).unwrap();
+        source.seek(SeekFrom::Start(distance)).unwrap();
+        let done = transfer(&source, &both).unwrap();
+        assert_eq!((done.bytes(), done.mechanism()), (300_000 - distance, TransferMechanism::Copy));
+        let mut expected = data(300_000);
+        expected.copy_within(usize::try_from(distance).unwrap().., 0);
+        assert!(all_of(&both) == expected, "{distance}");
+    }
 }
 
 #[test]

@@ -339,6 +339,42 @@ fn transfer_deadline_copy_beside_other_writers() {
     }
 }
 
+/// A flag belongs to the open file, so another process can make a pipe blocking during the transfer.
+#[test]
+fn transfer_deadline_holds_although_a_pipe_becomes_blocking() {
+    for source_side in [true, false] {
+        let (source, feed) = Builder::new().nonblocking().build().unwrap();
+        let (drain, sink) = Builder::new().nonblocking().build().unwrap();
+        feed.write_all(b"first").unwrap();
+        if !source_side {
+            let room = sink.capacity().unwrap();
+            sink.write_all(&vec![0; room]).unwrap();
+            feed.write_all(&[0; 20_000]).unwrap();
+        }
+        let flags = (source.try_clone().unwrap(), sink.try_clone().unwrap());
+        let changing = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            if source_side {
+                flags.0.set_nonblocking(false).unwrap();
+                feed.write_all(b"x").unwrap();
+            } else {
+                flags.1.set_nonblocking(false).unwrap();
+                drain.read_exact(&mut [0; 4096]).unwrap();
+            }
+            (feed, drain)
+        });
+        let (error, took) = in_time("a pipe that becomes blocking", move || {
+            let (answer, took) = until_deadline(by_copy(), &source, &sink);
+            let error = answer.unwrap_err();
+            ((error.side(), error.errno()), took)
+        });
+        let side = if source_side { Side::Source } else { Side::Sink };
+        assert_eq!(error, (side, Some(Errno::ETIMEDOUT)));
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        drop(changing.join().unwrap());
+    }
+}
+
 /// Returns the processor time of this thread.
 fn thread_time() -> Duration {
     let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
@@ -539,6 +575,31 @@ fn transfer_empty_datagram_is_not_the_end() {
     // A stream of datagrams reaches end of file only if the socket is shut down.
     near.shutdown(std::net::Shutdown::Read).unwrap();
     assert_eq!(in_time("no datagrams", move || transfer(&near, file(b"")).unwrap().bytes()), 0);
+}
+
+/// A peer that sends only empty datagrams cannot keep `progress` from ending the transfer.
+#[test]
+fn transfer_of_empty_datagrams_can_be_ended_by_progress() {
+    let (near, far) = UnixDatagram::pair().unwrap();
+    for _ in 0..5 {
+        far.send(b"").unwrap();
+    }
+    let calls = in_time("empty datagrams", move || {
+        let (_reader, writer) = rawpipe::pipe().unwrap();
+        let (mut calls, begun) = (0, Instant::now());
+        let mut watch = |done| {
+            calls += 1;
+            assert_eq!(done, 0);
+            if calls == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let deadline = Deadline::after(HUNG / 2);
+        let done = Transfer::new().deadline(deadline).progress(&mut watch).run(&near, &writer);
+        assert!(done.is_ok_and(|done| done.bytes() == 0) && begun.elapsed() < HUNG / 2);
+        near.set_nonblocking(true).unwrap();
+        let left = (0..5).take_while(|_| near.recv(&mut [0]).is_ok()).count();
+        (calls, left)
+    });
+    assert_eq!(calls, (3, 2));
 }
 
 /// A transfer between datagram sockets also passes on empty datagrams.

@@ -126,12 +126,13 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRI
         }
         io::set_nonblocking(pipe, true)?;
     }
-    let [control_is, ring_is] = [call::statx(control.as_fd())?, call::statx(ring.as_fd())?];
+    // The seals come first, because the creator can truncate a file until its size is sealed.
     for file in [&control, &ring] {
         if call::fcntl_get_seals(file.as_fd())? & abi::F_SEAL_SHRINK == 0 {
             return Err(Errno::EPROTO);
         }
     }
+    let [control_is, ring_is] = [call::statx(control.as_fd())?, call::statx(ring.as_fd())?];
     let len = usize::try_from(ring_is.stx_size).unwrap_or(usize::MAX);
     // Files with huge pages are rejected, because a huge page may be unavailable at its first access. These
     // files are on another device and are larger than a page.

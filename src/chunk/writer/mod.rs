@@ -284,6 +284,9 @@ impl<W: AsFd> ChunkWriter<W> {
 
     /// Sends the next `len` bytes of the chunk. An error without an errno means that a call moved no bytes.
     fn push(&mut self, lent: &mut Lent, len: usize) -> core::result::Result<(), Option<Errno>> {
+        // Only this call runs the caller's code, which may panic. After it, every page that is handed over is
+        // recorded in `lent`.
+        let pipe = self.pipe.as_fd();
         let end = lent.done + len;
         let mut by_reference =
             self.mechanism != ChunkMechanism::Write && len >= SMALL.max(page::size());
@@ -291,9 +294,9 @@ impl<W: AsFd> ChunkWriter<W> {
         while lent.done < end {
             let range = lent.start + lent.done..lent.start + end;
             let answer = if by_reference {
-                self.memory.hand_over(range, self.pipe.as_fd(), wait)
+                self.memory.hand_over(range, pipe, wait)
             } else {
-                call::write(self.pipe.as_fd(), self.memory.bytes(range))
+                call::write(pipe, self.memory.bytes(range))
             };
             match answer {
                 Ok(0) => return Err(None),
@@ -308,10 +311,10 @@ impl<W: AsFd> ChunkWriter<W> {
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) if by_reference && !wait => {
-                    if io::is_nonblocking(&self.pipe)? {
+                    if io::is_nonblocking(pipe)? {
                         return Err(Some(Errno::EAGAIN));
                     }
-                    self.spin.wait(self.pipe.as_fd(), PollEvents::OUT);
+                    self.spin.wait(pipe, PollEvents::OUT);
                     wait = true;
                 }
                 Err(errno) if by_reference && self.replaceable && call::is_unsupported(errno) => {

@@ -24,7 +24,7 @@ const PATHS: [(&str, &[&str], &str); 12] = [
     ("limits/file_to_null", &["two"], "GiB/s"),
 ];
 
-const ENGINES: [&str; 11] = [
+const ENGINES: [&str; 12] = [
     "std",
     "std-copy",
     "std-vec",
@@ -32,6 +32,7 @@ const ENGINES: [&str; 11] = [
     "rawpipe-adaptive",
     "rawpipe-afterread",
     "rawpipe-large",
+    "rawpipe-read-ahead",
     "rawpipe-memfd-afterread",
     "rawpipe-shared",
     "rawpipe-shared-adaptive",

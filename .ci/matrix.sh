@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source .ci/debian.sh
 
 OUT=target/matrix
-PARTS="release native userland cross kernels inject outside differential peers attack sanitize model fuzz repeat soak"
+PARTS="release native copying userland cross kernels inject outside differential peers attack sanitize model fuzz repeat soak"
 
 # ---------------------------------------------------------------- parts without a separate script
 
@@ -35,6 +35,32 @@ native() { # runs the suite on this machine with the newest compiler, on both ba
 }
 
 release() { bash .ci/release.sh; }
+
+copying() { # runs the suite as on a kernel that copies where Linux hands over pages, on both backends
+  local feature way passed failed skipped status=0
+  cargo test --manifest-path tests/copying/Cargo.toml --target-dir target/copying
+  cargo build --release --manifest-path tests/copying/Cargo.toml --target-dir target/copying
+  for feature in "" c-shim; do
+    cargo test --no-run --message-format=json --features "$feature" | programs > "$OUT/built"
+    for way in pages writes; do
+      each_copying "$way" 2>&1 | tee "$OUT/suite.log" || status=1
+      read -r passed failed skipped < <(totals "$OUT/suite.log")
+      echo "result: a kernel that copies, as $way, ${feature:-asm} | $passed passed, $failed failed, $skipped skipped"
+    done
+  done
+  return $status
+}
+
+each_copying() { # WAY: runs each built test binary under tests/copying; fails after the last if one has failed
+  local folder name file status=0
+  while read -r folder name file; do
+    [ "$folder" = deps ] || continue
+    printf '\nas %s: %s\n' "$1" "$name"
+    target/copying/release/copying --as "$1" -- "$file" < /dev/null || status=1
+  done < "$OUT/built"
+  return $status
+}
+
 userland() { bash .ci/native.sh; }
 cross() { bash .ci/cross.sh test; }
 kernels() { bash .ci/kernels.sh test; }

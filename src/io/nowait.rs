@@ -5,10 +5,11 @@
 //! read, because another reader could win the race.
 
 use crate::fd::{AsFd, BorrowedFd};
+use crate::pipe::{self, Capacity};
 use crate::sys::abi::flags::PipeFlags;
 use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
 use crate::sys::{abi, call};
-use crate::{Errno, Result, pipe};
+use crate::{Errno, Result};
 
 /// Reads the available bytes and returns the number of bytes read. See [`io::try_read`](crate::io::try_read).
 pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
@@ -16,8 +17,8 @@ pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
         Err(errno) if call::is_unsupported(errno) => {
             let wrong = abi::O_WRONLY as usize;
             match call::vmsplice_from(fd, buf) {
-                // This descriptor is also open for writing.
-                Err(Errno::EBADF) => read_through_a_pipe(fd, buf),
+                // The pipe is also open for writing, or this kernel implements `vmsplice` with `RWF_NOWAIT`.
+                Err(Errno::EBADF | Errno::EOPNOTSUPP) => read_through_a_pipe(fd, buf),
                 answer => answer,
             }
             .map_err(|other| unsupported(fd, wrong, errno, other))
@@ -28,10 +29,11 @@ pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
 
 /// Moves the available bytes into a private pipe, which has room, and reads them from that pipe.
 fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
-    if call::fcntl_getpipe_sz(from).is_err() {
-        return Err(Errno::EBADF); // the call below works only on pipes
-    }
+    // The calls below work only on pipes.
+    let capacity = call::fcntl_getpipe_sz(from).map_err(|_| Errno::EBADF)?;
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
+    // Otherwise one call may move only a part of the available bytes.
+    let _ = writer.set_capacity(Capacity::Bytes(capacity));
     let flags = abi::SPLICE_F_NONBLOCK;
     let moved = call::splice(from, None, writer.as_fd(), None, buf.len(), flags)?;
     let mut read = 0;
@@ -82,6 +84,8 @@ fn unsupported(fd: BorrowedFd<'_>, wrong: usize, first: Errno, second: Errno) ->
         // The descriptor is not a pipe, so `EINVAL` from the first call meant an invalid argument.
         (_, Errno::EBADF | Errno::EOPNOTSUPP) if first == Errno::EINVAL => first,
         (_, Errno::EBADF | Errno::ENOSYS | Errno::EPERM) => Errno::EOPNOTSUPP,
+        // A filter rejects the second call.
+        (_, Errno::EINVAL) if first == Errno::EOPNOTSUPP => first,
         (_, second) => second,
     }
 }

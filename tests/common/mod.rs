@@ -44,10 +44,13 @@ pub(crate) use terminal::{set_output, terminal, terminals};
 
 use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsRawFd, BorrowedFd};
+use rawpipe::io::IoSlice;
 use rawpipe::process::{Child, Signal, fork_with};
+use rawpipe::splice::{SpliceFlags, splice, vmsplice};
 use rawpipe::{Errno, PipeWriter, raw};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -510,7 +513,28 @@ pub(crate) fn descriptors_without_limit(test: &str) -> bool {
     unlimited
 }
 
-/// Returns a descriptor that is not open, because its number is above the limit of this process.
+/// Returns whether the kernel copies the memory of a `vmsplice` instead of passing on its pages.
+/// `tests/copying` emulates such a kernel.
+pub(crate) fn vmsplice_copies() -> bool {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let byte: &'static mut [u8] = keep(vec![1].into_boxed_slice());
+    // SAFETY: the byte is never freed. The change below shows who sees it, and no other code reads this
+    // pipe.
+    let sent = unsafe { vmsplice(&writer, &[IoSlice::new(byte)], SpliceFlags::NONBLOCK) };
+    byte[0] = 2;
+    sent == Ok(1) && bytes::waiting_in(&reader) == [1]
+}
+
+/// Returns whether the kernel copies the bytes of a file for a `splice` instead of passing on its pages.
+pub(crate) fn splice_copies() -> bool {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let source = file(&[1]);
+    let sent = splice(&source, None, &writer, None, 1, SpliceFlags::NONBLOCK);
+    source.write_all_at(&[2], 0).unwrap();
+    sent == Ok(1) && bytes::waiting_in(&reader) == [1]
+}
+
+/// Returns a descriptor that is not open: its number is above the limit of this process.
 pub(crate) fn closed_fd() -> BorrowedFd<'static> {
     // SAFETY: only calls that must fail use this descriptor, and the kernel never assigns this number.
     unsafe { BorrowedFd::borrow_raw(i32::MAX - 7) }

@@ -427,6 +427,7 @@ fn try_calls_refused_fall_back_or_say_so() {
     let refusals = [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
     for errno in refusals {
         let flags = Filter::new(&[nr::PREADV2, nr::PWRITEV2], errno);
+        let copying = Filter::new(&[nr::VMSPLICE], Errno::EOPNOTSUPP);
         let others = Filter::new(&[nr::VMSPLICE, nr::SPLICE], Errno::ENOSYS);
         let status = mortal(|| {
             if !flags.install() {
@@ -448,6 +449,16 @@ fn try_calls_refused_fall_back_or_say_so() {
             assert_eq!(writer.write(b"abcd"), Ok(4));
             assert_eq!(reader.read(&mut buf), Ok(4));
             let (reader, writer) = (reader.into_inner(), writer.into_inner());
+
+            // A kernel may implement `vmsplice` with the same flags.
+            assert!(copying.install());
+            assert_eq!(reader.try_read(&mut buf), Err(Errno::EAGAIN));
+            assert_eq!(writer.try_write(b"abcde"), Ok(5));
+            assert_eq!(reader.try_read(&mut buf), Ok(5));
+            assert_eq!(&buf[..5], b"abcde");
+            drop(writer);
+            assert_eq!(reader.try_read(&mut buf), Ok(0));
+            let (reader, writer) = rawpipe::pipe().unwrap();
 
             assert!(others.install());
             assert_eq!(reader.try_read(&mut buf), Err(Errno::EOPNOTSUPP));

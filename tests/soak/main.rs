@@ -19,7 +19,7 @@ mod worker;
 use common::{HANDLED, emulated, open_fds, skip, tests, tool};
 use limits::Role;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 use std::{env, fs, thread};
 use worker::{Counts, Shared, Worker};
@@ -85,6 +85,7 @@ fn soak(role: Role) {
         pipes: long.map_or(100, |_| 1000).min(most),
         children: long.map_or(6, |_| 50),
     };
+    LazyLock::force(&pipes::INTERRUPTIBLE); // needs descriptors
     if let Err(reason) = limits::enter(role, size.workers + 2, size.children) {
         return skip(role.test(), reason);
     }

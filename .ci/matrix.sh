@@ -29,7 +29,7 @@ native() { # runs the suite on this machine with the newest compiler, on both ba
     read -r passed failed _ < <(totals "$OUT/suite.log")
     echo "result: x86_64, this kernel ($(uname -r)), ${feature:-asm} | $passed passed with the documentation's examples, $failed failed"
   done
-  cargo test --release --features c-shim --lib --tests
+  both cargo test --release --lib --tests
   .ci/run ordinary_user
   .ci/run ordinary_user --features c-shim
 }

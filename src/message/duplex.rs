@@ -11,8 +11,7 @@ use crate::pipe::Builder;
 use crate::process::{self, Child};
 use crate::{PipeReader, PipeWriter, Result};
 
-/// One side of a two-way link. Bytes that are written to one side are read from the other side, its
-/// peer.
+/// One side of a two-way link. Bytes that are written to one side are read from its peer.
 ///
 /// After the peer is dropped, this side reads the bytes that are still in the link and then reaches end of
 /// file. Writes through this side fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. These

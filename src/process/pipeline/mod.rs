@@ -193,7 +193,7 @@ impl<'fd> Pipeline<'fd> {
     }
 
     /// Starts the programs. `defaults` apply to the standard streams that are not set. With `one_pipe`, every
-    /// standard error that is to be a pipe is the same pipe.
+    /// standard error that becomes a pipe is the same pipe.
     fn start(
         &self,
         defaults: [Source<'_>; 3],

@@ -78,10 +78,11 @@
 //!    delay the proof. (The kernel counts up to 4 GiB. A pipe can hold more only in buffers of many pages
 //!    each, and only another writer could add such buffers.) If a consumer *reads*, the bytes that have left
 //!    the pipe were copied. The kernel copies, removes and counts them under the same lock. **This guarantee
-//!    does not hold for a consumer that splices or tees the bytes onward.** A consumer of this kind may see
-//!    later bytes of the same stream in place of earlier bytes. Because of point 1, it sees no other bytes.
-//!    This policy is therefore not the default. If the count does not prove that a page has left the pipe,
-//!    the writer does not wait: it releases all its memory as in point 3.
+//!    does not hold for a consumer that splices or tees the bytes onward.** A consumer that splices or tees
+//!    the bytes may see later bytes of the same stream in place of earlier bytes. Because of point 1, that
+//!    consumer sees no other bytes. [`Reuse::AfterRead`] is therefore not the default. If the count does not
+//!    prove that a page has left the pipe, the writer does not wait: it releases all its memory as described
+//!    in point 3.
 //! 5. *A forked child does not write to the memory.* Private memory is marked `MADV_WIPEONFORK`. The child
 //!    finds zeros, the parent incurs no copy-on-write faults, and only the parent refers to the pages in the
 //!    pipe. A memfd's mapping stays shared with the parent. Each writer therefore maps an additional page,

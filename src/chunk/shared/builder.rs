@@ -53,8 +53,8 @@ impl SharedBuilder {
 
     /// Sets the size of the ring in bytes. The size is raised to hold two chunks, and then to a power of two.
     ///
-    /// With a larger ring, both halves run longer before one of them must be woken. A ring larger than the
-    /// processor's cache is slower.
+    /// The larger the ring, the longer both halves run before one of them must be woken. A ring that is
+    /// larger than the processor's cache is slower than a ring that fits into the cache.
     pub const fn ring(self, bytes: usize) -> Self {
         Self { ring: bytes, ..self }
     }

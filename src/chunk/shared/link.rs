@@ -53,8 +53,8 @@ fn word(cells: &Cells, at: usize) -> &AtomicUsize {
     assert!(at % size_of::<usize>() == 0, "an atomic at an unaligned offset");
     let place = cells.at(at, size_of::<usize>()).cast::<AtomicUsize>();
     // SAFETY: the word is mapped for as long as `cells` lives, and aligned (asserted above). Any bytes form a
-    // valid atomic. No reference of another kind exists. A lent record ends before the next header, and a
-    // record that is copied word by word is never lent.
+    // valid atomic. The crate creates no other reference to the word. A lent record ends before the next
+    // header, and a record that is copied word by word is never lent.
     unsafe { place.as_ref() }
 }
 

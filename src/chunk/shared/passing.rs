@@ -126,7 +126,7 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRI
         }
         io::set_nonblocking(pipe, true)?;
     }
-    // The seals come first, because the creator can truncate a file until its size is sealed.
+    // The seals are checked first, because the creator can truncate a file until its size is sealed.
     for file in [&control, &ring] {
         if call::fcntl_get_seals(file.as_fd())? & abi::F_SEAL_SHRINK == 0 {
             return Err(Errno::EPROTO);
@@ -166,7 +166,8 @@ impl SharedWriter {
     ///   others are not pipes.
     /// - [`EPROTO`](Errno::EPROTO) if the creator used another version of the crate or pointers of another
     ///   size.
-    /// - [`EPERM`](Errno::EPERM) if the descriptors come from [`pass_reader`](SharedBuilder::pass_reader).
+    /// - [`EPERM`](Errno::EPERM) if the descriptors were returned by
+    ///   [`pass_reader`](SharedBuilder::pass_reader).
     /// - [`EBUSY`](Errno::EBUSY) if another process uses the half.
     /// - [`EMFILE`](Errno::EMFILE), [`ENOMEM`](Errno::ENOMEM) and [`EOPNOTSUPP`](Errno::EOPNOTSUPP) as for
     ///   [`build`](SharedBuilder::build).

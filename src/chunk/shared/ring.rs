@@ -133,12 +133,13 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.link.word(self.place(position.wrapping_sub(HEADER)))
     }
 
-    /// Returns the first position of the lap after the lap of `position`.
+    /// Returns the first position after `position` that is a multiple of the ring's size.
     const fn next_lap(&self, position: usize) -> usize {
         (position | (self.ring - 1)).wrapping_add(1)
     }
 
-    /// Returns whether this process, and not a process from which it was forked, uses the half.
+    /// Returns whether this process uses the half. In a forked child, the result is `false` until the child
+    /// itself claims the half.
     #[inline]
     fn is_used_here(&self) -> bool {
         self.link.mark().load(Ordering::Relaxed) != FREE
@@ -185,7 +186,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         }
     }
 
-    /// Returns whether the process that used the peer has dropped it.
+    /// Returns whether the process that used the other half has dropped that half.
     #[inline]
     fn other_is_closed(&self) -> bool {
         self.words(!WRITER).state.load(Ordering::Acquire) == CLOSED

@@ -9,11 +9,13 @@
 //!   without a claim therefore never had a handle, or its handle was dropped.
 //! - The exception is a child that is still being created, because a claim needs the id. This module
 //!   therefore counts creations. A child without a claim is not collected until all creations that had begun
-//!   when it was found have finished. New creations are counted in the other of two epochs. The wait for the
-//!   earlier creations therefore ends even if other threads keep creating children.
+//!   when it was found have finished. Creations are counted in two epochs. During the wait for the creations
+//!   of one epoch, new creations are counted in the other epoch. The wait therefore ends even if other
+//!   threads keep creating children.
 //! - A forked child starts without claims, because its parent's children are not its children.
 //!
-//! No operation waits for another operation, so signal handlers and forked children can use every operation.
+//! Only [`settle`] waits for other threads. Signal handlers and forked children can therefore use all other
+//! operations.
 
 use crate::Deadline;
 use crate::event::Backoff;
@@ -25,11 +27,11 @@ static CLAIMED: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
 /// The number of slots up to the highest one ever used. If this number includes all slots, some handles may
 /// have no slot.
 static USED: AtomicUsize = AtomicUsize::new(0);
-/// The first slot number of this process. Each forked child has other numbers than its parent, so a claim that
-/// the child has inherited has no slot.
+/// The first slot number of this process. The numbers of a forked child differ from the numbers of its
+/// parent, so a claim that the child has inherited has no slot.
 static FIRST: AtomicUsize = AtomicUsize::new(0);
-/// For each epoch, the id of the counting process, and above it the number of its creations that have begun.
-/// In a child forked by other code, these are the counts of its parent, so they no longer hold.
+/// For each epoch, the id of the counting process plus [`ONE`] for each of its creations in progress. In a
+/// child forked by other code, the value still contains the id of the parent, so its count is ignored.
 static CREATIONS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 /// The value that counts as one creation: a number above the highest process id of Linux.
 const ONE: usize = 1 << 22;

@@ -10,12 +10,12 @@ use crate::Result;
 use crate::fd::{AsRawFd, BorrowedFd, RawFd};
 use crate::sys::call;
 
-/// Closes all descriptors except 0, 1, 2 and the descriptors in `keep`. A forked child calls this function
-/// before it continues or starts a program.
+/// Closes all descriptors except 0, 1, 2 and the descriptors in `keep`. This function is intended for a
+/// forked child, before that child continues or starts a program.
 ///
 /// Since Linux 5.9 a few system calls suffice. Without `close_range`, this function makes one call for each
-/// number up to `RLIMIT_NOFILE`, whether open or not. That limit may be a million. Descriptors above a
-/// limit that was lowered after they were opened then stay open.
+/// number up to `RLIMIT_NOFILE`, whether open or not. The limit may be a million. Without `close_range`, a
+/// descriptor stays open if its number is above a limit that was lowered after the descriptor was opened.
 ///
 /// # Errors
 ///
@@ -54,8 +54,8 @@ pub unsafe fn close_other_fds(keep: &[BorrowedFd<'_>]) -> Result<()> {
     unsafe { close_all_but(|| keep.iter().map(AsRawFd::as_raw_fd)) }
 }
 
-/// Closes descriptors as [`close_other_fds`] does, except the numbers that `kept` returns, in any
-/// order.
+/// Closes descriptors as [`close_other_fds`] does, but keeps the descriptors whose numbers `kept` returns.
+/// These numbers may be in any order.
 ///
 /// # Safety
 ///

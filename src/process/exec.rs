@@ -126,7 +126,7 @@ pub fn execveat(
 pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let file = file.as_fd();
     match execveat(file, c"", argv, envp, ExecFlags::EMPTY_PATH) {
-        // EPERM and EINVAL either come from a filter or concern the program. In the latter case the fallback
+        // EPERM and EINVAL are errors of a filter or errors of the program. In the latter case the fallback
         // fails with the same error.
         Err(errno) if call::is_missing(errno) => {}
         // Some releases of Linux 5.10 return ENOENT for any empty path. On other releases the error

@@ -18,8 +18,8 @@ use crate::{Deadline, Errno, Result};
 ///
 /// After a process was waited for, the kernel may reuse its id. A descriptor always refers to the original
 /// process, so none of these methods ever reaches another process. After the original process was waited for,
-/// [`kill`](Self::kill) has no effect. The waits fail, or return the status on Linux 6.15 and later. All
-/// other methods fail with [`ESRCH`](Errno::ESRCH).
+/// [`kill`](Self::kill) has no effect. The waits then fail or, on Linux 6.15 and later, return the status.
+/// All methods except `kill` and the waits fail with [`ESRCH`](Errno::ESRCH).
 ///
 /// Only [`open`](Self::open) accepts an id. The id is reliable for a child of this process that was not
 /// waited for, since the kernel does not reuse it. Any other id may belong to a new process by the time of
@@ -119,9 +119,9 @@ impl Pidfd {
     ///
     /// If this process traces the child, stops of the child are reported as well.
     ///
-    /// The first wait through any handle collects the status. A later wait fails with `ECHILD`. Since Linux
-    /// 6.15 a later wait returns the same status, because the descriptor keeps the status of any process that
-    /// was waited for.
+    /// The first wait through any handle collects the status. Before Linux 6.15, a later wait fails with
+    /// `ECHILD`. On Linux 6.15 and later, a later wait returns the same status, because the descriptor keeps
+    /// it.
     ///
     /// # Errors
     ///

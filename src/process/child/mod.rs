@@ -20,8 +20,9 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// that it belongs to a child of this process. No call uses the id once a wait by this handle has returned
 /// the exit status, or has reported that the status [is lost](#lost-status).
 ///
-/// By default, dropping the handle does nothing. The child continues to run, and after its end stays a zombie
-/// until this process ends. To prevent this, call [`wait`](Self::wait) or set [`on_drop`](Self::on_drop).
+/// By default, dropping the handle only closes its descriptors. The child continues to run. After its end,
+/// the child stays a zombie until `wait_any` or other code collects its status, or this process ends. To
+/// avoid zombies, call [`wait`](Self::wait) or set [`on_drop`](Self::on_drop).
 ///
 /// # Reused process ids
 ///
@@ -43,8 +44,8 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// - This process is not the child's parent.
 ///
 /// A wait then fails with [`ECHILD`](Errno::ECHILD): the status is lost to this process. In the first two
-/// cases the child no longer exists. Since Linux 6.15 the pidfd still holds the status of an ended child, and
-/// the wait returns it.
+/// cases the child no longer exists. Since Linux 6.15, however, the pidfd keeps the status of an ended child,
+/// and the wait returns that status instead.
 #[must_use = "a child that is not waited for stays a zombie when it has ended"]
 #[derive(Debug)]
 pub struct Child {
@@ -71,12 +72,14 @@ pub struct Child {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnDrop {
-    /// Does nothing: the child continues to run, and stays a zombie after its end, as with std.
+    /// Only closes the handle's descriptors, as with std. The child continues to run, and may become a
+    /// zombie: see [`Child`].
     #[default]
     Leave,
     /// Closes the pipes to the child and waits until it has ended, without a time limit.
     Reap,
-    /// Closes the pipes to the child, kills it, and waits for its end, which follows soon.
+    /// Closes the pipes to the child, kills it, and waits until it has ended. A child that cannot be killed
+    /// is not waited for.
     Kill,
     /// Does the same as `Kill`, but kills all processes of the child's process group.
     ///
@@ -90,10 +93,11 @@ pub enum OnDrop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpawnMethod {
-    /// The child shared memory with its parent until it started its program. Nothing was copied.
+    /// The child shared memory with its parent until it started its program. Nothing was copied, except under
+    /// a user-mode emulator that turns the call into an ordinary fork.
     Vfork,
     /// The child was a copy of its parent. The reason is an explicit fork, a change of user or groups, or a
-    /// kernel that rejects shared memory.
+    /// kernel or filter that rejects shared memory.
     Fork,
 }
 

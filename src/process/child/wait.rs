@@ -125,8 +125,8 @@ impl Child {
     /// running at the deadline. Retries on `EINTR`.
     ///
     /// [`stdin`](Self::stdin_ref) stays open. A child that reads its input to end of file does not end until
-    /// the caller drops that pipe. Without a [`pidfd`](Self::pidfd) this call polls, with pauses that grow
-    /// from 0.1 ms to 6.4 ms.
+    /// the caller closes the pipe to that input. Without a [`pidfd`](Self::pidfd) this call polls, with
+    /// pauses that grow from 0.1 ms to 6.4 ms.
     ///
     /// # Errors
     ///
@@ -175,8 +175,8 @@ impl Child {
         }
     }
 
-    /// Waits with `waitid`, unless the child's exit status is already known. After that, a call could
-    /// reach another child with the same process id.
+    /// Waits with `waitid`, unless the child's exit status is already known. Once the status is known, a call
+    /// could reach another child with the same process id.
     ///
     /// With `WNOWAIT`, this function reports only the end. The kernel reports each stop of a traced child to
     /// its tracer, regardless of the options. For these stops the function returns `None`, and the stop stays
@@ -199,8 +199,8 @@ impl Child {
             if !is_end {
                 return Ok(None);
             }
-            // The exit status has not been collected yet. If another waiter collects the status first, this
-            // handle already has it.
+            // This call collects the exit status. Even if another waiter collects it first, this handle has
+            // read the status in the call above.
             match self.waitid((abi::WEXITED | options) & !abi::WNOWAIT) {
                 Ok(_) | Err(Errno::ECHILD) => {}
                 Err(errno) => return Err(errno),

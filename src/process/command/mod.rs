@@ -21,8 +21,8 @@ pub use stdio::Stdio;
 ///
 /// The methods of [`std::process::Command`] have the same names here. Other methods pass any descriptor at
 /// any number ([`fd_map`](Self::fd_map)), and set sessions, limits, signals and all other attributes of a
-/// child. No setting makes the creation of the child slower, except a change of the user or groups: see
-/// [`Spawn`]. An error names the stage that failed
+/// child. The cost of creating the child does not depend on the size of this process, unless the user or
+/// groups change, or the kernel rejects shared memory: see [`Spawn`]. An error names the stage that failed
 /// ([`SpawnError::stage`](crate::process::SpawnError::stage)).
 ///
 /// A command may be started any number of times, even by several threads at the same time. A descriptor is
@@ -39,10 +39,10 @@ pub use stdio::Stdio;
 ///
 /// The environment is passed on unchanged, including variables that occur twice. This includes entries
 /// without a `=` after their first byte, if this process was started with them. These entries are read from
-/// `/proc` and follow the variables, and empty ones are omitted. If code has overwritten that memory before the
-/// first start, as `setproctitle` does, a part of the title is among them. Entries of this kind that C code
-/// adds to its list later are not passed on. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace
-/// or remove all variables with that name.
+/// `/proc` and follow the variables, and empty ones are omitted. Code such as `setproctitle` overwrites the
+/// memory that `/proc` shows. If this occurs before the first start, these entries include a part of the
+/// title. Entries without a `=` that C code adds to its list later are not passed on. [`env`](Self::env) and
+/// [`env_remove`](Self::env_remove) replace or remove all variables with that name.
 ///
 /// # No `pre_exec`
 ///
@@ -327,21 +327,21 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets the child's supplementary groups: see [`Spawn::groups`]. An ordinary fork creates the child, at
-    /// the [cost](Spawn#cost) of a fork.
+    /// Sets the child's supplementary groups: see [`Spawn::groups`]. With this setting, an ordinary fork
+    /// creates the child, at the [cost](Spawn#cost) of a fork.
     pub fn groups(&mut self, groups: &[u32]) -> &mut Self {
         self.groups = Some(groups.to_vec());
         self
     }
 
-    /// Sets the child's group: see [`Spawn::gid`]. An ordinary fork creates the child, at the
-    /// [cost](Spawn#cost) of a fork.
+    /// Sets the child's group: see [`Spawn::gid`]. With this setting, an ordinary fork creates the child, at
+    /// the [cost](Spawn#cost) of a fork.
     pub fn gid(&mut self, gid: u32) -> &mut Self {
         self.set(|spawn| spawn.gid(gid))
     }
 
-    /// Sets the child's user: see [`Spawn::uid`]. An ordinary fork creates the child, at the
-    /// [cost](Spawn#cost) of a fork.
+    /// Sets the child's user: see [`Spawn::uid`]. With this setting, an ordinary fork creates the child, at
+    /// the [cost](Spawn#cost) of a fork.
     pub fn uid(&mut self, uid: u32) -> &mut Self {
         self.set(|spawn| spawn.uid(uid))
     }

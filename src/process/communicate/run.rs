@@ -124,7 +124,7 @@ impl<'fd> Command<'fd> {
     ///   waited for.
     /// - A child that another process traces remains until its tracer has waited for it. This call waits for
     ///   just as long. A hostile program can delay that wait.
-    /// - The deadline does not limit starting the program, such as reading its file.
+    /// - The deadline does not limit the time for starting the program, which includes reading its file.
     ///
     /// # Errors
     ///

@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 
 /// The started programs of a [`Pipeline`](super::Pipeline).
 ///
-/// Dropping this value closes the pipes of the programs' outputs and drops all of its handles. Each command
-/// sets its own policy for that with [`Command::on_drop`](crate::process::Command::on_drop).
+/// Dropping this value closes the pipes of the programs' outputs and drops all of its handles. The policy of
+/// each handle is the one that its command has set with
+/// [`Command::on_drop`](crate::process::Command::on_drop).
 ///
 /// # Examples
 ///
@@ -32,7 +33,8 @@ pub struct PipelineChildren {
 impl Drop for PipelineChildren {
     fn drop(&mut self) {
         self.stderr = None;
-        // A handle that waits for its program must not wait for one that writes to a pipe of another handle.
+        // With the pipes open, dropping a handle could wait indefinitely for a program that writes to a full
+        // pipe of another handle.
         self.children.iter_mut().for_each(|child| (child.stdout, child.stderr) = (None, None));
     }
 }
@@ -60,8 +62,8 @@ impl PipelineChildren {
     ///
     /// # Errors
     ///
-    /// - [`EPERM`](Errno::EPERM) if one program now runs as another user. The other programs are killed even
-    ///   in that case.
+    /// - [`EPERM`](Errno::EPERM) if a program now runs as another user. The other programs are killed even in
+    ///   that case.
     pub fn kill(&self) -> crate::Result<()> {
         let kills = self.children.iter().map(Child::kill).filter(|kill| *kill != Err(Errno::ESRCH));
         kills.fold(Ok(()), crate::Result::and)
@@ -77,8 +79,9 @@ impl PipelineChildren {
         self.send_signal_group(Signal::KILL)
     }
 
-    /// Sends a signal to all processes of the group that the first program leads: the programs, and the
-    /// processes that they have started.
+    /// Sends a signal to all processes of the group that the first program leads. With
+    /// [`Pipeline::in_one_group`](super::Pipeline::in_one_group), these are the programs and the processes
+    /// that they have started, unless a process has moved to another group.
     ///
     /// # Errors
     ///
@@ -144,7 +147,7 @@ impl PipelineChildren {
     ///
     /// # Errors
     ///
-    /// Any error of [`Child::wait`]. Even after an error, all programs have ended, and
+    /// Any error of [`Child::wait`]. Even after an error, this call has waited for every program, and
     /// [`children_mut`](Self::children_mut) gives access to each result.
     pub fn wait(&mut self) -> crate::Result<Vec<ExitStatus>> {
         self.each(|child| child.wait().map(Some)).map(Option::unwrap_or_default)
@@ -205,8 +208,8 @@ pub struct PipelineOutput {
 impl PipelineOutput {
     /// Returns whether all programs exited with code 0.
     ///
-    /// The result is `false` if a program writes more than the next one reads, because `SIGPIPE` then kills
-    /// the writer.
+    /// The result may be `false` if a program writes more than the next one reads, because `SIGPIPE` may then
+    /// kill the writer.
     #[must_use]
     pub fn success(&self) -> bool {
         self.statuses.iter().all(ExitStatus::success)

@@ -18,17 +18,19 @@ use core::fmt;
 /// process keeps no end of that pipe.
 ///
 /// [`Command::pipe`] creates a pipeline, and so does `collect` from a list of commands. A pipeline owns
-/// clones of the commands and shares the descriptors that the commands own. It can therefore be returned and
-/// sent to a thread. A later change of a command does not affect the pipeline.
+/// clones of the commands and shares the descriptors that the commands own. A pipeline without borrowed
+/// descriptors can therefore be returned and sent to a thread. A later change of a command does not affect
+/// the pipeline.
 ///
 /// - The standard input of the first command and the standard output of the last one can be set on the
-///   pipeline. Otherwise the command's own setting applies. By default the program inherits the stream of
-///   this process.
+///   pipeline. Otherwise the command's own setting applies. If neither is set, [`spawn`](Self::spawn) and
+///   [`status`](Self::status) use the stream of this process.
 /// - Between the commands, the settings of [`Command::stdin`] and [`Command::stdout`] are ignored, and a
 ///   [`fd_map`](Command::fd_map) to 0 or 1 fails with `EINVAL`.
-/// - Standard error can be set here for all commands, or by each command for itself. The commands that make
-///   it a pipe share one pipe in [`output`](Self::output) and [`status`](Self::status), which read it. After
-///   [`spawn`](Self::spawn) each of them has a pipe of its own, from which the caller must read.
+/// - Standard error can be set here for all commands, or by each command for itself. If several commands set
+///   it to a pipe, [`output`](Self::output) and [`status`](Self::status) create and read one shared pipe.
+///   [`spawn`](Self::spawn) creates a separate pipe for each of these commands, and the caller must read from
+///   each pipe.
 /// - [`Stdio::same_as_stdout`] refers to each program's own output. For all programs except the last one,
 ///   that output is the pipe to the next program, as with `a 2>&1 | b` in a shell.
 ///
@@ -121,12 +123,13 @@ impl<'fd> Pipeline<'fd> {
         Self { group: true, ..self }
     }
 
-    /// Sets the policy for the programs already started when another program cannot be started. By default
-    /// these programs are killed and waited for, as with [`OnDrop::Kill`].
+    /// Sets the policy for the programs that have already started if a later program cannot be started. By
+    /// default these programs are killed and waited for, as with [`OnDrop::Kill`].
     ///
     /// This policy replaces [`Command::on_drop`] for these programs. Without a process group, `KillGroup`
-    /// does the same as `Kill`. With `Leave`, no handle of these programs remains. After they end, these
-    /// programs stay zombies until this process ends.
+    /// does the same as `Kill`. With `Leave`, no handle of these programs remains. After its end, a program
+    /// then stays a zombie until [`wait_any`](crate::process::wait_any) or other code collects its status, or
+    /// this process ends.
     pub fn on_failure(self, policy: OnDrop) -> Self {
         Self { on_failure: Some(policy), ..self }
     }
@@ -175,7 +178,7 @@ impl<'fd> Pipeline<'fd> {
     /// - the earliest [`timeout`](Command::timeout) or [`deadline`](Command::deadline) of all commands;
     /// - the [`Cancel`](crate::Cancel) of the first command that has one.
     ///
-    /// If the run fails, the programs are killed and waited for, as by [`Command::output`].
+    /// If the run fails, this call kills the programs and waits for them, as [`Command::output`] does.
     ///
     /// # Errors
     ///

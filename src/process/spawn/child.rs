@@ -241,7 +241,7 @@ fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     if spawn.changes_ids() {
         call::prctl_not_dumpable().map_err(SpawnError::at(SpawnStage::Setuid))?;
     }
-    // The groups of the current user must not stay with another user.
+    // A child that changes its user must not keep the groups of the current user.
     if let Some(groups) = spawn.groups.or(spawn.uid.map(|_| &[][..])) {
         match call::setgroups(groups) {
             // Without the privilege, the kernel denies this call. The error is ignored if the user does not

@@ -6,7 +6,7 @@ use crate::fd::RawFd;
 use core::fmt;
 use core::mem::discriminant;
 
-/// A stage of starting a program. The stages are listed in the order of execution.
+/// A stage of starting a program. The stages are listed roughly in the order of execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpawnStage {

@@ -265,11 +265,11 @@ impl<'a> Spawn<'a> {
     /// so do not call this method from a handler.
     ///
     /// When the program begins, the kernel treats the calling thread like any other thread that ends.
-    /// Children that it has created with a parent-death signal receive that signal. Record locks of
+    /// Children that this thread has created with a parent-death signal receive that signal. Record locks of
     /// `fcntl(2)` (`F_SETLK`) are released, and locks of `flock(2)` are kept. `SEM_UNDO` takes effect, and
     /// signals that are pending for the calling thread are lost. A real-time policy is dropped if it has
-    /// `SCHED_RESET_ON_FORK`. A sandbox or an emulator may reject the creation of this thread. So does the
-    /// kernel (`EINVAL`) if new children of this process are in another pid namespace.
+    /// `SCHED_RESET_ON_FORK`. A sandbox or an emulator may reject the creation of this thread. The kernel
+    /// rejects the creation with `EINVAL` if new children of this process are in another pid namespace.
     ///
     /// With a parent-death signal, this process exits if its parent ends during the call.
     ///

@@ -18,8 +18,9 @@ impl<'a> Spawn<'a> {
     /// Closes all descriptors in the child except 0, 1, 2 and the descriptors of [`fd_maps`](Self::fd_maps).
     ///
     /// Since Linux 5.9 a few system calls suffice. Without `close_range` (older kernels, some filters), the
-    /// child makes one call for each number up to `RLIMIT_NOFILE`, whether open or not. That limit may be a
-    /// million. Descriptors above a limit that was lowered after they were opened then stay open.
+    /// child makes one call for each number up to `RLIMIT_NOFILE`, whether open or not. The limit may be a
+    /// million. Without `close_range`, a descriptor stays open if its number is above a limit that was
+    /// lowered after the descriptor was opened.
     pub const fn close_other_fds(self) -> Self {
         Self { close_others: true, ..self }
     }
@@ -55,10 +56,10 @@ impl<'a> Spawn<'a> {
     }
 
     /// Makes the child's process group the foreground group of its terminal before the program begins. The
-    /// child leads its own group, unless [`process_group`](Self::process_group) names another one.
+    /// child leads its own group, unless [`process_group`](Self::process_group) names another group.
     ///
-    /// After the spawn, this process is in the background. A shell reclaims the terminal after the child has
-    /// ended or stopped, and after a spawn that fails. If a child could not start its program, its group
+    /// After the spawn, this process is in the background. A shell must reclaim the terminal after the child
+    /// has ended or stopped, and after a spawn that fails. If a child could not start its program, its group
     /// stays the foreground group even though the group has no process left.
     ///
     /// The terminal is the one set with [`controlling_terminal`](Self::controlling_terminal). If that setting
@@ -99,7 +100,8 @@ impl<'a> Spawn<'a> {
         Self { limits, ..self }
     }
 
-    /// Sets the child's supplementary groups. An ordinary fork creates the child: see [`uid`](Self::uid).
+    /// Sets the child's supplementary groups. With this setting, an ordinary fork creates the child, as
+    /// described for [`uid`](Self::uid).
     ///
     /// The kernel may deny `setgroups` (`EPERM`). The spawn still succeeds if the process already has exactly
     /// these groups, in any order.
@@ -107,8 +109,8 @@ impl<'a> Spawn<'a> {
         Self { groups: Some(groups), ..self }
     }
 
-    /// Sets the child's real, effective and saved group. An ordinary fork creates the child: see
-    /// [`uid`](Self::uid).
+    /// Sets the child's real, effective and saved group. With this setting, an ordinary fork creates the
+    /// child, as described for [`uid`](Self::uid).
     pub const fn gid(self, gid: u32) -> Self {
         Self { gid: Some(gid), ..self }
     }
@@ -171,8 +173,8 @@ impl<'a> Spawn<'a> {
     }
 
     /// Sets the signals that have their default effect in the program even if they are ignored in this
-    /// process. By default only `SIGPIPE` is in this set. (Signals that are handled in this process always
-    /// have their default effect.)
+    /// process. By default only `SIGPIPE` is in this set. (Signals with a handler in this process always have
+    /// their default effect in the program.)
     pub const fn default_signals(self, signals: SignalSet) -> Self {
         Self { default_signals: signals, ..self }
     }

@@ -25,8 +25,8 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 /// cost nothing.
 const SIZE: usize = 64 << 10;
 
-/// Returns the size of the inaccessible memory below the stack, in bytes. The size is one page, or several if
-/// pages are small. The size is a multiple of the page size even if the kernel does not report that size.
+/// Returns the size of the inaccessible memory below the stack, in bytes. The size is 64 KiB, or one page if
+/// pages are larger. The size is a multiple of the page size even if the kernel does not report that size.
 fn guard() -> usize {
     page::size().max(64 << 10)
 }

@@ -12,7 +12,8 @@ use core::time::Duration;
 /// The kind of a descriptor, which determines the choice of a mechanism.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A regular file or a block device. A call on this kind of descriptor waits at most for a disk.
+    /// A regular file or a block device. A call on this kind of descriptor waits at most for a disk or a
+    /// server.
     File,
     /// A source that is a regular file of size 0. If the file nevertheless has contents, it is a stream of
     /// procfs, tracefs or a similar file system. A call on that stream may wait, and `splice` may lose bytes
@@ -39,7 +40,7 @@ pub(super) struct End<'a> {
     identity: Option<(u64, [u32; 2])>,
     /// The size of a file in bytes.
     pub(super) size: u64,
-    /// The flags of the open file. An error other than `EBADF` was returned by a filter.
+    /// The flags of the open file. An error other than `EBADF` means that the flags are unknown.
     flags: Result<usize>,
     /// Set if the transfer has a deadline and a plain call on this end could wait beyond it.
     pub(super) may_wait: bool,
@@ -78,7 +79,8 @@ impl<'a> End<'a> {
         let at_once = matches!(kind, Kind::File | Kind::Null);
         let flags = call::fcntl_getfl(fd);
         let nonblocking = flags.is_ok_and(|flags| flags & abi::O_NONBLOCK as usize != 0);
-        // Another process may clear the flag. Only a pipe has calls that never wait and are as fast.
+        // Another process may clear the flag, so a pipe does not rely on it. Only for pipes, the calls that
+        // never wait are as fast as plain calls.
         let may_wait = deadline && !at_once && (kind == Kind::Pipe || !nonblocking);
         // Among devices, only terminals support this request, which counts the readable bytes.
         let byte_by_byte = may_wait && kind == Kind::Other && call::ioctl_fionread(fd).is_ok();
@@ -144,7 +146,7 @@ impl<'a> End<'a> {
     }
 
     /// Returns whether a transfer of at most `most` bytes to `sink` would read bytes that it has written.
-    /// Such a transfer never ends, or its result depends on the sizes of the calls.
+    /// That transfer would never end, or its result would depend on the sizes of the calls.
     pub(super) fn is_fed_by(&self, sink: &End<'_>, most: Option<u64>) -> bool {
         if !self.is_same_as(sink) {
             return false;

@@ -168,8 +168,8 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// reports or two checks of the clock.
     fn step(&self) -> usize {
         const WATCHED: usize = 1 << 20;
-        /// The smallest step with a deadline. Smaller steps are slower and do not make the deadline more
-        /// exact.
+        /// The smallest step with a deadline. Smaller steps would be slower than steps of this size, and
+        /// would not make the deadline more exact.
         const LEAST: usize = 64 << 10;
 
         let chunk = self.options.chunk.unwrap_or(WATCHED).min(MAX_RW_COUNT);

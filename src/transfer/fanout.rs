@@ -190,8 +190,8 @@ impl<'p> Fanout<'p> {
     /// A [cancel](crate::Cancel) ends the fan-out after the current round. A sink that is ready receives the
     /// remaining bytes of the round. A sink that is not ready fails with [`ECANCELED`](Errno::ECANCELED) and
     /// is dropped. The source is not read again. The fan-out then fails with `ECANCELED` on the source. If no
-    /// sink remains, it fails with the error of the last sink in the list instead. A fan-out that is cancelled
-    /// before the start moves no bytes and drops no sink.
+    /// sink remains, the fan-out fails with the error of the last sink in the list instead. A fan-out that is
+    /// cancelled before the start moves no bytes and drops no sink.
     pub const fn deadline(self, deadline: Deadline<'p>) -> Self {
         Self { options: self.options.deadline(deadline), ..self }
     }

@@ -123,9 +123,9 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Moves bytes through a private pipe, so that no other process waits for the pipe's lock. The pipe is
-    /// drained completely between two calls that fill it. A call that fills the pipe therefore never waits
-    /// for room, and an `EAGAIN` concerns the source.
+    /// Moves bytes through a private pipe, so that this process never waits while it holds the lock of
+    /// another process's pipe. The pipe is drained completely between two calls that fill it. A call that
+    /// fills the pipe therefore never waits for room, and an `EAGAIN` concerns the source.
     pub(super) fn broker(&mut self) -> Result<Outcome, Failure> {
         /// The number of bytes that `sendfile` moves at a time, which is also the usual capacity of a pipe.
         const LEAST: usize = 64 << 10;
@@ -137,7 +137,8 @@ impl Engine<'_, '_> {
         let mut pipe = (reader, 0);
         // If the private pipe has the capacity of a source pipe, one call moves all contents of the source
         // pipe. From a socket to a pipe, a private pipe with four times the capacity of that pipe keeps both
-        // sides busy. With TCP, an equal capacity and much larger capacities were slower.
+        // sides busy. With TCP, an equal capacity and much larger capacities were slower than four times the
+        // capacity.
         let capacity = match (self.from.kind, self.to.kind) {
             (Kind::Pipe, _) => pipe::capacity(self.from.fd).map_or(Capacity::Max, Capacity::Bytes),
             (_, Kind::Pipe) => pipe::capacity(self.to.fd)

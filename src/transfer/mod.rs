@@ -19,7 +19,7 @@
 //! A transfer delivers available bytes before it waits for more, so two processes can hold a dialogue through
 //! transfers. `splice` between a pipe and a socket holds the pipe's lock while it waits for the socket. No
 //! signal reaches a process that waits for that lock. Therefore the transfer waits with a private pipe
-//! ([`Broker`](TransferMechanism::Broker)) and never blocks another process.
+//! ([`Broker`](TransferMechanism::Broker)), whose lock no other process needs.
 //!
 //! # The end
 //!
@@ -27,7 +27,7 @@
 //! connection and for some files of procfs. A `read` therefore confirms the end of every source except a
 //! pipe. A terminal reports its end (Ctrl-D) only once, so the transfer does not read it again after its end.
 //! An empty datagram or record is not the end. A seqpacket socket ends after the peer has closed its socket,
-//! or after either peer has shut that direction down.
+//! or after either peer has shut down the direction towards the transfer.
 //!
 //! # By reference
 //!
@@ -54,8 +54,8 @@
 #![doc = include_str!("ends.md")]
 //! # Speed
 //!
-//! Larger pipes need fewer calls, and the processes at their two ends wait less often for each other. Set the
-//! pipes at both ends to 256 KiB or more, for instance with [`Transfer::grow_pipes`].
+//! A larger pipe needs fewer calls than a smaller pipe, and the processes at its two ends wait less often for
+//! each other. Set the pipes at both ends to 256 KiB or more, for instance with [`Transfer::grow_pipes`].
 #![doc = include_str!("recipes.md")]
 
 mod discard;
@@ -240,7 +240,7 @@ impl<'p> Transfer<'p> {
     }
 
     /// Moves at most `bytes` between two calls of [`progress`](Self::progress). A value of 0 counts as 1. The
-    /// default is 1 MiB. Chunks of less than 64 KiB are slow.
+    /// default is 1 MiB. Chunks of less than 64 KiB are slower than larger chunks.
     ///
     /// With `progress` and a chunk of less than a page, the mechanism is [`Copy`](TransferMechanism::Copy).
     /// Each spliced piece occupies a whole slot of a pipe, so small pieces would fill the pipe with few
@@ -254,8 +254,9 @@ impl<'p> Transfer<'p> {
     }
 
     /// Calls `progress` with the number of bytes that have arrived. The calls occur each time that all bytes
-    /// read from the source have arrived, and after each signal. With [`Copy`](TransferMechanism::Copy), a
-    /// call occurs after at most 256 KiB, and with the other mechanisms after each [`chunk`](Self::chunk).
+    /// read from the source have arrived, and after each signal while no bytes are in flight. At most one
+    /// [`chunk`](Self::chunk) is moved between two calls, and with [`Copy`](TransferMechanism::Copy) at most
+    /// 256 KiB.
     ///
     /// If `progress` returns `Break`, the transfer ends there with success, and all bytes that were read from
     /// the source have arrived. A signal therefore does not end the transfer while bytes are in flight and
@@ -278,13 +279,13 @@ impl<'p> Transfer<'p> {
     /// was moved after the cancel. A transfer that is cancelled before the start moves no bytes.
     ///
     /// The deadline holds for pipes, for sockets that were blocking at the start, and for every descriptor
-    /// that stays nonblocking, even if the descriptor has other readers and writers. From or to a blocking
-    /// socket or device the mechanism is [`Copy`](TransferMechanism::Copy), because `splice` cannot avoid
-    /// waiting for it. A nonblocking socket is faster.
+    /// that stays nonblocking. Other readers and writers of the descriptor do not change this. From or to a
+    /// blocking socket or device the mechanism is [`Copy`](TransferMechanism::Copy), because `splice` cannot
+    /// avoid waiting for it. A nonblocking socket permits a faster mechanism.
     ///
     /// A blocking terminal is written byte by byte, because `poll` guarantees room for one byte only. A
     /// longer `write` sleeps until the terminal has accepted all bytes. Single bytes are slow: about 0.2 MB
-    /// per second. A descriptor that was opened with `O_NONBLOCK` is written at full speed. A file of size 0,
+    /// per second. A terminal that was opened with `O_NONBLOCK` is written at full speed. A file of size 0,
     /// such as `/proc/kmsg` or `trace_pipe`, is polled before it is read.
     ///
     /// The deadline does not hold in these cases:
@@ -297,8 +298,8 @@ impl<'p> Transfer<'p> {
     /// - A blocking eventfd at the sink has room for 1, but not for the number that is written.
     /// - A regular file with a size other than 0 is not polled, although its reads can wait.
     /// - The disk or server of a file does not respond.
-    /// - Another process holds the lock of a pipe, because it writes to the pipe from memory that a FUSE file
-    ///   or a `userfaultfd` provides.
+    /// - Another process holds the lock of a pipe, for example because it writes to the pipe from memory that
+    ///   a FUSE file or a `userfaultfd` provides.
     ///
     /// With `progress` and a small [`chunk`](Self::chunk), each piece that is written to a FIFO occupies a
     /// separate slot.
@@ -316,9 +317,9 @@ impl<'p> Transfer<'p> {
     /// this change, the pipe keeps its capacity. The new capacity remains after the transfer.
     ///
     /// The reader and the writer of a pipe with the default 64 KiB often wait for each other. A larger pipe
-    /// can be more than twice as fast. Larger pipes are not the default, because all pipes of a user share a
-    /// limit of 64 MiB (`/proc/sys/fs/pipe-user-pages-soft`, in pages). This limit allows 256 pipes of 256
-    /// KiB, and any further pipes are tiny.
+    /// can be more than twice as fast as that pipe. Larger pipes are not the default, because all pipes of a
+    /// user share a limit of 64 MiB (`/proc/sys/fs/pipe-user-pages-soft`, in pages). This limit allows 256
+    /// pipes of 256 KiB, and any further pipes are tiny.
     ///
     /// # Examples
     ///

@@ -53,8 +53,8 @@ impl Channel<PipeReader, PipeWriter> {
     pub fn pair() -> crate::Result<(Self, Self)> {
         let (left, right) = Duplex::pair()?;
         for writer in [left.writer(), right.writer()] {
-            // A larger capacity would be even faster. However, all pipes of a user share one limit.
-            // Beyond that limit, new pipes of the user's other programs have only one or two pages.
+            // A capacity of more than 256 KiB would be even faster. However, all pipes of a user share one
+            // limit. Beyond that limit, new pipes of the user's other programs have only one or two pages.
             let _ = writer.set_capacity(Capacity::Bytes(256 << 10));
         }
         Ok((left.into(), right.into()))
@@ -141,7 +141,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.sender.send_deadline(parts, deadline)
     }
 
-    /// Sends several messages, with one system call for many short messages.
+    /// Sends several messages, with one write for many short messages.
     ///
     /// # Errors
     ///

@@ -14,8 +14,8 @@ use core::ops::Range;
 const LEN: usize = 16 << 10;
 
 /// The offset of the buffer in its memory, which is aligned to a page. Some processors copy slowly if the
-/// target's offset within its page is a few bytes greater than the source's offset. An example is a copy from
-/// the start of a page to the bytes that follow a length in the buffer.
+/// target's offset within its page is a few bytes greater than the source's offset. For example, a message
+/// body may start at a page boundary in the pipe, but follow its 8-byte length in the buffer.
 const START: usize = 64;
 #[repr(align(4096))]
 struct Block([u8; START + LEN]);

@@ -16,8 +16,8 @@
 //! memory is faster. See [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex),
 //! which needs feature `transfer`.
 //!
-//! A message costs one write and two reads if it fits into the pipe. If a program sends many short messages
-//! at a time, [`send_many`](Sender::send_many) writes these messages together, and a receiver
+//! A message usually costs one write and two reads if it fits into the pipe. If a program sends many short
+//! messages at a time, [`send_many`](Sender::send_many) writes these messages together, and a receiver
 //! [`with_read_ahead`](Receiver::with_read_ahead) reads them together.
 //!
 //! No function of this module raises `SIGPIPE`. If the pipe has no reader, sending fails with

@@ -10,11 +10,11 @@ use crate::wait::attempt_until;
 use crate::{Deadline, Errno};
 use alloc::vec::Vec;
 
-/// The size of a length in bytes.
+/// The size in bytes of the length that precedes each message.
 const HEADER: usize = 8;
 
-/// The sizes in bytes of the buffer for messages that are sent together. Fewer bytes use a smaller buffer,
-/// because clearing the largest buffer takes longer than copying a small number of bytes.
+/// The sizes in bytes of the buffer for messages that are sent together. Short messages use a smaller buffer,
+/// because clearing the largest buffer takes longer than copying these messages.
 const STAGE: usize = 16 << 10;
 const MIDDLE_STAGE: usize = 8 << 10;
 const SMALL_STAGE: usize = 1 << 10;
@@ -67,9 +67,9 @@ impl<W: AsFd> Sender<W> {
         if self.torn { Err(MessageError::Torn) } else { Ok(self.writer) }
     }
 
-    /// Sends a message that consists of these parts, with one system call if the whole message fits. On a
-    /// pipe, a body of 32 KiB or more that begins at the start of a page needs a second call. Waits for room
-    /// even if the descriptor is nonblocking. Retries on `EINTR`.
+    /// Sends a message that consists of these parts, with one write if the whole message fits. On a pipe, a
+    /// second write follows if the first part has at least 32 KiB and begins within 7 bytes of a multiple of
+    /// 4 KiB in memory. Waits for room even if the descriptor is nonblocking. Retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -104,13 +104,13 @@ impl<W: AsFd> Sender<W> {
         self.send_until(parts, Some(deadline))
     }
 
-    /// Sends several messages, with one system call for many short messages, and waits as
-    /// [`send`](Self::send) does.
+    /// Sends several messages, with one write for many short messages, and waits as [`send`](Self::send)
+    /// does.
     ///
     /// The messages are copied into a buffer of 16 KiB on the stack, which is written when it is full. A
-    /// message that no longer fits is written from its own memory in the same call, or in another call if
-    /// [`send`](Self::send) makes one for it. On a TCP socket, each further write can wait for an
-    /// acknowledgement; set `TCP_NODELAY` to avoid this.
+    /// message that no longer fits is written from its own memory, usually in the same write. As with
+    /// [`send`](Self::send), it may need a second write. On a TCP socket, each further write may wait for an
+    /// acknowledgement. Set `TCP_NODELAY` to avoid this wait.
     ///
     /// # Errors
     ///
@@ -266,10 +266,10 @@ fn write(fd: BorrowedFd<'_>, bufs: &mut [IoSlice<'_>], until: Until<'_>) -> Resu
     })
 }
 
-/// Returns whether a length should be written to a pipe with a separate call. A separate call is faster if
-/// the body is long and begins at the start of a page. With one call, the kernel would copy the body to
-/// addresses 8 bytes after the start of a page. Some processors make that copy at a third of their usual
-/// speed.
+/// Returns whether the length of a message should be written to a pipe with a separate call. A separate call
+/// is faster than one call for both if the body is long and begins near the start of a page. With one call,
+/// the kernel would copy the body to addresses that are offset by 8 bytes. Some processors make that copy at
+/// a third of their usual speed.
 fn is_slow(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> bool {
     let [length, body, ..] = bufs else { return false };
     let is_aligned = (body.as_ptr().addr() + HEADER - 1) % 4096 < 2 * HEADER - 1;

@@ -202,7 +202,7 @@ impl Epoll {
         deadline: Deadline<'_>,
     ) -> Result<&'e [Event]> {
         loop {
-            // An empty `buf` is an error, for which the call does not wait.
+            // With an empty `buf`, the call below fails immediately, so this function does not wait first.
             let (found, wait) = if deadline.cancel.is_some() && !buf.is_empty() {
                 let fds = &mut [PollFd::new(self, PollEvents::IN)];
                 (poll_until(fds, Some(deadline))?, Duration::ZERO)

@@ -13,9 +13,9 @@ use core::time::Duration;
 /// Waits until a descriptor is ready, for at most `timeout` (`None`: indefinitely). Reduces the sets to the
 /// ready descriptors and returns their total number. A result of 0 means a timeout.
 ///
-/// [`poll`](crate::event::poll()) does the same for a list. An [`Epoll`](crate::event::Epoll) keeps the list
-/// in the kernel, which is faster for many descriptors. Use `select` in code that already has sets, such as
-/// ports of Python's `select.select` or of C programs.
+/// [`poll`](crate::event::poll()) does the same for a list. For many descriptors, an
+/// [`Epoll`](crate::event::Epoll) is faster than `select`, because the kernel keeps its list. Use `select` in
+/// code that already has sets, such as ports of Python's `select.select` or of C programs.
 ///
 /// A pipe's read end is ready to read when a read does not wait, which includes end of file. A write end is
 /// ready to write when a slot (one page) is free, or when no read end is open. Pipes have no exceptional

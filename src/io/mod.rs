@@ -33,8 +33,8 @@
 //! read, because another reader could win the race.
 //!
 //! Some files support the flag, but a write that needs new blocks would always wait, for example if the file
-//! was opened with `O_DIRECT` and grows. Such a write fails with [`EAGAIN`](crate::Errno::EAGAIN) every time,
-//! and with a deadline it continues to retry until the deadline. Write to files with [`write`](write()).
+//! was opened with `O_DIRECT` and grows. The write then fails with [`EAGAIN`](crate::Errno::EAGAIN) every
+//! time, and a function with a deadline retries until the deadline. Write to files with [`write`](write()).
 //!
 //! # Deadlines that have passed
 //!
@@ -42,7 +42,7 @@
 //! it can read or write without waiting. All these functions retry on `EINTR`, until the deadline. Another
 //! thread can end a deadline early: see [`Cancel`](crate::Cancel).
 //!
-//! A peer that holds the pipe's lock makes every call on that pipe wait, including calls of these
+//! A peer that holds the pipe's lock makes every read and write of that pipe wait, including calls of these
 //! functions: see [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
 //!
 //! # Socket timeouts

@@ -32,7 +32,7 @@ fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     // The calls below work only on pipes.
     let capacity = call::fcntl_getpipe_sz(from).map_err(|_| Errno::EBADF)?;
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
-    // Otherwise one call may move only a part of the available bytes.
+    // If the private pipe were smaller, one call could move only a part of the available bytes.
     let _ = writer.set_capacity(Capacity::Bytes(capacity));
     let flags = abi::SPLICE_F_NONBLOCK;
     let moved = call::splice(from, None, writer.as_fd(), None, buf.len(), flags)?;
@@ -76,7 +76,7 @@ fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usiz
 /// Chooses the error to report after both methods have failed. `wrong` is the access mode that does not allow
 /// this call.
 fn unsupported(fd: BorrowedFd<'_>, wrong: usize, first: Errno, second: Errno) -> Errno {
-    // If the kernel lacks the call, the descriptor has not been checked.
+    // If the kernel lacks `preadv2` or `pwritev2`, it has not checked the descriptor.
     let mode = call::fcntl_getfl(fd).map(|flags| flags & abi::O_ACCMODE);
     match (mode, second) {
         (Err(closed), _) => closed,

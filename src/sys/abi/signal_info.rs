@@ -1,4 +1,4 @@
-//! Actions for signals, and information about a signal that is sent or read from a `signalfd`.
+//! Signal actions, and the information about a signal that this process queues or reads from a `signalfd`.
 
 use super::{SigAction, SigInfo};
 

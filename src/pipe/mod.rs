@@ -131,8 +131,8 @@ pub enum Capacity {
 
 impl Capacity {
     /// The first size that `Max` requests. By default, every user may request this size
-    /// (`/proc/sys/fs/pipe-max-size`). Larger pipes do not move data faster, because they do not fit into the
-    /// cache.
+    /// (`/proc/sys/fs/pipe-max-size`). Larger pipes do not move data faster than pipes of this size, because
+    /// they do not fit into the cache.
     const MAX: u32 = 1 << 20;
 }
 

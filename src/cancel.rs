@@ -8,16 +8,16 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// Cancels waits from another thread or a signal handler. The cancellation affects every wait whose
 /// [`Deadline`] was [combined](Deadline::or_cancelled) with this value. A cancelled value stays cancelled.
 ///
-/// A cancelled call behaves as if its deadline had passed, and accounts for the same bytes, but fails with
-/// [`ECANCELED`](crate::Errno::ECANCELED) rather than `ETIMEDOUT`. Functions such as
-/// [`poll_deadline`](crate::event::poll_deadline) and
+/// A cancelled call behaves as if its deadline had passed, but fails with
+/// [`ECANCELED`](crate::Errno::ECANCELED) rather than `ETIMEDOUT`. The error reports the same counts of bytes
+/// as after a timeout. Functions such as [`poll_deadline`](crate::event::poll_deadline) and
 /// [`Child::wait_deadline`](crate::process::Child::wait_deadline) report a passed deadline with an empty
 /// result. If the deadline is cancelled, these functions fail with `ECANCELED` unless they have a result to
 /// return. As with a passed deadline, a call still returns data that is ready, so the next call on the same
 /// descriptor loses nothing. A cancel ends only calls that wait, with one exception: a
 /// [`Transfer`](crate::transfer::Transfer) ends even if it never waits.
 ///
-/// A `Cancel` is an `eventfd` and a flag. The wait polls the `eventfd` together with the descriptor itself,
+/// A `Cancel` is an `eventfd` and a flag. Each wait polls the `eventfd` together with the descriptor itself,
 /// so no wakeup is lost and no periodic polling is needed. `Cancel` implements [`AsFd`] for event loops of
 /// other crates. The descriptor is readable once the value is cancelled. Do not read from it.
 ///

@@ -17,13 +17,15 @@ use core::time::Duration;
 /// The kernel locks a pipe while it copies to or from the pipe. A peer may hold that lock for any length of
 /// time:
 ///
-/// - An ordinary peer does so with a blocking [`splice`](crate::splice::splice()): from a silent socket or
-///   terminal into the pipe, or from the pipe into a full one. A [`transfer`](crate::transfer) does not.
+/// - An ordinary peer holds the lock during a blocking [`splice`](crate::splice::splice()) from a silent
+///   socket or terminal into the pipe, or from the pipe into a full socket or terminal. A
+///   [`transfer`](crate::transfer) does not hold the lock while it waits.
 /// - A hostile peer reads or writes with memory that has slow page faults. Examples are userfaultfd and files
 ///   of a FUSE file system.
 ///
-/// While the peer holds the lock, no call on that pipe returns, nonblocking or not, and `SIGKILL` may have to
-/// wait as well. So a deadline limits the wait for bytes or for room, but not the wait for such a peer.
+/// While the peer holds the lock, no read or write of that pipe returns, even on a nonblocking end, and
+/// `SIGKILL` may have to wait as well. A deadline therefore limits the wait for bytes or for room, but not
+/// the wait for the lock.
 ///
 /// # Examples
 ///
@@ -55,7 +57,8 @@ impl Deadline<'static> {
         Self { at: now().saturating_add(timeout), cancel: None }
     }
 
-    /// Returns a deadline that has already passed. A call with this deadline never waits.
+    /// Returns a deadline that has already passed. A call with this deadline does not wait, except [for the
+    /// lock of a pipe](Deadline#a-peer-that-holds-the-pipe).
     pub fn now() -> Self {
         Self::after(Duration::ZERO)
     }
@@ -79,8 +82,8 @@ impl Deadline<'_> {
         (self.at != Duration::MAX || self.is_cancelled()).then(|| self.remaining())
     }
 
-    /// Returns the earlier of the two deadlines, with the [`Cancel`](crate::Cancel) of `self`, or that of
-    /// `other` if `self` has none.
+    /// Returns the earlier of the two deadlines, with the [`Cancel`](crate::Cancel) of `self` or, if `self`
+    /// has none, the `Cancel` of `other`.
     #[cfg(all(feature = "process", feature = "std"))]
     pub(crate) fn or_earlier(self, other: Self) -> Self {
         Self { at: self.at.min(other.at), cancel: self.cancel.or(other.cancel) }
@@ -93,7 +96,7 @@ impl Deadline<'_> {
     }
 }
 
-/// Returns the time on the clock. Every Linux kernel has this clock, and reading it does not fail.
+/// Returns the time on the clock, or 0 if a filter rejects reading it. Every Linux kernel has this clock.
 fn now() -> Duration {
     call::clock_gettime().map_or(Duration::ZERO, Duration::from)
 }

@@ -2,8 +2,8 @@
 //!
 //! Waking a sleeping process costs a few microseconds, and tens of microseconds if its processor has gone
 //! idle. A pipe can move 100 KiB in that time. If the peer runs on another processor, polling for a short
-//! time before sleeping is therefore faster. If the peer runs on the same processor, polling is slower,
-//! because the peer cannot become ready while this process polls.
+//! time before sleeping is therefore faster than sleeping immediately. If the peer runs on the same
+//! processor, polling is slower than sleeping, because the peer cannot become ready while this process polls.
 
 #[cfg(feature = "event")]
 use crate::event::{Backoff, poll_until};
@@ -20,9 +20,9 @@ use core::time::Duration;
 /// end never waits, except in a `Receiver` or a `Transfer`.
 ///
 /// `Adaptive` helps most if both peers do little work for each byte: the throughput at least doubles.
-/// `Adaptive` is not the default, because it uses processor time. Also, the scheduler more often puts two
-/// processes that sleep and wake each other on one processor. Two processes of this kind run faster on a
-/// shared processor when all processors are busy with other work. On busy processors, with each process
+/// `Adaptive` is not the default, because it uses processor time. With `Block`, the scheduler also places the
+/// two processes on one processor more often than with `Adaptive`. When all processors are busy with other
+/// work, the two processes are faster on one processor than on two. On busy processors, with each process
 /// pinned to a processor, `Adaptive` cost nothing (0.98 to 1.06 times `Block`). Without pinning, the
 /// differences between repeated runs of one policy were larger than the difference between the two policies.
 ///
@@ -130,8 +130,8 @@ impl Spin {
         Err(Errno::EAGAIN)
     }
 
-    /// Returns whether to poll before this wait. If the result is `true`, the caller reports
-    /// [`paid`](Self::paid) or [`failed`](Self::failed).
+    /// Returns whether to poll before this wait. If the result is `true`, the caller reports the result of
+    /// polling with [`paid`](Self::paid) or [`failed`](Self::failed).
     pub(crate) fn begins(&mut self) -> bool {
         let skipped = self.skip > 0;
         self.skip = self.skip.saturating_sub(1);

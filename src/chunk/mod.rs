@@ -208,10 +208,10 @@ pub enum Reuse {
     #[default]
     Never,
     /// Reuses memory once the pipe's count of unread bytes shows that the sent bytes have left the pipe. This
-    /// policy is several times faster, but correct **only if every consumer of the pipe reads the bytes**. A
-    /// consumer may use `read`, `readv`, or `splice` to a sink that ignores the bytes, such as `/dev/null`. A
-    /// consumer that moves the bytes onward with `splice` or `tee` may see later bytes of this stream in
-    /// place of earlier bytes.
+    /// policy is several times faster than `Never`, but correct **only if every consumer of the pipe reads
+    /// the bytes**. A consumer may use `read`, `readv`, or `splice` to a sink that ignores the bytes, such as
+    /// `/dev/null`. A consumer that moves the bytes onward with `splice` or `tee` may see later bytes of this
+    /// stream in place of earlier bytes.
     ///
     /// The same applies to a consumer that has a FIFO open for reading *and* writing, if it reads with a
     /// deadline or a `try_` function. These functions splice first (see

@@ -16,7 +16,7 @@ use crate::{Deadline, Errno, Result};
 use core::mem;
 
 /// The alignment of records in bytes. With 64, the size of a cache line, records of up to 64 bytes would be
-/// 20% slower, because they would occupy twice the memory.
+/// 20% slower than with 16, because they would occupy twice the memory.
 pub(super) const UNIT: usize = 16;
 
 /// The maximum size of a ring in bytes.

@@ -112,7 +112,7 @@ pub unsafe fn fork() -> Result<Fork> {
 /// - The two processes do not rely on independent output from random number generators whose state is in
 ///   memory.
 /// - Values whose `Drop` acts outside this process are dropped in at most one of the two processes, unless a
-///   second drop is harmless. Buffered stdio is such a value: flush it before the fork, or end the child with
+///   second drop is harmless. Buffered stdio is an example: flush it before the fork, or end the child with
 ///   [`exit`].
 /// - With the assembly backends, nothing that the child does needs a `pthread_atfork` handler. With a C
 ///   library other than glibc, the child does not use that library's threads.

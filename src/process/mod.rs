@@ -4,9 +4,9 @@
 //!
 //! - To start a program, use `Command` (features `process` and `std`). `Communicate` writes the program's
 //!   input and collects the output, and `Pipeline` starts several programs. Without an allocator, use `Spawn`
-//!   (feature `process` alone). The cost does not depend on the size of this process, with two exceptions. A
-//!   child that changes its user or groups is created by an ordinary fork. If the kernel rejects shared
-//!   memory, every child is created by an ordinary fork.
+//!   (feature `process` alone). The cost of starting a program does not depend on the size of this process,
+//!   with two exceptions. A child that changes its user or groups is created by an ordinary fork. If the
+//!   kernel rejects shared memory, every child is created by an ordinary fork.
 //! - To continue in a copy of this process, use [`fork_with`] or [`fork()`], and follow the rules below.
 //! - To replace the program of this process, use [`execve`] and its variants, or `exec` of `Command` and
 //!   `Spawn`. `exec` first applies the same settings that a child would receive.

@@ -18,7 +18,7 @@ pub fn getpid() -> u32 {
 
 /// Returns the process id of the parent of this process, or 0 if the parent is in another pid namespace.
 ///
-/// After the parent has ended, this is the id of the process that adopted this process.
+/// After the parent has ended, this function returns the id of the process that adopted this process.
 ///
 /// [getppid(2)](https://man7.org/linux/man-pages/man2/getppid.2.html)
 #[must_use]

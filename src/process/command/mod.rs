@@ -218,14 +218,16 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets the child's standard input. The default is the standard input of this process.
+    /// Sets the child's standard input. The default is the standard input of this process or, for
+    /// [`output`](Self::output), `/dev/null`.
     pub fn stdin(&mut self, stdin: impl Into<Stdio<'fd>>) -> &mut Self {
         self.terms.input.clear();
         self.streams[0] = Some(stdin.into());
         self
     }
 
-    /// Sets the child's standard output. The default is the standard output of this process.
+    /// Sets the child's standard output. The default is the standard output of this process or, for
+    /// [`output`](Self::output), a pipe.
     ///
     /// A descriptor may be passed by value or by reference. If the command owns the write end of a pipe, that
     /// end stays open until the command and its clones are dropped. The reader cannot reach end of file

@@ -125,7 +125,7 @@ impl<'a> Communicate<'a> {
 
     /// Sets the maximum number of bytes that the child may write to standard output, and also to standard
     /// error. If the child writes more to either output, the [`run`](Self::run) fails with
-    /// [`CommunicateErrorKind::Limit`], and the child continues to run.
+    /// [`CommunicateErrorKind::Limit`], but does not kill the child.
     pub const fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
@@ -152,13 +152,13 @@ impl<'a> Communicate<'a> {
     ///
     /// This call uses the pipes in the child's handle. If the child's input is not a pipe, no input is
     /// written. If the child closes its input early, or ends, the remaining input is not written. An early
-    /// close is not an error, and raises no `SIGPIPE`. If a pipe fills up, this call enlarges it.
+    /// close is not an error, and raises no `SIGPIPE`. If a pipe is full, this call tries to enlarge it.
     ///
     /// # Errors
     ///
-    /// [`CommunicateError`] with a [`CommunicateErrorKind`] and all output that was read. On failure the
-    /// child continues to run, and its handle holds the pipes that have not ended. To continue, call this
-    /// method again with the remaining input. Otherwise [`kill`](Child::kill) the child.
+    /// [`CommunicateError`] with a [`CommunicateErrorKind`] and all output that was read. On failure this
+    /// call does not kill the child, and the child's handle holds the pipes that have not ended. To continue,
+    /// call this method again with the remaining input. Otherwise [`kill`](Child::kill) the child.
     ///
     /// A filter may reject the call that blocks `SIGPIPE`. The kind is then [`Io`](CommunicateErrorKind::Io)
     /// of [`Stdin`](crate::io::StdStream::Stdin) with the filter's error, such as
@@ -212,8 +212,7 @@ impl Child {
     /// Closes the child's input, collects its output, and waits for its end, as std's method of the same name
     /// does.
     ///
-    /// If this call fails, the child is killed and waited for, because this call consumes its
-    /// handle.
+    /// If this call fails, it kills the child and waits for it, because it consumes the handle.
     ///
     /// # Errors
     ///

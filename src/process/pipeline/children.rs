@@ -166,9 +166,9 @@ impl PipelineChildren {
 }
 
 impl Communicate<'_> {
-    /// Communicates with a pipeline in the same way as [`run`](Self::run) does with one child. Writes to its
-    /// first program, reads from its last program, and reads from the pipe for the errors of all programs.
-    /// The grace period begins when all programs have ended.
+    /// Communicates with a pipeline in the same way as [`run`](Self::run) does with one child. This call
+    /// writes to the first program, and reads from the last program and from the pipe for the errors of all
+    /// programs. The grace period begins when all programs have ended.
     ///
     /// # Errors
     ///

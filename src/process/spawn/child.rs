@@ -235,9 +235,9 @@ fn nice(increment: i32) -> Result<()> {
 /// Sets groups, group and user. This order matters, because a change of user may remove the privilege to
 /// change the groups.
 fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
-    // The kernel clears the `dumpable` flag only if the effective ids change, or capabilities are dropped. A
-    // parent that already has the effective ids may have set the flag again. The flag cleared here belongs to
-    // the child's own copy of the memory.
+    // The kernel clears the `dumpable` flag only if the effective ids change, or the process gains
+    // capabilities. A parent that already has the effective ids may have set the flag again. The flag cleared
+    // here belongs to the child's own copy of the memory.
     if spawn.changes_ids() {
         call::prctl_not_dumpable().map_err(SpawnError::at(SpawnStage::Setuid))?;
     }

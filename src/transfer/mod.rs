@@ -4,7 +4,7 @@
 //! | from → to | mechanism |
 //! |---|---|
 //! | pipe → pipe, file → pipe, pipe → `/dev/null` | [`Splice`](TransferMechanism::Splice): `splice` between the two |
-//! | file → file | [`CopyFileRange`](TransferMechanism::CopyFileRange), which may share blocks; between file systems `Broker` (up to 64 KiB `Copy`), else `Sendfile`; within one file `Copy` |
+//! | file → file | [`CopyFileRange`](TransferMechanism::CopyFileRange), which may share blocks; the fallback is `Broker`, then `Sendfile`, but only `Copy` for files of up to 64 KiB, within one file, and for appending |
 //! | file → socket or device | [`Sendfile`](TransferMechanism::Sendfile) |
 //! | pipe → file, socket or device; stream socket → anything | [`Broker`](TransferMechanism::Broker): `splice` through a private pipe |
 //! | terminal, device, datagram or seqpacket socket → anything; anything → datagrams | [`Copy`](TransferMechanism::Copy): `read` and `write` through a buffer |
@@ -281,7 +281,7 @@ impl<'p> Transfer<'p> {
     /// The deadline holds for pipes, for sockets that were blocking at the start, and for every descriptor
     /// that stays nonblocking. Other readers and writers of the descriptor do not change this. From or to a
     /// blocking socket or device the mechanism is [`Copy`](TransferMechanism::Copy), because `splice` cannot
-    /// avoid waiting for it. A nonblocking socket permits a faster mechanism.
+    /// avoid waiting for it. A nonblocking socket permits mechanisms that are faster than `Copy`.
     ///
     /// A blocking terminal is written byte by byte, because `poll` guarantees room for one byte only. A
     /// longer `write` sleeps until the terminal has accepted all bytes. Single bytes are slow: about 0.2 MB

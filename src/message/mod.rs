@@ -13,8 +13,9 @@
 //!
 //! All of these types use pipes: the peer may be any program, and messages may be longer than the pipe's
 //! capacity. If the peer is forked from this process and messages have a maximum length, a dialogue in shared
-//! memory is faster. See [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex),
-//! which needs feature `transfer`.
+//! memory is faster than a dialogue over pipes. See
+//! [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), which needs feature
+//! `transfer`.
 //!
 //! A message usually costs one write and two reads if it fits into the pipe. If a program sends many short
 //! messages at a time, [`send_many`](Sender::send_many) writes these messages together, and a receiver

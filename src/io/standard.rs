@@ -45,8 +45,8 @@ impl AsFd for StdStream {
 ///
 /// The call is safe because no value owns the descriptors 0, 1 and 2. Any code may borrow them at any time,
 /// as `println!` does, and no code may close them. After this call, all code uses the new file, as if the
-/// program had been started with that file. An [`OwnedFd`](crate::fd::OwnedFd) that was created from such a
-/// number also uses the new file.
+/// program had been started with that file. An [`OwnedFd`](crate::fd::OwnedFd) that was created from the
+/// number of the stream also uses the new file.
 ///
 /// [stdin]: https://doc.rust-lang.org/std/io/fn.stdin.html
 ///

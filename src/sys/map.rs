@@ -45,7 +45,8 @@ unsafe impl Send for Map {}
 unsafe impl Sync for Map {}
 
 impl Map {
-    /// Maps at least `len` bytes. The length is rounded up to pages, and a large length to huge pages.
+    /// Maps at least `len` bytes. The length is rounded up to whole pages or, from 64 KiB on, to whole huge
+    /// pages.
     #[inline]
     pub(crate) fn anonymous(len: usize) -> Result<Self> {
         if len < LARGE {

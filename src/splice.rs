@@ -17,8 +17,8 @@ use crate::sys::call;
 use crate::{PipeWriter, Result};
 
 /// Moves up to `len` bytes from one descriptor to another and returns the number of bytes moved. A result of
-/// 0 means end of file. At least one of the two descriptors must be a pipe. The bytes are not copied through
-/// this process.
+/// 0 means end of file. At least one of the two descriptors must be a pipe. The bytes do not pass through the
+/// memory of this process.
 ///
 /// If an offset is given, the call begins at that position in the file and advances the offset. The file's
 /// own position then does not change. A pipe accepts no offset. The call may move fewer bytes than `len`, and

@@ -84,7 +84,7 @@ fn unsupported(fd: BorrowedFd<'_>, wrong: usize, first: Errno, second: Errno) ->
         // The descriptor is not a pipe, so `EINVAL` from the first call meant an invalid argument.
         (_, Errno::EBADF | Errno::EOPNOTSUPP) if first == Errno::EINVAL => first,
         (_, Errno::EBADF | Errno::ENOSYS | Errno::EPERM) => Errno::EOPNOTSUPP,
-        // A filter rejects the second call.
+        // A filter rejects the second call with `EINVAL`.
         (_, Errno::EINVAL) if first == Errno::EOPNOTSUPP => first,
         (_, second) => second,
     }

@@ -99,8 +99,8 @@ pub unsafe fn fork() -> Result<Fork> {
 ///
 /// # Errors
 ///
-/// - [`EBUSY`](crate::Errno::EBUSY) if another thread exists, or another process shares this memory, or if
-///   neither check is possible. A user-mode emulator may have its own threads.
+/// - [`EBUSY`](crate::Errno::EBUSY) if another thread exists, another process shares this memory, or neither
+///   check is possible. A user-mode emulator may have its own threads.
 /// - Any error of [`fork`].
 ///
 /// # Safety

@@ -1,5 +1,5 @@
-//! A guide with a page for each task and complete programs. The other modules are the reference. The guide
-//! assumes feature `full`.
+//! A guide with a page for each task, and with complete programs. The documentation of the other modules is
+//! the reference. The guide assumes feature `full`.
 //!
 //! | page | content |
 //! |---|---|

@@ -26,7 +26,8 @@
 //! The fallback for pipes is `vmsplice` and `splice`, which have their own nonblocking flag. A read copies
 //! bytes out of the pipe with `vmsplice`. A write goes to a private pipe, and its bytes are then spliced to
 //! the target. Each of these writes occupies at least one page of the target, so small writes fill the target
-//! sooner. A read of a FIFO that is open for reading and writing also splices through a private pipe.
+//! with fewer bytes than large writes do. A read of a FIFO that is open for reading and writing also splices
+//! through a private pipe.
 //!
 //! If neither method is supported, as on a terminal, the functions fail with
 //! [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). The functions never poll and then

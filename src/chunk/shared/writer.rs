@@ -17,7 +17,8 @@ use crate::{Deadline, Errno, Result};
 ///
 /// The [`std::io::Write`] implementation copies each buffer into a chunk and immediately sends it as one
 /// record, so it needs no flush. A write overwrites a lent chunk. `write!` sends a separate record for each
-/// part of its text. To avoid this, use a [`BufWriter`](std::io::BufWriter) or a `String`.
+/// part of its text. To send the whole text as one record, use a [`BufWriter`](std::io::BufWriter) or a
+/// `String`.
 ///
 /// # Readiness
 ///

@@ -30,7 +30,7 @@ pub(super) struct Round<'fd> {
     /// Memory for the bytes that a sink does not receive. The memory is allocated before the sink receives
     /// any bytes.
     spare: Option<Map>,
-    /// The error that ends the source, reported after this round.
+    /// The error that stopped reading from the source. The fan-out reports this error after the round.
     last: Option<TransferError>,
     /// The number of bytes that all remaining sinks have received.
     pub(super) done: Transferred,

@@ -1,4 +1,4 @@
-//! Tests `Spawn`. The tests check the state that a child receives, and every way in which a start can fail.
+//! Tests `Spawn`. The tests check the state that a child receives, and the ways in which a start can fail.
 //! Each test runs in its own process. The started program is this binary, which reports its state.
 #![allow(unsafe_code, reason = "the C library's own view of a process")]
 
@@ -382,7 +382,7 @@ fn spawn_user_group_and_groups() {
     let given = facts(program.spawn().uid(61_000));
     assert_eq!((given["ids"].as_str(), given["groups"].as_str()), ("61000,61000,0,0", "[]"));
     assert_eq!(dumpable(), 1, "as it was");
-    // The dumpable flag of this process is also unchanged if the child fails after changing its user.
+    // If the child fails after it has changed its user, the dumpable flag of this process is also unchanged.
     assert_eq!(
         failure(program.spawn().uid(61_000).current_dir(c"/no/such/folder")),
         (SpawnStage::Chdir, Errno::ENOENT)

@@ -303,7 +303,8 @@ fn spawn_uid_attacked_by_one_that_kills() {
 
 /// The kernel makes a child's memory inaccessible only if the child changes its effective ids. Here the
 /// parent changed its own ids earlier and then made its memory dumpable again. The parent's real user is
-/// root, so the other user still cannot access this memory, but could access a copy of it.
+/// root, so the other user still cannot access the parent's memory. That user could access a copy of the
+/// memory.
 fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     static ONCE: Once = Once::new();
     let spawn = || {

@@ -929,7 +929,7 @@ fn send_to_a_descriptor_that_has_become_a_read_end() {
     writer.send(SMALL).unwrap();
 }
 
-/// A panic of the caller's `as_fd` does not make the writer forget the pages that it has handed over.
+/// A panic in the caller's `as_fd` does not make the writer forget the pages that it has handed over.
 #[test]
 fn send_with_a_descriptor_that_panics_changes_no_byte() {
     struct Failing(PipeWriter, Cell<usize>);

@@ -332,7 +332,7 @@ impl Progress {
         let before = self.line.len();
         self.line.clear();
         self.describe(bytes, now - self.start).expect("a String takes it");
-        // Blanks overwrite the end of the previous line if it was longer.
+        // Blanks overwrite the end of a previous line that was longer than this line.
         let blanks = before.saturating_sub(self.line.len());
         write!(self.line, "{:blanks$}", "").expect("a String takes it");
         say(&self.line);

@@ -205,7 +205,7 @@ fn fork_alone() -> Result<Option<i32>, Errno> {
     }
 }
 
-/// Skips the test and returns true if a second thread always exists. Emulators have such a thread, and
+/// Skips the test and returns true if a second thread always exists. Emulators run a second thread, and
 /// ThreadSanitizer starts one in this process and in each child.
 fn never_alone(test: &str) -> bool {
     let never = common::emulated() || common::tool() == Some(common::Tool::Thread);

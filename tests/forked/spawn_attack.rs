@@ -320,7 +320,7 @@ fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     attacked(false, &[&spawn, &spawn]);
 }
 
-/// A spawn does not change the dumpable flag of this process while another thread sets that flag.
+/// A spawn does not change the dumpable flag of this process, even while another thread sets that flag.
 fn spawn_uid_leaves_dumpable_to_another_thread() {
     let test = "spawn_uid_leaves_dumpable_to_another_thread";
     if geteuid() != 0 {

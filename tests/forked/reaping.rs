@@ -331,7 +331,7 @@ fn wait_any_with_sigchld_ignored_echild() {
     assert_eq!(wait_any(&mut [&mut given], ENDS).unwrap_err(), Errno::ECHILD);
 }
 
-/// In a nested PID namespace, a process has a child and a copied handle of another child with the same
+/// In a nested PID namespace, a process has a child and a copied handle of its parent's child with the same
 /// process id. Dropping the copy does not make `wait_any` report the process's own child.
 fn wait_any_beside_a_dropped_copy_with_the_number_of_a_child() {
     const CLONE_NEWPID: i32 = 0x2000_0000;

@@ -1,5 +1,4 @@
-//! Moves a file or standard input to standard output, inside the kernel if the kernel supports such a
-//! transfer.
+//! Moves a file or standard input to standard output, inside the kernel if possible.
 //!
 //! ```text
 //! pump disk.img | gzip > disk.img.gz
@@ -121,7 +120,8 @@ fn pump_to_all(
     let because = |file: &OsString, errno| {
         Failure::because(1, format!("output {}: {errno}", Path::new(file).display()))
     };
-    // A transfer through a large pipe needs fewer calls. Ignore a failure, because the ends may not be pipes.
+    // A transfer through a large pipe needs fewer calls than through a small pipe. Ignore a failure, because
+    // the ends may not be pipes.
     for end in [input, output] {
         let _ = pipe::set_capacity(end, Capacity::Max);
     }
@@ -208,8 +208,8 @@ impl Failure {
 
     fn output(errno: Errno) -> Self {
         match errno {
-            // A shell reports this status for a program that SIGPIPE killed. Such a program prints no message
-            // either.
+            // A shell reports this status for a program that SIGPIPE killed. Such a program also prints no
+            // message.
             Errno::EPIPE => Self { status: 141, message: None },
             errno => Self::because(1, format!("output: {errno}")),
         }
@@ -332,7 +332,7 @@ impl Progress {
         let before = self.line.len();
         self.line.clear();
         self.describe(bytes, now - self.start).expect("a String takes it");
-        // Blanks overwrite the end of the previous line if it was longer.
+        // Blanks overwrite the end of a previous line that was longer than this line.
         let blanks = before.saturating_sub(self.line.len());
         write!(self.line, "{:blanks$}", "").expect("a String takes it");
         say(&self.line);

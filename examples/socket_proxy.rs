@@ -1,14 +1,14 @@
-//! A proxy between Unix sockets. For each connection, the proxy runs two transfers, each in a separate
-//! thread, until a deadline.
+//! Forwards connections between Unix sockets. Each connection uses two transfers in separate threads, until a
+//! deadline.
 //!
 //! ```text
 //! socket_proxy LISTEN TARGET [SECONDS]
 //! ```
 //!
-//! The proxy accepts connections at the path LISTEN and forwards each to TARGET. The bytes move through a
+//! The program accepts connections at the path LISTEN and forwards each to TARGET. The bytes move through a
 //! pipe in the kernel and never enter this program. When one side has sent all its bytes, its peer reaches
-//! end of file but can still reply. A connection ends after at most SECONDS (60 by default), whether its
-//! sides are active or idle. The proxy prints one line for each connection.
+//! end of file but can still reply. A connection ends after at most SECONDS (60 by default), even if its
+//! sides are active. The program prints one line for each connection.
 
 use rawpipe::Deadline;
 use rawpipe::transfer::{Transfer, TransferError};

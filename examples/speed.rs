@@ -5,21 +5,26 @@
 //! cargo run --release --example speed -- --csv > speed.csv
 //! ```
 //!
-//! [`questions`] lists the comparisons. In the first rows, one process generates every byte immediately
-//! before sending it, and another process reads every byte that arrives. The last rows are limits. No process
-//! generates, examines or keeps the bytes, so these rows show the limit of the transfer alone.
+//! [`questions`] lists the comparisons. In `made_and_summed` and `messages`, one process generates every byte
+//! immediately before sending it, and another process reads every byte that arrives. In rows whose path
+//! begins with `limits/`, no process generates, examines or keeps the bytes, so those rows show the limit of
+//! the transfer alone.
 //!
-//! `std` uses page-aligned buffers, `std-vec` uses plain `Vec`s, and `std-copy` uses `io::copy`. Each ratio
-//! is relative to the fastest of these engines. The engines alternate in changing order for at least 7
-//! rounds, with turns of about the same duration. A value is the median over the rounds, and a ratio is the
-//! median of the ratios within each round. A ratio may therefore differ slightly from the ratio of the
-//! values. The ratio of CPU times covers all processes, for the same amount of work.
+//! Each row measures one engine, which is one way to do the work. The engine `std` uses page-aligned buffers,
+//! `std-vec` uses plain `Vec`s, and `std-copy` uses `io::copy`. Each ratio is relative to the fastest engine
+//! whose name begins with `std`. Each comparison has at least 7 rounds. In each round, every engine runs
+//! once, and the order changes from round to round. All engines run for about the same time. A value is the
+//! median over the rounds, and a ratio is the median of the ratios within each round. A ratio may therefore
+//! differ slightly from the ratio of the values. The ratio of CPU times covers all processes, for the same
+//! amount of work.
 //!
-//! In rows named `two`, the source is pinned to one CPU and all other processes to another. In rows named
-//! `one`, all processes are pinned to the same CPU. A process that does no other work measures from the start
-//! signal until all others have reported that they are done. Before the start signal, all processes are
-//! forked and their files and buffers are ready. The byte count is checked in every turn. Each byte is either
-//! compared once before the first turn or verified by a sum.
+//! If the column `CPUs` contains `two`, the source is pinned to one CPU and all other processes to another.
+//! If it contains `one`, all processes are pinned to the same CPU. A process that does no other work measures
+//! from the start signal until all others have reported that they are done. Before the start signal, all
+//! processes are forked and their files and buffers are ready. Every measurement of `made_and_summed`,
+//! `messages` and `output` compares the sum of the bytes with the expected sum. In the other one-way
+//! transfers, each engine compares every byte once before its first round. Every run of these transfers
+//! checks the byte count.
 //!
 //! The example needs Rust 1.87 for `std::io::pipe`.
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
@@ -324,7 +329,7 @@ fn run(options: &Options) -> io::Result<()> {
 struct Options {
     csv: bool,
     help: bool,
-    /// If set, the measurements started this process as the program that writes output.
+    /// True if a measurement started this process as the program whose output is read.
     writes: bool,
     time: Duration,
 }

@@ -1,8 +1,8 @@
 //! Reads without waiting, and then with a deadline. The read end stays in blocking mode, so other processes
 //! and threads that use it are unaffected.
 //!
-//! Python can only call `select` and then `os.read`, which waits if another reader reads the data first. The
-//! example `nonblocking` sets `O_NONBLOCK`, which affects every process that shares the read end.
+//! In Python, `os.read` after `select` still waits if another reader reads the data first. The example
+//! `nonblocking` sets `O_NONBLOCK`, which affects every process that shares the read end.
 //!
 //! Run this example with `cargo run --example try_read`.
 

@@ -291,7 +291,7 @@ fn wait_change_reports_stop_continue_and_end() {
 
 fn wait_goes_on_after_signals() {
     with_ever_less("wait_goes_on_after_signals", |way| {
-        // The storm is created first, so that its child has no copy of `opener`.
+        // The child that sends the signals is created first, so that it has no copy of `opener`.
         let storm = Storm::begin(Duration::from_millis(1));
         let (mut slow, opener) = gated_child(2);
         let before = HANDLED.load(Ordering::SeqCst);
@@ -329,7 +329,7 @@ fn wait_deadline_is_fixed_while_signals_arrive() {
     with_ever_less("wait_deadline_is_fixed_while_signals_arrive", |way| {
         let mut child = waiting_child();
         let storm = Storm::begin(Duration::from_millis(1));
-        // On a busy machine the storm may start late.
+        // On a busy machine the first signal may arrive late.
         for attempt in 0.. {
             let before = HANDLED.load(Ordering::SeqCst);
             let begin = Instant::now();

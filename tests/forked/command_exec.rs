@@ -512,7 +512,7 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
         assert_eq!(ended, Ok(usize::from(dies)), "a folder: {folder}");
         drop(key);
         assert!(child.wait().unwrap().success());
-        // In both cases, end of file shows that the program's child has also ended.
+        // End of file shows that the child started before the exec has also ended.
         assert_eq!(all_of(Some(alive)), b"");
     }
 }

@@ -268,12 +268,12 @@ fn communicate_deadline_already_past() {
     let mut past = Communicate::new().deadline(Deadline::now());
     let mut child = start("sleep", &[]);
     assert_eq!(past.run(&mut child).unwrap_err().reason(), Kind::Deadline);
-    // This child has ended, so the run does not wait.
+    // If the child has already ended, the run succeeds although its deadline has passed.
     let mut child = start("both", &[]);
     assert!(child.wait_deadline(late()).unwrap().is_some());
     let output = past.run(&mut child).unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));
-    // Only a part of the output is available.
+    // If only a part of the output is available, the error holds that part.
     let mut child = start("stall", &["3"]);
     while child.stdout_ref().unwrap().available().unwrap() < 3 {
         thread::sleep(Duration::from_millis(1));

@@ -1,5 +1,6 @@
-//! Tests executing a program by path, by directory and by descriptor. The tests also execute files that are
-//! not programs, and check that a failure leaves the process unchanged. Each test runs in its own process.
+//! Tests that execute a program by path, by a path relative to a directory, and by descriptor. The tests also
+//! execute files that are not programs, and check that a failure leaves the process unchanged. Each test runs
+//! in its own process.
 #![allow(unsafe_code, reason = "a descriptor that is no descriptor, and FIFOs by the C library")]
 
 use crate::common::{self, child, closed_fd, keep, skip, tmp_path};

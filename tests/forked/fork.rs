@@ -1,4 +1,4 @@
-//! Tests forking, and the state that survives a fork and an exec. Each test runs in its own process.
+//! Tests forks, and the state that survives a fork or an exec. Each test runs in its own process.
 #![allow(unsafe_code, reason = "fork, and the C library's own view of it")]
 
 use crate::common::nr;
@@ -205,7 +205,7 @@ fn fork_alone() -> Result<Option<i32>, Errno> {
     }
 }
 
-/// Skips the test and returns true if a second thread always exists. Emulators have such a thread, and
+/// Skips the test and returns true if a second thread always exists. Emulators run a second thread, and
 /// ThreadSanitizer starts one in this process and in each child.
 fn never_alone(test: &str) -> bool {
     let never = common::emulated() || common::tool() == Some(common::Tool::Thread);
@@ -710,8 +710,8 @@ fn is_degraded_when_the_user_has_too_many_pages() {
         if pipe.0.is_degraded().unwrap() {
             break pipe;
         }
-        // `Capacity::Max` enlarges the pipe as far as permitted. Near the limit the call also succeeds, and
-        // never makes the pipe smaller.
+        // `Capacity::Max` enlarges the pipe as far as permitted. Near the limit, `set_capacity` also succeeds
+        // and never makes the pipe smaller.
         let before = pipe.0.capacity().unwrap();
         assert!(pipe.0.set_capacity(Capacity::Max).unwrap() >= before);
         pipes.push(pipe);

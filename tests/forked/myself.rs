@@ -230,7 +230,7 @@ fn controlling_terminal_with_all_other_descriptors_closed() {
         let tty = screen.terminal.as_fd();
         let number = tty.as_raw_fd();
         let (reader, _writer) = rawpipe::pipe().unwrap();
-        // Another file receives the number that the terminal has in this process.
+        // In the child, the pipe receives the descriptor number that the terminal has in this process.
         let fds = [(tty, 0), (tty, 1), (tty, 2), (reader.as_fd(), number)];
         let argv =
             [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"echo up >/dev/tty; read x"), Arg::END];

@@ -16,7 +16,7 @@
 //! Each case runs in its own processes, and many cases run at the same time. A case that hangs is killed and
 //! counts as failed. By default, a seed selects a fraction of the cases. The test prints the seed.
 //! `RAWPIPE_OUTSIDE_SEED` sets the seed, so that a selection can be repeated. `RAWPIPE_OUTSIDE=full` runs all
-//! cases. Any other value runs all cases whose names contain that value.
+//! cases. Any other value of `RAWPIPE_OUTSIDE` runs all cases whose names contain that value.
 #![allow(unsafe_code, reason = "descriptors of every kind, and processes, by the C library")]
 
 use crate::common;

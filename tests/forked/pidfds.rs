@@ -1,5 +1,5 @@
-//! Tests pidfds. The tests cover second handles, waiting, signals that reach no other process, and copies of
-//! descriptors. Each test runs in its own process.
+//! Tests pidfds. The tests cover several handles for one child, waits, signals, and copies of descriptors.
+//! Each test runs in its own process.
 //!
 //! `RAWPIPE_TEST_REAPS` sets how often another thread kills a child while the kernel reuses process ids (by
 //! default 300).

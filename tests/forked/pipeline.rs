@@ -349,7 +349,7 @@ fn pipeline_on_failure_policies() {
     assert_eq!(row.spawn().unwrap_err().index(), 1);
     assert_eq!(children(), before);
 
-    // With `OnDrop::KillGroup` the programs die even if they form no group. If they form a group, their
+    // `OnDrop::KillGroup` kills the programs even if they form no group. If the programs form a group, their
     // children also die.
     let (alive, writer) = rawpipe::pipe().unwrap();
     let mut sleep = program("sleep", &[]);
@@ -376,7 +376,7 @@ fn pipeline_dropped_that_reaps_closes_all_pipes_first() {
     drop(row.spawn().unwrap());
     assert_eq!((common::open_fds(), children()), before);
 
-    // The same holds for programs before one that cannot be started.
+    // If a later program cannot be started, the earlier programs' pipes are also closed before the wait.
     let mut errors = program("flood", &["0", "3000000"]);
     errors.stderr(Stdio::piped());
     let row = program("flood", &["3000000", "0"]).pipe(&errors).pipe(missing());

@@ -1,5 +1,5 @@
-//! Tests waiting for any child. The tests cover orphans, children whose handles are passed to the call, and
-//! children whose handles are held elsewhere. Each test runs in its own process.
+//! Tests `wait_any`. The tests cover orphans, children whose handles are passed to the call, and children
+//! whose handles are held elsewhere. Each test runs in its own process.
 //!
 //! `RAWPIPE_TEST_REAPS` sets how often two children end while another child with a handle is alive (by
 //! default 300).
@@ -278,7 +278,7 @@ fn wait_any_continues_after_a_signal() {
         9
     }));
     let storm = Storm::begin(Duration::from_millis(1));
-    // `wait_any` does not report the storm's child, because that child has a handle.
+    // `wait_any` does not report the child that sends the signals, because that child has a handle.
     let change = any(Deadline::NEVER).unwrap().expect("an end");
     assert_eq!((change.index, change.status.code()), (None, Some(9)));
     assert!(common::HANDLED.load(Ordering::SeqCst) > 0);
@@ -331,8 +331,8 @@ fn wait_any_with_sigchld_ignored_echild() {
     assert_eq!(wait_any(&mut [&mut given], ENDS).unwrap_err(), Errno::ECHILD);
 }
 
-/// In a nested PID namespace, a child has the number of a child of the parent. A copy of the other handle,
-/// which is dropped, does not end the claim of the child's own handle.
+/// In a nested PID namespace, a process has a child and a copied handle of its parent's child with the same
+/// process id. Dropping the copy does not make `wait_any` report the process's own child.
 fn wait_any_beside_a_dropped_copy_with_the_number_of_a_child() {
     const CLONE_NEWPID: i32 = 0x2000_0000;
     unsafe extern "C" {

@@ -103,7 +103,7 @@ fn output_input_of_ten_mebibytes_through_sort() {
     assert!(output.status.success(), "{}", output.status);
     lines.sort();
     assert!(output.stdout == lines.concat().into_bytes());
-    // The same amount of input also passes through a program that writes while it reads.
+    // Input of the same size also passes through `cat`, which writes while it reads.
     let input = some_bytes(size as usize);
     assert!(program("cat", &[]).input(input.as_slice()).output().unwrap().stdout == input);
 }

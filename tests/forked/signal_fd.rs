@@ -1,5 +1,5 @@
-//! Tests waiting for signals instead of handling them. Each test runs in its own process, because the kernel
-//! can deliver a signal to any thread that does not block it.
+//! Tests the functions that block signals and wait for them. Each test runs in its own process, because the
+//! kernel can deliver a signal to any thread that does not block it.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "signals by number, and a handler")]
 

@@ -1,4 +1,4 @@
-//! Tests the effect of a signal handler on each call. Each test runs in its own process.
+//! Tests calls that a signal handler interrupts. Each test runs in its own process.
 
 use crate::common::{self, HANDLED, Storm, child, skip};
 use rawpipe::Deadline;
@@ -131,7 +131,8 @@ fn transfer_while_signals_arrive() -> bool {
         let (half, rest) = data.split_at(LEN / 2);
         let mut bufs: Vec<_> = rest.chunks(1000).map(IoSlice::new).collect();
         let done = writer.write_all(half).is_ok() && writer.write_all_vectored(&mut bufs).is_ok();
-        // The storm's child has a copy of the write end and must end before the reader can reach end of file.
+        // The child that sends the signals has a copy of the write end. The reader reaches end of file only
+        // after that child has ended.
         drop(storm);
         if done { u8::from(HANDLED.load(Ordering::SeqCst) > 0) } else { 2 }
     });

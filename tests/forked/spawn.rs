@@ -1,4 +1,4 @@
-//! Tests `Spawn`. The tests check the state that a child receives, and every way in which a start can fail.
+//! Tests `Spawn`. The tests check the state that a child receives, and the ways in which a start can fail.
 //! Each test runs in its own process. The started program is this binary, which reports its state.
 #![allow(unsafe_code, reason = "the C library's own view of a process")]
 
@@ -382,7 +382,7 @@ fn spawn_user_group_and_groups() {
     let given = facts(program.spawn().uid(61_000));
     assert_eq!((given["ids"].as_str(), given["groups"].as_str()), ("61000,61000,0,0", "[]"));
     assert_eq!(dumpable(), 1, "as it was");
-    // The dumpable flag of this process is also unchanged if the child fails after changing its user.
+    // If the child fails after it has changed its user, the dumpable flag of this process is also unchanged.
     assert_eq!(
         failure(program.spawn().uid(61_000).current_dir(c"/no/such/folder")),
         (SpawnStage::Chdir, Errno::ENOENT)
@@ -829,7 +829,7 @@ fn spawn_fds_with_the_standard_ones_closed_here() {
         // SAFETY: the lines above have opened these descriptors.
         let [near, far] = [0, 1].map(|number| unsafe { BorrowedFd::borrow_raw(number) });
         // The spawn moves the read end to 1, the write end to 0, and the report pipe to 2. If the spawn uses
-        // an error channel, that channel needs a higher number.
+        // an error channel, that channel needs a number above 2.
         let fds = [(near, 1), (far, 0), (writer.as_fd(), 2)];
         let argv = list(["sh", "-c", "echo through >&0; read line <&1; echo got $line >&2"]);
         let spawned = Spawn::new(c"sh", argv, list::<&str>([])).fd_maps(&fds).spawn();
@@ -1068,7 +1068,8 @@ fn spawn_search_takes_the_path_of_the_child() {
         let spawn = Spawn::new(c"prog", list(["prog"]), list([path]));
         spawn.spawn().map(|mut child| child.wait().unwrap().code().unwrap())
     };
-    // The search skips files that cannot be executed. It returns `EACCES` only if it finds no other file.
+    // The search skips files that cannot be executed. The search fails with `EACCES` only if no other file is
+    // found.
     assert_eq!(code(format!("PATH={a}:{b}")), Ok(2));
     let error = |stage, errno: Errno| (stage, errno);
     let failed = |path: String| code(path).map_err(|e| error(e.stage(), e.errno()));

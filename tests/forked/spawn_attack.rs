@@ -303,7 +303,8 @@ fn spawn_uid_attacked_by_one_that_kills() {
 
 /// The kernel makes a child's memory inaccessible only if the child changes its effective ids. Here the
 /// parent changed its own ids earlier and then made its memory dumpable again. The parent's real user is
-/// root, so the other user still cannot access this memory, but could access a copy of it.
+/// root, so the other user still cannot access the parent's memory. That user could access a copy of the
+/// memory.
 fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     static ONCE: Once = Once::new();
     let spawn = || {
@@ -319,7 +320,7 @@ fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     attacked(false, &[&spawn, &spawn]);
 }
 
-/// A spawn does not change the dumpable flag of this process while another thread sets that flag.
+/// A spawn does not change the dumpable flag of this process, even while another thread sets that flag.
 fn spawn_uid_leaves_dumpable_to_another_thread() {
     let test = "spawn_uid_leaves_dumpable_to_another_thread";
     if geteuid() != 0 {

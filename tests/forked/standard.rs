@@ -1,5 +1,5 @@
-//! Tests descriptors 0 to 2. A descriptor that this crate creates has one of these numbers only if the caller
-//! requests that number. Each test runs in its own process.
+//! Tests descriptors 0 to 2. A descriptor that this crate creates receives a number from 0 to 2 only if the
+//! caller requests that number. Each test runs in its own process.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "limits by number, and forking")]
 

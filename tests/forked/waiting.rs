@@ -168,7 +168,7 @@ fn without_sigpipe_guards_other_calls() {
     }
 }
 
-/// A `SIGPIPE` that was already pending belongs to other code and stays pending.
+/// A `SIGPIPE` that was pending before the call belongs to other code and stays pending.
 fn without_sigpipe_leaves_a_pending_one() {
     let status = mortal(|| {
         // The outer guard blocks `SIGPIPE`, and finally consumes the signal that the first write raises. The

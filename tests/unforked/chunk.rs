@@ -512,7 +512,8 @@ fn resend_reader_gone_epipe_and_to_what_is_no_pipe() {
     }
 }
 
-/// Chunks of random lengths, each of which is resent in parts, arrive unchanged at a slower reader.
+/// Chunks of random lengths, each of which is resent in parts, arrive unchanged at a reader that is slower
+/// than the writer.
 #[test]
 fn resend_between_chunks_to_a_slow_reader() {
     const CHUNK: usize = 100_000;
@@ -929,7 +930,7 @@ fn send_to_a_descriptor_that_has_become_a_read_end() {
     writer.send(SMALL).unwrap();
 }
 
-/// A panic of the caller's `as_fd` does not make the writer forget the pages that it has handed over.
+/// A panic in the caller's `as_fd` does not make the writer forget the pages that it has handed over.
 #[test]
 fn send_with_a_descriptor_that_panics_changes_no_byte() {
     struct Failing(PipeWriter, Cell<usize>);
@@ -1053,8 +1054,8 @@ fn vmsplice_full_gone_wrong_and_too_many() {
     assert!(!io::is_nonblocking(&writer).unwrap());
     assert_eq!(send(&writer, 1025), Err(Errno::EINVAL));
     assert_eq!(send(&writer, 0), Ok(0));
-    // The pipe is full when all its slots are in use. It may then hold fewer bytes than its capacity, because
-    // the static need not start on a page boundary.
+    // The pipe is full when all its slots are in use. A full pipe may hold fewer bytes than its capacity,
+    // because the static need not start on a page boundary.
     let sent = send(&writer, 1024).unwrap();
     assert!(sent > 0 && sent <= writer.capacity().unwrap(), "{sent}");
     assert_eq!(send(&writer, 1), Err(Errno::EAGAIN));

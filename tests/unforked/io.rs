@@ -1,4 +1,5 @@
-//! Tests reading, writing, duplicating and closing with unusual sizes and numbers of buffers.
+//! Tests of reads and writes with unusual sizes and numbers of buffers, and of duplicated and closed
+//! descriptors.
 #![cfg(feature = "std")]
 #![allow(unsafe_code, reason = "a null buffer, by number")]
 
@@ -43,8 +44,8 @@ fn write_of_nothing_from_nowhere_answers_0() {
     assert_eq!(answer, -(Errno::EFAULT.raw_os_error() as isize));
 }
 
-/// On these targets the crate's own calls of `mmap2` and `ftruncate64` go through functions of the C library,
-/// which take other arguments.
+/// On these targets the crate's own calls of `mmap2` and `ftruncate64` go through functions of the C library.
+/// The arguments of these functions differ from those of the system calls.
 #[cfg(any(target_arch = "x86", target_arch = "arm"))]
 #[test]
 fn raw_calls_with_pages_and_64_bit_lengths_reach_the_kernel() {

@@ -2,8 +2,8 @@
 //! counts and the readiness must match the queues, and every byte that was read must equal the byte in the
 //! queue. A packet pipe and a message link are also compared with queues.
 //!
-//! The operations cover every way to move bytes: single calls, vectors, whole buffers, calls that do not
-//! wait, `splice`, `tee`, transfers and chunks. The ends are blocking or nonblocking.
+//! The operations move bytes with single calls, vectors, whole buffers, calls that do not wait, `splice`,
+//! `tee`, transfers and chunks. The ends are blocking or nonblocking.
 //!
 //! `RAWPIPE_MODEL_SEED` sets the seed and thereby repeats a run. `RAWPIPE_MODEL_OPERATIONS` sets the number
 //! of operations (100,000 by default in optimised builds). `.ci/matrix.sh model` runs ten million operations.

@@ -135,7 +135,7 @@ fn write_into_part_full_nonblocking_is_short() {
     let capacity = writer.capacity().unwrap();
     assert_eq!(writer.write(b"x"), Ok(1));
     let data = vec![2; capacity + 1];
-    // Some kernels append more bytes to the page of the first byte, but other kernels do not.
+    // Not every kernel appends more bytes to the page that holds the first byte.
     let count = writer.write(&data).unwrap();
     assert!(count < data.len() && count >= capacity - page(), "{count} of {capacity}");
     assert_eq!(reader.available(), Ok(count + 1));

@@ -1,4 +1,4 @@
-//! Tests reading into a `Vec` until end of file. The tests use every length and capacity near the lengths at
+//! Tests of reads into a `Vec` until end of file. The tests use every length and capacity near the lengths at
 //! which the buffer grows.
 #![cfg(feature = "std")]
 
@@ -37,7 +37,7 @@ fn read_to_end_of_every_length_in_pieces_of_several() {
             assert_eq!(reader.read_to_end(&mut all), Ok(len));
             thread.join().unwrap();
             assert!(all == bytes, "{len} in pieces of {piece}");
-            // The buffer has doubled at most once more often than necessary.
+            // The buffer has doubled at most once more than the length requires.
             assert!(all.capacity() <= 2 * len.max(4096) + 70_000, "{len}: {}", all.capacity());
         }
         // One call reads as many bytes of a file as fit in the buffer.

@@ -1,6 +1,6 @@
-//! Checks that each line of `SCENARIOS.md`, `HAZARDS.md` and `docs/UNSAFE.md` is still correct. The named
-//! tests and files must exist, and every file with unsafe code must be listed. With `RAWPIPE_WRITE=1` set,
-//! the test writes the number of unsafe blocks of each file to `docs/UNSAFE.md`.
+//! Checks the names in `SCENARIOS.md`, `HAZARDS.md` and `docs/UNSAFE.md`. The named tests and files must
+//! exist, and every file with unsafe code must be listed. With `RAWPIPE_WRITE=1` set, the test writes the
+//! number of unsafe blocks of each file to `docs/UNSAFE.md`.
 
 use crate::common::{self, listing::functions};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! Tests of long streams between each pair of kinds of descriptors. No byte may be lost, duplicated or
 //! reordered.
 //!
-//! `RAWPIPE_TRANSFER_BYTES` sets the length, which is 16 MiB by default, and less under tools and emulators.
+//! `RAWPIPE_TRANSFER_BYTES` sets the length, which is 16 MiB by default, or less under tools and emulators.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common;

@@ -371,8 +371,8 @@ fn deadline_wakes_for_data_room_and_hang_up() {
     }
 }
 
-/// Two waiting threads wake up, but only one thread receives the byte. The other thread continues to wait
-/// until its deadline, and does not block in a call without a deadline.
+/// Two waiting threads wake up, but only one thread receives the byte. The other thread continues to wait,
+/// but only until its deadline.
 #[test]
 fn deadline_survives_spurious_wake_ups() {
     for (kind, reader, writer) in pipes() {

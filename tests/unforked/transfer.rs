@@ -1,5 +1,5 @@
-//! Tests of transfers between each pair of kinds of descriptors, which check bytes, counts, mechanisms, ends
-//! of file and errors.
+//! Tests of transfers between each pair of kinds of descriptors. The tests check bytes, counts, mechanisms,
+//! ends of file and errors.
 //!
 //! No test in this file creates a process, for the reason that `pipe.rs` gives.
 #![cfg(all(feature = "std", feature = "transfer"))]
@@ -383,7 +383,8 @@ fn transfer_within_a_file_towards_its_end_einval() {
     assert!(all_of(&both) == expected.concat().repeat(3)[..250_000]);
 }
 
-/// One open file has one position, so each call would read the bytes after those that were just written.
+/// If one open file is both the source and the sink, the transfer fails with `EINVAL`. The file has only one
+/// position, so each read would start after the bytes that were just written.
 #[test]
 fn transfer_of_an_open_file_to_itself_einval() {
     let mut both = file(&data(100_000));

@@ -339,7 +339,8 @@ fn transfer_deadline_copy_beside_other_writers() {
     }
 }
 
-/// A flag belongs to the open file, so another process can make a pipe blocking during the transfer.
+/// `O_NONBLOCK` belongs to the open file, so another process can clear this flag during the transfer. The
+/// transfer still meets its deadline.
 #[test]
 fn transfer_deadline_holds_although_a_pipe_becomes_blocking() {
     for source_side in [true, false] {
@@ -577,7 +578,7 @@ fn transfer_empty_datagram_is_not_the_end() {
     assert_eq!(in_time("no datagrams", move || transfer(&near, file(b"")).unwrap().bytes()), 0);
 }
 
-/// A peer that sends only empty datagrams cannot keep `progress` from ending the transfer.
+/// A `progress` closure can end a transfer even if the source delivers only empty datagrams.
 #[test]
 fn transfer_of_empty_datagrams_can_be_ended_by_progress() {
     let (near, far) = UnixDatagram::pair().unwrap();
@@ -671,7 +672,7 @@ fn transfer_end_of_a_terminal_is_asked_for_once() {
     }
 }
 
-/// `poll` reports a terminal as ready if one byte fits, but a longer blocking write sleeps.
+/// `poll` reports a terminal as ready if one byte fits, but a blocking write of more bytes sleeps.
 #[test]
 fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     if !terminals() {

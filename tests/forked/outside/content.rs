@@ -68,7 +68,7 @@ pub(crate) fn compare(
     arrived: Option<&[u8]>,
 ) -> Vec<String> {
     let mut complaints = Vec::new();
-    // The error of `splice_to` does not name its side.
+    // The error of `splice_to` does not name the failed side.
     let error = match expected.error {
         Some((_, errno)) if mover == Mover::SpliceTo => Some((None, errno)),
         error => error,

@@ -94,7 +94,8 @@ pub(crate) struct SourceKind {
     pub(crate) most: usize,
     /// The minimum length of one `read`.
     pub(crate) unit: usize,
-    /// True if each `read` returns one message. A shorter `read` discards the remaining bytes of the message.
+    /// True if each `read` returns one message. A `read` that is shorter than the message discards the
+    /// remaining bytes of the message.
     pub(crate) packets: bool,
     pub(crate) pipe: bool,
     /// True if several processes can compete for the bytes of the source, and a call can be nonblocking

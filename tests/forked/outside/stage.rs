@@ -429,7 +429,7 @@ fn listen(
         let count = if to.file {
             match file.read_at(&mut buf, begin + heard as u64) {
                 Ok(0) if is_over(over, Duration::from_millis(1)) => {
-                    // Reads the bytes that arrived after the last read.
+                    // Reads the bytes that have arrived since the previous read.
                     match file.read_at(&mut buf, begin + heard as u64) {
                         Ok(count @ 1..) => count,
                         _ => return,

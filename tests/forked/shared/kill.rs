@@ -1,5 +1,5 @@
-//! Tests that a side that is killed at a random moment leaves only whole records. The peer then detects the
-//! end of the stream.
+//! Kills one side at a random moment. Only whole records arrive, and the peer then detects the end of the
+//! stream.
 
 use super::{
     SIZES, asked_for, fill, len_of, receive_all, send, send_all, succeeds, supported, times,

@@ -189,7 +189,8 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "pingpong",
-        text: "a byte to another process and its successor back, over two pipes; both processes on one CPU",
+        text: "one byte goes to another process, which returns the byte plus one, over two pipes; \
+               both processes run on one CPU",
         bytes: None,
         engines: &[
             repeats("std", work::pingpong::<Std>),

@@ -235,8 +235,8 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "fork_wait",
-        text: "a child only exits, and its parent collects the exit status. std has no fork, and rustix's fork \
-               is not public. Both processes run on one CPU",
+        text: "a child only exits, and its parent collects the exit status. std has no fork, and \
+               rustix's fork is not public. Both processes run on one CPU",
         bytes: None,
         engines: &[
             repeats("rawpipe", work::fork_wait::<Rawpipe>),
@@ -268,7 +268,8 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "output",
-        text: "a program generates and writes 16 MiB, 64 KiB at a time; its parent collects and sums the bytes",
+        text: "a program generates and writes 16 MiB, 64 KiB at a time; \
+               its parent collects and sums the bytes",
         bytes: Some(work::WRITTEN as u64),
         engines: &[
             runs("std", work::output::<Std>, 0),

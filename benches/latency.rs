@@ -16,8 +16,6 @@
 //! - `rawpipe`: this crate with default settings.
 //! - `rawpipe-adaptive`: this crate with `Wait::Adaptive`, which both processes use in `pingpong`.
 //! - `rawpipe-shared`: `chunk::shared`.
-//!
-//! Every measurement compares or sums the received bytes.
 #![allow(unsafe_code, reason = "the C library's own calls, to compare with and to pin")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 

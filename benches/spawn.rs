@@ -1,4 +1,5 @@
-//! Measures starting a program and waiting for its exit. The engines of a row alternate.
+//! Measures starting a program and waiting for its exit. The engines of a row run in turns, so that other load
+//! affects all of them equally.
 //!
 //! - `spawn`: programs that start with default settings. `tiny` is the smallest possible program, a static
 //!   file that only exits. `/bin/true` needs the C library.

@@ -5,10 +5,12 @@
 //!   same engines over more sizes and situations.
 //! - `contended`: the same transfer while a busy process runs on each CPU.
 //! - `channel`: messages that one process generates and another sums. Each message is sent before the next
-//!   one is generated. The engines of a row alternate. The engine `std` sends the length of a message as 8
-//!   bytes before the message. The receiver of `rawpipe-read-ahead` reads ahead.
+//!   one is generated. The engine `std` sends the length of a message as 8 bytes before the message. The
+//!   receiver of `rawpipe-read-ahead` reads ahead.
 //! - `channel_many`: messages that may be sent together. `std` uses `BufWriter` and `BufReader`. `rawpipe`
 //!   sends about 8 KiB in each call of `send_many`, as the `BufWriter` does, and its receiver reads ahead.
+//!   In `channel` and `channel_many`, the engines of a row run in turns, so that other load affects all of
+//!   them equally.
 //! - `limits/mem_to_read`, `limits/mem_to_null`: transfers that send the same bytes repeatedly. No process
 //!   generates or examines these bytes, which are read into memory or discarded. These rows show the limit of
 //!   the transfer alone.

@@ -518,8 +518,8 @@ pub(crate) fn descriptors_without_limit(test: &str) -> bool {
 pub(crate) fn vmsplice_copies() -> bool {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let byte: &'static mut [u8] = keep(vec![1].into_boxed_slice());
-    // SAFETY: the byte is never freed. The change below shows who sees it, and no other code reads this
-    // pipe.
+    // SAFETY: the byte is never freed. The change below shows whether the pipe holds a copy, and no other
+    // code reads this pipe.
     let sent = unsafe { vmsplice(&writer, &[IoSlice::new(byte)], SpliceFlags::NONBLOCK) };
     byte[0] = 2;
     sent == Ok(1) && bytes::waiting_in(&reader) == [1]

@@ -963,7 +963,8 @@ fn small_pages(_refused: Option<Errno>) -> Result<(), &'static str> {
 
 // ---------------------------------------------------------------- creating processes
 
-/// A child that was created without `CLONE_CLEAR_SIGHAND` has no signal handler, so `SIGUSR1` kills it.
+/// A child that was created without `CLONE_CLEAR_SIGHAND` does not keep the handler of its
+/// parent, so `SIGUSR1` kills the child.
 fn spawn_by_vfork(_refused: Option<Errno>) -> Result<(), &'static str> {
     extern "C" fn handler(_signal: i32) {
         common::HANDLED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);

@@ -23,8 +23,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// Whether a signal may interrupt a call that does not wait. Under `tests/copying` this happens before the call
-/// is received there, and a deadline that has passed ends the operation.
+/// Set if a signal may interrupt a call that does not wait. Under `tests/copying`, a signal can interrupt a
+/// call before the supervisor receives the call. If the deadline has passed, the operation then ends.
 pub(crate) static INTERRUPTIBLE: LazyLock<bool> = LazyLock::new(common::vmsplice_copies);
 
 /// A pipe and its expected contents.

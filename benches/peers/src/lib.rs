@@ -152,7 +152,7 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "limits/mem_to_read",
-        text: "the same with the fastest calls of each crate. The same bytes are sent repeatedly. By default, \
+        text: "the source sends the same bytes repeatedly, with the fastest calls of each crate. By default, \
                rawpipe's `ChunkWriter` fills new pages for each chunk; with `Reuse::AfterRead` (`-afterread`) \
                it does not. rustix, nix and libc use a pipe of 1 MiB. `-vmsplice` lends the memory itself to \
                the pipe, which is sound only because no code writes to the memory afterwards. \
@@ -189,7 +189,8 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "pingpong",
-        text: "a byte to another process and its successor back, over two pipes; both processes on one CPU",
+        text: "one byte goes to another process, which returns the byte plus one, over two pipes; \
+               both processes run on one CPU",
         bytes: None,
         engines: &[
             repeats("std", work::pingpong::<Std>),
@@ -203,7 +204,8 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "pipe_close",
-        text: "a pipe is created and both ends are closed; all but interprocess make it close-on-exec",
+        text: "a pipe is created and both ends are closed; all crates but interprocess make the pipe \
+               close-on-exec",
         bytes: None,
         engines: &[
             repeats("std", work::pipe_close::<Std>),
@@ -233,7 +235,8 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "fork_wait",
-        text: "a child that only exits, and its status. std has no fork; rustix's is not public. Both on one CPU",
+        text: "a child only exits, and its parent collects the exit status. std has no fork, and \
+               rustix's fork is not public. Both processes run on one CPU",
         bytes: None,
         engines: &[
             repeats("rawpipe", work::fork_wait::<Rawpipe>),
@@ -243,7 +246,7 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "communicate_64k",
-        text: "64 KiB are written to `cat`, and its output is collected; std needs a thread for that",
+        text: "a parent writes 64 KiB to `cat` and collects the output; std needs a thread for this task",
         bytes: Some(64 * KIB as u64),
         engines: &[
             runs("std", work::communicate::<Std>, 64 * KIB),
@@ -254,7 +257,7 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "communicate_1m",
-        text: "1 MiB, the same way",
+        text: "a parent writes 1 MiB to `cat` and collects the output",
         bytes: Some(MIB as u64),
         engines: &[
             runs("std", work::communicate::<Std>, MIB),
@@ -265,7 +268,8 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "output",
-        text: "the 16 MiB that a program makes and writes, 64 KiB at a time, are collected and summed",
+        text: "a program generates and writes 16 MiB, 64 KiB at a time; \
+               its parent collects and sums the bytes",
         bytes: Some(work::WRITTEN as u64),
         engines: &[
             runs("std", work::output::<Std>, 0),

@@ -18,7 +18,7 @@ pub(crate) enum Answer {
 
 /// The number of bytes that are copied at a time, unless the carrier is smaller.
 const PIECE: usize = 64 << 10;
-/// The time between two looks at a thread that waits, in milliseconds.
+/// The time between two checks of a waiting thread, in milliseconds.
 const LOOK: i32 = 5;
 
 pub(crate) fn vmsplice(
@@ -60,7 +60,7 @@ fn try_vmsplice(
     let pass = |bytes: &[u8]| match way {
         Way::Pages => carrier.pass(bytes, &pipe),
         Way::Writes => match kernel::write_now(&pipe, bytes) {
-            // A write without `RWF_NOWAIT`, which would not fail, but could wait.
+            // A write without `RWF_NOWAIT` is possible here, but may wait.
             Err(libc::EOPNOTSUPP) if !at_once => carrier.pass(bytes, &pipe),
             answer => answer,
         },
@@ -115,7 +115,7 @@ fn try_splice(
     let len = usize::try_from(len).unwrap_or(usize::MAX);
     let piece = PIECE.min(carrier.room);
     let next = |done: usize| carrier.bytes_of(&from, start + done as i64, piece.min(len - done));
-    // As in the kernel, the flag of the pipe's open file has the same effect as that of the call.
+    // As in the kernel, `O_NONBLOCK` on the pipe has the same effect as `SPLICE_F_NONBLOCK`.
     let waits = flags & NONBLOCK == 0 && to_mode & O_NONBLOCK == 0;
     let how = How { waits, whole: false, by_slot: true };
     let pass = |bytes: &[u8]| carrier.pass(bytes, &pipe);
@@ -130,13 +130,13 @@ fn try_splice(
     Ok(answer)
 }
 
-/// How a call fills the pipe.
+/// The rules by which a call fills the pipe.
 struct How {
-    /// Whether the call waits for room.
+    /// Set if the call waits for room.
     waits: bool,
-    /// Whether the call waits until everything is in the pipe, not only a part.
+    /// Set if the call waits until all bytes are in the pipe.
     whole: bool,
-    /// Whether the call needs a free slot. A write can also continue the last page of the pipe.
+    /// Set if the call needs a free slot. Otherwise, it can also append to the last page in the pipe.
     by_slot: bool,
 }
 
@@ -180,8 +180,8 @@ fn fill(
     (Answer::Made(if done > 0 { Ok(done) } else { Err(error) }), done)
 }
 
-/// Waits until the pipe has room or no reader. Returns an answer if the thread no longer waits for it or must
-/// handle a signal.
+/// Waits until the pipe has room or no reader. Returns an answer if the thread no longer waits for one, or
+/// must handle a signal.
 fn wait(target: &Target, pipe: &OwnedFd, pending: &mut u64) -> Option<Answer> {
     loop {
         if !target.waits() {

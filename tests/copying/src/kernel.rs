@@ -1,5 +1,5 @@
-//! The system calls that the supervisor makes, with results and owned descriptors. None of them waits, except
-//! [`wait`] and [`room`].
+//! The system calls that the supervisor makes, with results and owned descriptors. Only [`wait`]
+//! and [`room`] wait.
 
 use crate::checked;
 use libc::{c_int, c_uint, c_void, iovec, off64_t};
@@ -39,7 +39,7 @@ pub(crate) fn pidfd(id: i32, flags: c_int) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).expect("a descriptor")) })
 }
 
-/// Duplicates a descriptor of another process. It refers to the same open file, with the same flags.
+/// Duplicates a descriptor of another process. The duplicate refers to the same open file.
 pub(crate) fn descriptor_of(process: &OwnedFd, number: c_int) -> io::Result<OwnedFd> {
     // SAFETY: the call reads only integers.
     let fd =
@@ -63,7 +63,7 @@ pub(crate) fn flags(fd: &OwnedFd) -> c_int {
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }
 }
 
-/// What a pipe's write end is ready for.
+/// The state of a pipe's write end.
 pub(crate) enum Room {
     Some,
     Full,
@@ -112,7 +112,7 @@ pub(crate) fn read_now(pipe: &OwnedFd, bytes: &mut [u8]) -> Moved {
     moved(unsafe { libc::preadv2(pipe.as_raw_fd(), &raw const list, 1, -1, libc::RWF_NOWAIT) })
 }
 
-/// A pipe of the supervisor, which carries copies. It is empty between two calls.
+/// A pipe of the supervisor, which carries copies and is empty between two calls.
 pub(crate) struct Carrier {
     reader: OwnedFd,
     writer: OwnedFd,
@@ -134,7 +134,7 @@ impl Carrier {
         Ok(Self { reader, writer, room })
     }
 
-    /// Moves a copy of the bytes to a pipe, as many as it has room for. Each page of the copy occupies a slot.
+    /// Moves a copy of the bytes to a pipe, as many bytes as fit. Each page of the copy occupies a slot.
     pub(crate) fn pass(&self, bytes: &[u8], to: &OwnedFd) -> Moved {
         // SAFETY: the kernel reads the bytes.
         moved(unsafe { libc::write(self.writer.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })?;
@@ -149,7 +149,7 @@ impl Carrier {
         passed
     }
 
-    /// Copies bytes of a file. The kernel reads them as for a `splice`, so the errors are the same.
+    /// Copies bytes of a file. The kernel reads as for a `splice`, so the errors are the same.
     pub(crate) fn bytes_of(
         &self,
         file: &OwnedFd,

@@ -1,4 +1,5 @@
-//! Runs a command, and all processes that it starts, as on a kernel that copies where Linux hands over pages:
+//! Runs a command, and all processes that it starts, as on a kernel that copies pages
+//! instead of passing them on:
 //!
 //! ```text
 //! copying [--as pages|writes] COMMAND ARGS...
@@ -7,11 +8,11 @@
 //! A seccomp filter reports each `vmsplice` and `splice` of these processes to this program, which makes the
 //! call in their place and copies the bytes:
 //!
-//! - A `vmsplice` to a pipe copies the memory. With `--as pages` (the default), everything else stays as it is:
+//! - A `vmsplice` to a pipe copies the memory. With `--as pages` (the default), nothing else changes:
 //!   the call waits for the first free slot, sends as much as fits, and ignores `O_NONBLOCK`. With
-//!   `--as writes`, the call is a wrapper of `pwritev2`, as a patch for Linux proposes: it waits until
-//!   everything is written, follows `O_NONBLOCK`, and turns `SPLICE_F_NONBLOCK` into `RWF_NOWAIT`, which a FIFO
-//!   and a pipe that was part of a splice do not support (`EOPNOTSUPP`).
+//!   `--as writes`, the call is a wrapper of `pwritev2`, as a patch for Linux proposes. The call then waits
+//!   until all bytes are written, follows `O_NONBLOCK`, and turns `SPLICE_F_NONBLOCK` into `RWF_NOWAIT`. A
+//!   FIFO and a pipe that was part of a splice do not support `RWF_NOWAIT` (`EOPNOTSUPP`).
 //! - A `vmsplice` from a pipe copies on every kernel. With `--as writes`, a call with `SPLICE_F_NONBLOCK` is a
 //!   `preadv2` with `RWF_NOWAIT`.
 //! - A `splice` from a regular file or a block device copies the bytes into new pages, each of which occupies a
@@ -19,11 +20,11 @@
 //!
 //! The kernel makes every other call: `splice` from a pipe, a socket or a character device, `tee`, `sendfile`,
 //! `copy_file_range`, and calls whose arguments it rejects. A `splice` from a pipe passes on the pages that are
-//! in the pipe. Under this program, none of these is a page of a file or of a process's memory, except those
-//! that `sendfile` has put there.
+//! in the pipe. Under this program, the only pages of a file or of a process's memory in a pipe are those that
+//! `sendfile` has put there.
 //!
 //! Needs Linux 5.19, and Linux 6.9 for threads that do not share their process's descriptors. Before Linux
-//! 6.17 a signal can interrupt a call that has already been made, which sends its bytes twice.
+//! 6.17 a signal can interrupt a call that has already been made, so that the bytes are sent twice.
 
 mod calls;
 mod filter;
@@ -46,7 +47,7 @@ enum Way {
     Writes,
 }
 
-/// The time that remains for processes that the command has left behind.
+/// The time limit for processes that still run after the command has ended.
 const LATE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {

@@ -1,7 +1,7 @@
 //! Receives the reported calls and sends the answers.
 //!
-//! Each call has a thread of its own, because a pipe may be locked by a process that sleeps. A thread that
-//! has answered receives the next call.
+//! Each call has a separate thread, because a sleeping process may hold the lock of a pipe. A thread that has
+//! answered a call receives the next call.
 
 use crate::Way;
 use crate::calls::{self, Answer};
@@ -11,18 +11,18 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{io, mem, thread};
 
-/// The number of calls that were made here.
+/// The number of calls that this program has made for other processes.
 pub(crate) static VMSPLICE: AtomicUsize = AtomicUsize::new(0);
 pub(crate) static SPLICE: AtomicUsize = AtomicUsize::new(0);
-/// The number of calls that the kernel has made.
+/// The number of reported calls that were left to the kernel.
 pub(crate) static PASSED_ON: AtomicUsize = AtomicUsize::new(0);
 
 /// The number of threads that wait for a call.
 static IDLE: AtomicUsize = AtomicUsize::new(0);
-/// More idle threads than this end.
+/// The maximum number of idle threads. Further idle threads end.
 const MOST_IDLE: usize = 4;
 
-/// Starts to answer calls, in threads of their own.
+/// Starts to answer calls, in separate threads.
 pub(crate) fn start(listener: &'static OwnedFd, way: Way) {
     IDLE.fetch_add(1, Ordering::SeqCst);
     thread::spawn(move || {
@@ -39,7 +39,7 @@ pub(crate) fn start(listener: &'static OwnedFd, way: Way) {
     });
 }
 
-/// Returns whether no process has the filter any more.
+/// Returns whether all processes with the filter have ended.
 pub(crate) fn is_over(listener: &OwnedFd) -> bool {
     let mut poll = libc::pollfd { fd: listener.as_raw_fd(), events: 0, revents: 0 };
     // SAFETY: the kernel reads and writes the one entry.
@@ -91,7 +91,7 @@ fn answer(listener: &'static OwnedFd, way: Way, call: &seccomp_notif) {
     };
     count.fetch_add(1, Ordering::Relaxed);
     let mut answer = seccomp_notif_resp { id: call.id, val, error, flags };
-    // If the thread was killed in the meantime, no answer is needed.
+    // If the thread was killed, this call fails, and no answer is needed.
     // SAFETY: the kernel reads the struct.
     unsafe { libc::ioctl(listener.as_raw_fd(), SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer) };
 }

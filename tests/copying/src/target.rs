@@ -1,4 +1,4 @@
-//! The thread that waits for the answer to its call: its descriptors, its memory, its signals.
+//! Accesses the descriptors, the memory and the signals of the thread that waits for an answer to its call.
 
 use crate::kernel;
 use libc::{c_int, iovec};
@@ -27,7 +27,7 @@ impl Target {
         };
         let pidfd = kernel::pidfd(thread, PIDFD_THREAD).ok().or_else(process)?;
         let target = Self { listener, id, thread, pidfd };
-        // If the report is still valid, the id was not reused before it was opened.
+        // If the report is still valid, the id was not reused before the thread was opened.
         target.waits().then_some(target)
     }
 
@@ -41,8 +41,8 @@ impl Target {
         }
     }
 
-    /// Duplicates a descriptor of the thread. Every duplicate must be closed before the answer is sent:
-    /// otherwise a pipe that the thread closes would stay open.
+    /// Duplicates a descriptor of the thread. Every duplicate must be closed before the answer is sent.
+    /// Otherwise, a pipe that the thread closes would stay open.
     pub(crate) fn descriptor(&self, argument: u64) -> Result<OwnedFd, i32> {
         let number = argument as c_int;
         kernel::descriptor_of(&self.pidfd, number).map_err(|error| match error.raw_os_error() {
@@ -78,9 +78,9 @@ impl Target {
 
     /// Returns the error with which a pending signal interrupts the call.
     ///
-    /// A signal to the whole process may be meant for another thread, which takes it soon. If it is still
-    /// pending at the next look, `last` has it, and the call fails with `EINTR`: without a signal for this
-    /// thread, the kernel would not restart the call.
+    /// Another thread may soon receive a signal to the whole process, so the signal is only recorded in `last`
+    /// at first. If the signal is still pending at the next check, the call fails with `EINTR`. Without a
+    /// signal for this thread, the kernel would not restart the call.
     pub(crate) fn interrupted(&self, last: &mut u64) -> Option<i32> {
         let status = Status::of(self.thread)?;
         let open = !status.number("SigBlk", 16);
@@ -151,7 +151,7 @@ impl Buffers {
         Ok((len > 0).then_some(Self { list, len }))
     }
 
-    /// Returns the parts of the buffers in this range of the whole.
+    /// Returns the parts of the buffers from offset `from`, with at most `len` bytes in total.
     fn parts(&self, from: usize, len: usize) -> impl Iterator<Item = (u64, usize)> {
         let (mut skip, mut left) = (from, len.min(self.len - from));
         self.list.iter().filter_map(move |&(address, len)| {
@@ -163,7 +163,7 @@ impl Buffers {
         })
     }
 
-    /// Copies at most `len` bytes from this position on. An invalid address ends the copy.
+    /// Copies at most `len` bytes from offset `from`. An invalid address ends the copy.
     pub(crate) fn copy(&self, target: &Target, from: usize, len: usize) -> Result<Vec<u8>, i32> {
         let mut all = Vec::with_capacity(len);
         for (address, part) in self.parts(from, len) {

@@ -1,6 +1,6 @@
 //! Checks that programs under `copying` find a kernel that copies, and otherwise works as usual.
 //!
-//! Each case runs in a process of its own under `copying`, once for each way.
+//! Each case runs in a separate process under `copying`, once for each value of `--as`.
 
 use libc::{c_int, iovec};
 use std::fs::File;
@@ -133,7 +133,7 @@ fn splice_takes_slots_and_counts_what_fits(_: bool) {
     let (mut reader, writer) = pipe(libc::O_NONBLOCK);
     let bytes = data(300_001);
     let mut source = file(&bytes);
-    // A byte takes a whole slot, so 15 slots are left.
+    // A byte occupies a whole slot, so 15 slots remain.
     let mut offset = 77;
     assert_eq!(splice(&source, Some(&mut offset), &writer, 1, 0), Ok(1));
     assert_eq!((offset, source.stream_position().unwrap()), (78, 0));
@@ -220,7 +220,7 @@ fn no_reader_epipe_and_sigpipe(_: bool) {
     assert_eq!(HANDLED.load(Ordering::SeqCst), 1);
     assert_eq!(splice(&file(b"x"), None, &writer, 1, 0), Err(libc::EPIPE));
     assert_eq!(HANDLED.load(Ordering::SeqCst), 2);
-    // The reader leaves while the call waits.
+    // The read end is closed while the call waits.
     let (reader, writer) = pipe(0);
     (&writer).write_all(&[0; ROOM]).unwrap();
     thread::scope(|scope| {
@@ -264,14 +264,14 @@ fn wrong_arguments(_: bool) {
     assert_eq!(reader.read(&mut byte).unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }
 
-/// Sends a signal to this thread after a moment, while `call` runs.
+/// Runs `call`, and sends a signal to this thread while `call` runs.
 fn with_signal<T>(call: impl FnOnce() -> T) -> T {
     // SAFETY: returns the id of this thread.
     let thread = unsafe { libc::pthread_self() } as usize;
     thread::scope(|scope| {
         scope.spawn(move || {
             thread::sleep(MOMENT);
-            // SAFETY: the thread waits for this one.
+            // SAFETY: the target thread exists, because its scope waits for this thread.
             unsafe { libc::pthread_kill(thread as libc::pthread_t, libc::SIGUSR1) };
         });
         call()
@@ -328,7 +328,7 @@ fn killed_while_it_waits(_: bool) {
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
-/// A FIFO does not support `RWF_NOWAIT`, as an ordinary pipe that was part of a splice.
+/// A FIFO does not support `RWF_NOWAIT`, and neither does a pipe that was part of a splice.
 fn fifo_without_waiting(writes: bool) {
     let (reader, writer) = pipe(0);
     let (other_reader, other_writer) = pipe(0);

@@ -138,7 +138,7 @@ fn to_the_end(before: usize, len: usize) -> Verdict {
     if let Ok(count) = answer {
         ensure!(count == len, "{count} bytes, and no error");
     }
-    // The advice is optional. Without it the kernel uses small pages.
+    // The advice is optional. Without the advice, the kernel uses small pages.
     ensure!(answer.is_ok() || !injected(|fault| fault.key.nr == nr::MADVISE), "{answer:?}");
     all.extend(rest_of(&reader));
     let whole = all[..before].iter().all(|byte| *byte == 7) && all[before..] == pattern(len);

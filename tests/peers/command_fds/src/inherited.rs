@@ -10,7 +10,7 @@ use std::{fmt, fs, io};
 use nix::{fcntl::FdFlag, libc};
 use rawpipe::Errno;
 
-/// The descriptors by their numbers. A descriptor that was taken leaves `None`.
+/// The descriptors by their numbers. The value is `None` after the descriptor was taken.
 static INHERITED: Mutex<Option<HashMap<RawFd, Option<OwnedFd>>>> = Mutex::new(None);
 
 #[derive(Debug, PartialEq)]

@@ -30,7 +30,8 @@ impl Error for FdMappingCollision {}
 pub trait CommandFdExt {
     /// # Errors
     ///
-    /// Fails if a number of the child is used twice. rawpipe reports this later, when the program is started.
+    /// Fails if a number in the child is used twice. rawpipe reports this error when the program
+    /// is started.
     fn fd_mappings(&mut self, mappings: Vec<FdMapping>) -> Result<&mut Self, FdMappingCollision>;
 
     fn preserved_fds(&mut self, fds: Vec<OwnedFd>) -> &mut Self;

@@ -12,10 +12,10 @@ use shared_child::SharedChild;
 
 use crate::Output;
 
-/// The end of a wait, or `None` without one.
+/// The deadline of a wait, or `None` for a wait without a deadline.
 type Until = Option<Instant>;
 
-/// How a program ended. An unsuccessful end is an error if it is checked.
+/// The exit status of a program. An unsuccessful status is an error if the status is checked.
 #[derive(Clone, Debug)]
 struct Status {
     status: ExitStatus,
@@ -37,13 +37,13 @@ impl Status {
     }
 }
 
-/// What was started for an expression.
+/// The programs and threads that were started for an expression.
 #[derive(Debug)]
 pub(crate) enum Started {
     Program(Running),
     Pipe(Box<[Started; 2]>),
     Unchecked(Box<Started>),
-    /// With the thread that writes its input.
+    /// A started expression, and the thread that writes its input.
     Fed(Box<Started>, Background<()>),
 }
 
@@ -52,7 +52,7 @@ impl Started {
         match self {
             Self::Program(program) => program.wait(until),
             Self::Pipe(pair) => {
-                // Waits for both, even if the first wait fails.
+                // Wait for both halves, even if the first wait fails.
                 let [left, right] = [pair[0].wait(until), pair[1].wait(until)];
                 let (Some(left), Some(right)) = (left?, right?) else { return Ok(None) };
                 let takes_right = right.is_error() || !left.is_error() && !right.status.success();
@@ -85,7 +85,7 @@ impl Started {
     }
 }
 
-/// A program. If it is dropped before its end, it is waited for when a later program starts.
+/// A program. If this value is dropped before the program ends, a later start waits for the program.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Option<SharedChild>,

@@ -80,7 +80,7 @@ impl Expression {
         self.start()?.into_output()
     }
 
-    /// Returns what the expression prints, without the newlines at the end.
+    /// Returns the expression's output without the trailing newlines.
     pub fn read(&self) -> io::Result<String> {
         let mut text = io::read_to_string(self.reader()?)?;
         text.truncate(text.trim_end_matches(['\n', '\r']).len());
@@ -196,7 +196,8 @@ impl Expression {
     }
 }
 
-/// The name of a program. A path without a directory means the current directory, not those of `PATH`.
+/// The name of a program. A path without a directory refers to the current directory, not to
+/// `PATH`.
 pub trait IntoExecutablePath {
     fn to_executable(self) -> OsString;
 }

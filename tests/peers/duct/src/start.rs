@@ -1,5 +1,5 @@
-//! Starting an expression: the settings apply from the outside to the inside, and each program is started
-//! with those that reach it.
+//! Starts an expression. The settings apply from the outermost to the innermost, and each program starts with
+//! the settings that enclose it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use rawpipe::{Errno, PipeReader};
 use crate::handle::{Background, Running, Started};
 use crate::{Expression, Node};
 
-/// A change to the programs inside it. A number is that of a standard stream.
+/// A change to the enclosed programs. A number refers to a standard stream.
 #[derive(Debug)]
 pub(crate) enum Setting {
     StdinBytes(Arc<[u8]>),
@@ -55,7 +55,7 @@ enum Stream {
     Fd(MaybeOwnedFd<'static>),
 }
 
-/// The pipe of a captured stream, once a program needs it.
+/// The pipe of a captured stream, which is created when a program first needs it.
 type Capture = RefCell<Option<(PipeReader, MaybeOwnedFd<'static>)>>;
 
 #[derive(Clone)]
@@ -67,7 +67,7 @@ struct Context<'a> {
     hooks: Vec<Hook>,
 }
 
-/// Starts all programs of the expression. Returns them with the read ends of the captured streams.
+/// Starts all programs of the expression. Also returns the read ends of the captured streams.
 pub(crate) fn start(expression: &Expression) -> io::Result<(Started, [Option<PipeReader>; 2])> {
     let captures = [Capture::default(), Capture::default()];
     let context = Context {
@@ -116,8 +116,8 @@ impl Context<'_> {
         Ok(Started::Program(Running::spawn(&mut command, format!("{words:?}"))?))
     }
 
-    /// Returns the program's path from the current directory of this process, also if the program starts in
-    /// another one.
+    /// Returns the program's path relative to the current directory of this process, even if the program
+    /// starts in another directory.
     fn program(&self, name: &OsStr) -> io::Result<PathBuf> {
         let path = Path::new(name);
         let is_path = name.as_encoded_bytes().contains(&b'/');
@@ -149,7 +149,7 @@ impl Context<'_> {
         self.streams[0] = Stream::Fd(reader.into());
         let inner = self.start(inner)?;
         let feeder = Background::new(move || match writer.write_all(&bytes).map_err(Errno::from) {
-            Err(Errno::EPIPE) => Ok(()), // the program has ended, or needs no more
+            Err(Errno::EPIPE) => Ok(()), // the program has ended, or has closed its input
             result => result,
         });
         Ok(Started::Fed(Box::new(inner), feeder))

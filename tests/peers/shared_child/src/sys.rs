@@ -1,5 +1,5 @@
-//! Waiting for the end of a child without collecting its status: its pidfd becomes readable. The names are
-//! those that shared_child's tests import.
+//! Waits until the pidfd of a child becomes readable, without collecting the exit status. The tests of
+//! shared_child import these names.
 
 use std::io;
 use std::os::fd::AsFd;

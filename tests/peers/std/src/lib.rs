@@ -1,7 +1,7 @@
 //! std, in which `process` starts programs with rawpipe.
 //!
-//! An adapter declares `extern crate rawpipe_std as std`. The same tests that import `std::process::Command`
-//! then start their programs with rawpipe's `Command`, without a change to their text.
+//! An adapter declares `extern crate rawpipe_std as std`. Unchanged tests that import
+//! `std::process::Command` then start their programs with rawpipe's `Command`.
 
 pub use ::std as real;
 pub use ::std::*;

@@ -29,7 +29,7 @@ pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
 
 /// Moves the available bytes into a private pipe, which has room, and reads them from that pipe.
 fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
-    // The calls below work only on pipes.
+    // `SPLICE_F_NONBLOCK` prevents waiting only between two pipes.
     let capacity = call::fcntl_getpipe_sz(from).map_err(|_| Errno::EBADF)?;
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     // If the private pipe were smaller, one call could move only a part of the available bytes.
@@ -63,7 +63,7 @@ pub(crate) fn try_writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usi
 /// that do not fit into `to` are dropped with the private pipe and are not counted.
 fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
     if call::fcntl_getpipe_sz(to).is_err() {
-        return Err(Errno::EOPNOTSUPP); // the call below works only on pipes
+        return Err(Errno::EOPNOTSUPP); // `SPLICE_F_NONBLOCK` prevents waiting only between two pipes
     }
     // If `to` is a packet pipe, the private pipe must also be a packet pipe.
     let packets = call::fcntl_getfl(to)? & abi::O_DIRECT as usize != 0;

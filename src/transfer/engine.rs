@@ -141,8 +141,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         match (self.from.kind, self.to.kind) {
             _ if small || late || must_copy || self.nowhere => &[Copy],
             // For a small file, creating a pipe takes longer than copying the bytes. `splice` does not append.
-            // By the time `splice` fails, the transfer would already hold bytes. Within one file, `splice`
-            // holds pages that the transfer then writes to.
+            // By the time `splice` fails, the transfer would already hold bytes. If both ends are the
+            // same file, `splice` would hold pages that the transfer then overwrites.
             (Kind::File, Kind::File)
                 if is_small || self.to.appends() || self.from.is_same_as(&self.to) =>
             {

@@ -422,7 +422,8 @@ fn deadlines_go_on_after_signals() {
 }
 
 /// If the kernel rejects the flags of `preadv2` and `pwritev2`, `try_read` and `try_write` fall back to other
-/// calls. The fallback works for every error that reports missing flags.
+/// calls. The fallback is used for every error with which a kernel or a filter can reject these
+/// flags.
 fn try_calls_refused_fall_back_or_say_so() {
     let refusals = [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
     for errno in refusals {

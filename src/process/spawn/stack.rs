@@ -47,7 +47,7 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    /// Creates a stack with room for this number of moves, whose initial contents are arbitrary.
+    /// Creates a stack with room for this number of moves. The moves are not initialized.
     pub(super) fn new(moves: usize) -> Result<Self> {
         let mut len = guard() + SIZE;
         if moves <= FEW {

@@ -1,5 +1,5 @@
-//! Adapters for the pipes, forks and child processes of each crate. Each kind has a trait. Each crate that
-//! supports the kind implements the trait as the crate's documentation shows.
+//! Adapters for the pipes, forks and child processes of each crate. Each kind has a trait. Each crate
+//! implements the traits for which it has functions, as the crate's documentation shows.
 //!
 //! # Safety
 //!

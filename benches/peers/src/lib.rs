@@ -79,7 +79,7 @@ const fn engine(name: &'static str, work: Work) -> Engine {
     Engine { name, work }
 }
 
-/// Creates an engine that measures a limit, because no process examines the bytes. The source and the other
+/// Creates an engine that measures a limit, in which no process examines the bytes. The source and the other
 /// process are pinned to separate CPUs. Without pinning, the results of one crate vary by a factor of three.
 const fn moves(name: &'static str, work: Move) -> Engine {
     engine(name, Work::Move(Move { place: Place::Apart, ..common::unread(work) }))

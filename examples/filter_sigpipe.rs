@@ -3,9 +3,10 @@
 //! `seq 1000000 | filter_sigpipe | head -n 1`
 //!
 //! Rust ignores `SIGPIPE` before it calls `main`, so a write without a reader fails with `EPIPE`. A program
-//! that reports this error prints a message although no failure occurred. Other filters are killed silently,
-//! as the shell and a waiting parent expect. This filter restores the default action when it starts. By
-//! default, programs that this crate starts also begin with the default action.
+//! that reports this error prints a message although no failure occurred. Filters that keep the default
+//! action are killed silently, as the shell and a waiting parent expect. This filter restores the default
+//! action of `SIGPIPE` when it starts. By default, programs that this crate starts also begin with that
+//! action.
 //!
 //! The Python counterpart is `signal.signal(signal.SIGPIPE, signal.SIG_DFL)`.
 #![allow(unsafe_code, reason = "std has no function to set a signal's effect")]

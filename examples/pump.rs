@@ -120,8 +120,8 @@ fn pump_to_all(
     let because = |file: &OsString, errno| {
         Failure::because(1, format!("output {}: {errno}", Path::new(file).display()))
     };
-    // A transfer through a large pipe needs fewer calls than through a small pipe. Ignore a failure, because
-    // the ends may not be pipes.
+    // A transfer through a large pipe needs fewer calls than a transfer through a small pipe. Ignore a
+    // failure, because the ends may not be pipes.
     for end in [input, output] {
         let _ = pipe::set_capacity(end, Capacity::Max);
     }

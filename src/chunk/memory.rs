@@ -46,7 +46,7 @@ impl Memory {
     }
 
     /// Returns whether this process is a child of the process that mapped the memory, and must therefore not
-    /// use the memory.
+    /// use the memory. Always returns `false` for plain writes.
     pub(super) fn is_forked(&self) -> bool {
         self.marker.as_ref().is_some_and(|marker| marker.bytes()[0] != MADE_HERE)
     }

@@ -42,7 +42,7 @@
 //!
 //! A plain `write` is also used for a [packet pipe](crate::message::packets), because pages are not packets.
 //! The reader of a packet pipe needs buffers of at least [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes. If
-//! `O_DIRECT` is set on the pipe after the writer was built, bytes are lost.
+//! `O_DIRECT` is set on the pipe after the writer was built, bytes may be lost.
 //! [`mechanism`](ChunkWriter::mechanism) returns the mechanism in use.
 //!
 //! # Why this is sound
@@ -85,18 +85,20 @@
 //!    in point 3.
 //! 5. *A forked child does not write to the memory.* Private memory is marked `MADV_WIPEONFORK`. The child
 //!    finds zeros, the parent incurs no copy-on-write faults, and only the parent refers to the pages in the
-//!    pipe. A memfd's mapping stays shared with the parent. Each writer therefore maps an additional page,
-//!    which the kernel wipes in a child. [`chunk`](ChunkWriter::chunk) and [`send`](ChunkWriter::send) check
-//!    this page. If the page was wiped, the writer maps new memory first. (A kernel before 4.14 or an
-//!    emulator does not wipe pages, so the crate then uses only plain writes.) The child cannot send a chunk
+//!    pipe. A memfd's mapping stays shared with the parent. Each writer that hands over pages
+//!    therefore maps an additional page, which the kernel wipes in a child. [`chunk`](ChunkWriter::chunk) and
+//!    [`send`](ChunkWriter::send) check this page. If the page was wiped, the writer maps new
+//!    memory first. (A kernel before 4.14 or an emulator does not wipe pages, so the crate then uses only
+//!    plain writes.) The child cannot send a chunk
 //!    that was lent before the fork: `send` fails. (Code that continues *writing* to that chunk in the child
 //!    violates the contract of [`fork`](crate::fork()).) In each process, dropping the writer unmaps its
 //!    addresses. These addresses have never held another mapping. `MADV_DONTFORK` is not sufficient, because
-//!    it leaves a gap in the child's address space. The drop would unmap any other mapping that the child has
-//!    created in that gap.
+//!    it leaves a gap in the child's address space. Dropping the writer would unmap any other mapping
+//!    that the child has created in that gap.
 //! 6. *Rust's references are never contradicted.* `chunk` borrows the writer exclusively, so the slice is no
 //!    longer alive when `send` is called. No other code in this process can reach the memory. The kernel
-//!    reads the memory through its own mappings, for any process, and never writes to it.
+//!    reads the memory through its own mappings, for any process, and writes to it only in the case
+//!    that point 7 describes.
 //! 7. *The descriptor is the write end of a pipe.* The builder checks this condition when it builds the
 //!    writer. The `as_fd` of a caller's type may later return another descriptor. In that case, the bytes are
 //!    sent to that descriptor. If the new descriptor is a read end, `vmsplice` writes to the memory, which is
@@ -115,8 +117,8 @@
 //! A reader cannot change any byte of this process's memory, but it can make the writer wait. The reader can
 //! stop reading, or it can hold the pipe's lock. Neither a deadline nor the nonblocking flag bounds the wait
 //! for that lock: see [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe). The reader can also keep
-//! memory in use. A single byte that it splices into another pipe keeps the whole huge page (2 MiB)
-//! allocated. The reader's own limits count only 4 KiB of that page.
+//! memory in use. A single byte that the reader splices into another pipe keeps the whole huge page
+//! (2 MiB) allocated. The reader's own limits count only 4 KiB of that page.
 
 mod memory;
 mod pool;

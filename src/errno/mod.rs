@@ -204,8 +204,8 @@ impl From<Errno> for std::io::Error {
     }
 }
 
-/// Defines the constants and the table that `name` and `message` read. MIPS and SPARC number the later errors
-/// differently. All other architectures use the first column.
+/// Defines the constants and the table that `name` and `message` read. MIPS and SPARC number most errors
+/// above 34 differently. All other architectures use the first column.
 macro_rules! errnos {
     ($($name:ident $generic:literal $mips:literal $sparc:literal $message:literal;)*) => {
         impl Errno {

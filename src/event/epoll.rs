@@ -202,7 +202,7 @@ impl Epoll {
         deadline: Deadline<'_>,
     ) -> Result<&'e [Event]> {
         loop {
-            // With an empty `buf`, the call below fails immediately, so this function does not wait first.
+            // With an empty `buf`, `epoll_pwait` fails immediately, so this function does not wait first.
             let (found, wait) = if deadline.cancel.is_some() && !buf.is_empty() {
                 let fds = &mut [PollFd::new(self, PollEvents::IN)];
                 (poll_until(fds, Some(deadline))?, Duration::ZERO)

@@ -166,7 +166,7 @@ pub fn set_close_on_exec(fd: impl AsFd, on: bool) -> Result<()> {
     if new == old { Ok(()) } else { call::fcntl_setfd(fd, new) }
 }
 
-/// Returns whether `O_NONBLOCK` is set. While the flag is set, calls fail with
+/// Returns whether `O_NONBLOCK` is set. While the flag is set, reads and writes of a pipe fail with
 /// [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
 ///
 /// # Errors
@@ -189,8 +189,8 @@ pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
     Ok(call::fcntl_getfl(fd.as_fd())? & abi::O_NONBLOCK as usize != 0)
 }
 
-/// Sets or clears `O_NONBLOCK`. While the flag is set, calls fail with [`EAGAIN`](crate::Errno::EAGAIN)
-/// rather than wait.
+/// Sets or clears `O_NONBLOCK`. While the flag is set, reads and writes of a pipe fail with
+/// [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
 ///
 /// The flag belongs to the open file. All duplicates of the descriptor share the flag, including duplicates
 /// in other processes. The other end of a pipe has its own flag. Other flags stay unchanged.

@@ -48,12 +48,11 @@ pub unsafe fn take_inherited(fd: RawFd) -> Result<OwnedFd> {
     if fd < 0 {
         return Err(Errno::EBADF);
     }
-    // SAFETY: the value is used only for the calls below, which fail with `EBADF` if the descriptor is not
-    // open.
+    // SAFETY: the value is used only for `fcntl`, which fails with `EBADF` if the descriptor is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     let flags = call::fcntl_getfd(borrowed)?;
     call::fcntl_setfd(borrowed, flags | abi::FD_CLOEXEC)?;
-    // SAFETY: the descriptor is open, since the calls above succeeded. The caller guarantees that no value
-    // owns the descriptor.
+    // SAFETY: the descriptor is open, since both calls of `fcntl` succeeded. The caller guarantees that no
+    // value owns the descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

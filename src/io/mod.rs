@@ -21,7 +21,7 @@
 //! it. Instead each function uses system calls that do not wait, and waits only in `poll`.
 //!
 //! The preferred method is the flag `RWF_NOWAIT`. Pipes and sockets have supported this flag since Linux 6.4.
-//! A FIFO never supports it, nor does a pipe end that was once used in a [`splice`](crate::splice).
+//! A FIFO never supports the flag, nor does a pipe end that was once used in a [`splice`](crate::splice).
 //!
 //! The fallback for pipes is `vmsplice` and `splice`, which have their own nonblocking flag. A read copies
 //! bytes out of the pipe with `vmsplice`. A write goes to a private pipe, and its bytes are then spliced to
@@ -59,8 +59,9 @@
 //!
 //! # `SIGPIPE`
 //!
-//! Every function that writes raises `SIGPIPE` if the pipe has no reader, except [`write_nosignal`] and
-//! [`writev_nosignal`]. In a program that does not ignore the signal, use `without_sigpipe`.
+//! Every function of this module that writes raises `SIGPIPE` if the pipe has no reader, except
+//! [`write_nosignal`] and [`writev_nosignal`]. In a program that does not ignore the signal,
+//! use `without_sigpipe`.
 //!
 //! # Packet pipes
 //!
@@ -219,15 +220,15 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
 ///   has expired.
 /// - [`EBADF`](crate::Errno::EBADF) if the descriptor is not open for writing, for instance a read end.
 /// - [`EFBIG`](crate::Errno::EFBIG) if the file would become larger than `RLIMIT_FSIZE` allows. The process
-///   also receives `SIGXFSZ`, which kills it unless the signal is ignored or handled. A write that crosses
-///   the limit first writes the bytes below the limit and returns a short count.
+///   also receives `SIGXFSZ`, which kills it unless the signal is ignored, blocked or handled. A write
+///   that crosses the limit first writes the bytes below the limit and returns a short count.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was written.
 /// - [`EINVAL`](crate::Errno::EINVAL) if the file was opened with `O_DIRECT`, and the length, position or
 ///   address is not a multiple of the block size. To write the unaligned end of a file, clear the flag with
 ///   `fcntl` first.
 /// - [`EPIPE`](crate::Errno::EPIPE) if no read end is open. The process also receives `SIGPIPE`, which kills
-///   it unless the signal is ignored. Rust's `main` ignores the signal, and [`write_nosignal`] does not raise
-///   it.
+///   it unless the signal is ignored, blocked or handled. Rust's `main` ignores the signal, and
+///   [`write_nosignal`] does not raise it.
 ///
 /// # Examples
 ///

@@ -8,8 +8,8 @@ use crate::sys::{abi, call};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Writes as [`write()`](super::write) does, but raises no `SIGPIPE`. If the pipe has no reader, the call
-/// fails with [`EPIPE`](Errno::EPIPE) and raises no signal. `SIGPIPE` would kill a program that neither
-/// ignores nor handles the signal.
+/// only fails with [`EPIPE`](Errno::EPIPE). `SIGPIPE` would kill a program that does not ignore, block or
+/// handle the signal.
 ///
 /// If the kernel supports the flag `RWF_NOSIGNAL` (Linux 6.18), this function sets it. Otherwise the function
 /// blocks the signal for this thread during the call (see [`without_sigpipe`](crate::io::without_sigpipe)).

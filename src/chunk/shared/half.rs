@@ -23,7 +23,8 @@ impl<const WRITER: bool> Half<WRITER> {
         Self { side: Side::new(ends, ring, chunk), spin: Spin::new(wait) }
     }
 
-    /// Waits until the peer has reached this position. Returns `false` if the peer can no longer reach it.
+    /// Waits until the peer has reached position `needed`. Returns `false` if the peer can no longer reach
+    /// that position.
     #[inline]
     pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> Result<bool> {
         let Self { side, spin } = self;

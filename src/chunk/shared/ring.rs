@@ -221,14 +221,14 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     }
 
     /// Waits until the peer has reached position `needed`. Returns `false` if the peer can no longer reach
-    /// it.
+    /// that position.
     ///
-    /// Without a deadline, this function does not wait. After a call without a deadline, or after the
-    /// deadline, the peer still writes to the pipe when it reaches the position.
+    /// Without a deadline, this function does not wait. If the call fails with `EAGAIN`, `ETIMEDOUT` or
+    /// `ECANCELED`, the peer still writes to the pipe when it reaches the position.
     pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> Result<bool> {
         // Reads the byte that the peer has written for an earlier call.
         self.disarm();
-        // Retries a wake-up that a filter has rejected. The code below detects a peer that has ended.
+        // Retries a wake-up that a filter has rejected. The loop below detects a peer that has ended.
         match self.wake(|wanted| reached(self.at, wanted)) {
             Ok(()) | Err(Errno::EPIPE) => {}
             Err(errno) => return Err(errno),

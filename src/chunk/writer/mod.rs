@@ -173,7 +173,7 @@ impl<W: AsFd> ChunkWriter<W> {
     ///   The error also occurs if this process is a forked child and the chunk was lent before the fork. With
     ///   [`ChunkMechanism::Write`], the child may send its copy. Nothing was sent.
     /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, which kills
-    ///   it unless the signal is ignored. Rust's `main` ignores it.
+    ///   it unless the signal is ignored, blocked or handled. Rust's `main` ignores the signal.
     ///
     /// # Examples
     ///

@@ -48,10 +48,10 @@
 //!
 //! # What it costs
 //!
-//! rawpipe is one crate without dependencies and needs Rust 1.85 or later. Compared with a release build of
-//! `libc`, a release build takes 1.3 times as long with default features, 2.6 times with all features, and
-//! 0.6 times without features. The targets x86_64, aarch64 and riscv64 with 64-bit pointers need no C
-//! compiler. `cc` is a build dependency only with feature `c-shim`.
+//! rawpipe is one crate without dependencies and needs Rust 1.85 or later. A release build of rawpipe takes
+//! 1.3 times as long as a release build of the `libc` crate with default features, 2.6 times as long with all
+//! features, and 0.6 times as long without features. The targets x86_64, aarch64 and riscv64 with 64-bit
+//! pointers need no C compiler. `cc` is a build dependency only with feature `c-shim`.
 //!
 //! # What is unsafe
 //!

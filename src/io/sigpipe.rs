@@ -29,7 +29,7 @@ const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 ///
 /// Other threads are not affected. The signal mask is restored afterwards. [`transfer`](crate::transfer),
 /// `fanout`, `communicate` and message senders already suppress the signal. If the signal cannot be
-/// blocked, they fail with the errors below before the first byte.
+/// blocked, these functions fail with the errors below before the first byte.
 ///
 /// # Errors
 ///

@@ -35,7 +35,7 @@ impl AsFd for StdStream {
 /// Makes a standard stream of this process a duplicate of `fd`, which is the most common purpose of `dup2`. A
 /// program started with `exec` inherits the stream.
 ///
-/// The same call atomically closes the old file at that number. Other duplicates of the old file stay open.
+/// This function atomically closes the old file at that number. Other duplicates of the old file stay open.
 /// To restore the stream later, call [`dup_cloexec`](super::dup_cloexec) first and `redirect` with that
 /// duplicate afterwards. If `fd` already has the number of the stream, this function clears close-on-exec.
 ///

@@ -53,8 +53,9 @@ impl Channel<PipeReader, PipeWriter> {
     pub fn pair() -> crate::Result<(Self, Self)> {
         let (left, right) = Duplex::pair()?;
         for writer in [left.writer(), right.writer()] {
-            // A capacity of more than 256 KiB would be even faster. However, all pipes of a user share one
-            // limit. Beyond that limit, new pipes of the user's other programs have only one or two pages.
+            // Messages would be faster with a capacity above 256 KiB than with this capacity. However, all
+            // pipes of a user share one limit. Beyond that limit, new pipes of the user's other programs have
+            // only one or two pages.
             let _ = writer.set_capacity(Capacity::Bytes(256 << 10));
         }
         Ok((left.into(), right.into()))

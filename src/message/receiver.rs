@@ -177,8 +177,8 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// - [`BufferTooShort`](MessageError::BufferTooShort) if the message is longer than `buf`. A further call
     ///   with a larger buffer receives the message.
-    /// - [`Truncated`](MessageError::Truncated) also if a call ended early and no memory was available to
-    ///   keep the part of the message that had arrived ([`ENOMEM`](Errno::ENOMEM)).
+    /// - [`Truncated`](MessageError::Truncated) also if an earlier call failed with [`ENOMEM`](Errno::ENOMEM)
+    ///   because no memory was available to keep the part of the message that had arrived.
     #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
         // This fast path handles a message that is complete in the buffer.

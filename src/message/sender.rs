@@ -268,8 +268,8 @@ fn write(fd: BorrowedFd<'_>, bufs: &mut [IoSlice<'_>], until: Until<'_>) -> Resu
 
 /// Returns whether the length of a message should be written to a pipe with a separate call. A separate call
 /// is faster than one call for both if the body is long and begins near the start of a page. With one call,
-/// the kernel would copy the body to addresses that are offset by 8 bytes. Some processors make that copy at
-/// a third of their usual speed.
+/// the kernel would copy the body to page offsets that are a few bytes greater than the source's offsets. Some
+/// processors make that copy at a third of their usual speed.
 fn is_slow(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> bool {
     let [length, body, ..] = bufs else { return false };
     let is_aligned = (body.as_ptr().addr() + HEADER - 1) % 4096 < 2 * HEADER - 1;

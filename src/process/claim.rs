@@ -140,7 +140,7 @@ mod tests {
         let creation = Creation::begin();
         assert!(!settle(soon()));
         drop(creation);
-        // Creations by the threads of other tests also finish.
+        // This wait has no deadline, because threads of other tests may also be creating children.
         assert!(settle(Deadline::NEVER));
     }
 }

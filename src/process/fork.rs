@@ -22,7 +22,7 @@ pub enum Fork {
     Parent(Child),
 }
 
-/// Creates a child process: a copy of this process that continues from here.
+/// Creates a child process: a copy of this process that continues after this call.
 ///
 /// The call returns twice. If the child returns through the parent's code, the child also drops every value
 /// that this code drops. To prevent this, end the child with [`exit`], or use [`fork_with`].

@@ -117,7 +117,7 @@ impl Pidfd {
     /// Waits until the process, which must be a child of this process, has ended. Returns how the process
     /// ended. Retries on `EINTR`.
     ///
-    /// If this process traces the child, stops of the child are reported as well.
+    /// If this process traces the child, a stop of the child also ends the wait and is returned.
     ///
     /// The first wait through any handle collects the status. Before Linux 6.15, a later wait fails with
     /// `ECHILD`. On Linux 6.15 and later, a later wait returns the same status, because the descriptor keeps
@@ -125,8 +125,8 @@ impl Pidfd {
     ///
     /// # Errors
     ///
-    /// - [`ECHILD`](Errno::ECHILD) if the process is not a child of this process, or its status was collected
-    ///   or discarded.
+    /// - [`ECHILD`](Errno::ECHILD) if the process is not a child of this process. Before Linux 6.15, this
+    ///   error also occurs if the status was collected or discarded.
     /// - [`EAGAIN`](Errno::EAGAIN) if the descriptor is nonblocking and the child still runs.
     /// - [`EINVAL`](Errno::EINVAL) before Linux 5.4.
     ///

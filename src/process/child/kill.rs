@@ -115,7 +115,7 @@ impl Child {
     /// - [`EINVAL`](Errno::EINVAL) if the child was not made the leader of its own group.
     /// - [`ESRCH`](Errno::ESRCH) if the group has no process left, and before Linux 6.9 also if the child was
     ///   waited for.
-    /// - [`EPERM`](Errno::EPERM) if all of its processes now run as another user.
+    /// - [`EPERM`](Errno::EPERM) if all processes of the group now run as another user.
     ///
     /// [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html)
     pub fn send_signal_group(&self, signal: Signal) -> Result<()> {

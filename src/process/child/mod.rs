@@ -234,8 +234,8 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // The policy no longer applies after the wait, because other processes of the group are not this
-        // handle's child.
+        // After the wait, the policy does not apply: this handle must not kill a group whose leader has been
+        // collected.
         let is_over = self.on_drop == OnDrop::Leave || self.end.is_some();
         if is_over || self.owner != call::getpid() || !self.is_a_child() {
             return;

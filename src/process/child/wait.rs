@@ -199,8 +199,8 @@ impl Child {
             if !is_end {
                 return Ok(None);
             }
-            // This call collects the exit status. Even if another waiter collects it first, this handle has
-            // read the status in the call above.
+            // This call collects the exit status. If another waiter collects the status first, the call fails
+            // with ECHILD, but the call above has already read the status.
             match self.waitid((abi::WEXITED | options) & !abi::WNOWAIT) {
                 Ok(_) | Err(Errno::ECHILD) => {}
                 Err(errno) => return Err(errno),
@@ -209,7 +209,7 @@ impl Child {
         self.end = is_end.then_some(end);
         #[cfg(feature = "process")]
         if is_end {
-            // The claim ends after the wait. A new child with this id has a separate claim.
+            // This handle no longer needs its claim. A new child with this id has a separate claim.
             self.claim = None;
         }
         end.map(Some)

@@ -40,9 +40,9 @@ pub use stdio::Stdio;
 /// The environment is passed on unchanged, including variables that occur twice. This includes entries
 /// without a `=` after their first byte, if this process was started with them. These entries are read from
 /// `/proc` and follow the variables, and empty ones are omitted. Code such as `setproctitle` overwrites the
-/// memory that `/proc` shows. If this occurs before the first start, these entries include a part of the
-/// title. Entries without a `=` that C code adds to its list later are not passed on. [`env`](Self::env) and
-/// [`env_remove`](Self::env_remove) replace or remove all variables with that name.
+/// memory that `/proc` shows. If the title is written before the first start, these entries include a part
+/// of the title. Entries without a `=` that C code adds to its list later are not passed on.
+/// [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove all variables with that name.
 ///
 /// # No `pre_exec`
 ///

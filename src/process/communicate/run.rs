@@ -118,12 +118,12 @@ impl<'fd> Command<'fd> {
     /// This call therefore returns soon after the deadline, with four exceptions:
     ///
     /// - A child in an uninterruptible sleep ends only after that sleep, and this call waits for the child.
-    ///   (`ps` shows this as state `D`. An example is a call on a device or file system that does not
-    ///   respond.)
+    ///   `ps` shows this sleep as state `D`. An example is a call on a device or file system that does not
+    ///   respond.
     /// - A child that now runs as another user cannot be killed. That child continues to run and is not
     ///   waited for.
-    /// - A child that another process traces remains until its tracer has waited for it. This call waits for
-    ///   just as long. A hostile program can delay that wait.
+    /// - A child that another process traces remains until its tracer has waited for it. This call waits
+    ///   until that point, which a hostile tracer can delay.
     /// - The deadline does not limit the time for starting the program, which includes reading its file.
     ///
     /// # Errors

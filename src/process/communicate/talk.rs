@@ -245,8 +245,8 @@ const WITHOUT_PIDFD: Duration = Duration::from_millis(10);
 const LAST_ROUNDS: usize = 2;
 
 /// The number of reads between two checks of all pipes. Most reads find data, because a child that makes
-/// short writes has continued to write. This process therefore need not be woken for each write, which would
-/// slow the child.
+/// short writes has continued to write. This process therefore need not be woken for each write. Each such
+/// wake-up would slow the child.
 const READS: usize = 16;
 
 impl Collected {

@@ -2,7 +2,8 @@
 //! that the crate uses are defined.
 //!
 //! The sizes of the types are asserted at compile time. This module chooses values that differ between
-//! architectures. A test in builds with the shim compares every line with the C headers of the target.
+//! architectures. In builds with the shim, a test compares the values with the C headers of the
+//! target, except values that some headers lack.
 
 #![cfg_attr(not(feature = "full"), allow(dead_code, reason = "some serve these features only"))]
 

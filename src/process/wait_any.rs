@@ -50,9 +50,9 @@ pub struct Change {
 /// collected only after all calls that were creating children when it was found have returned. A forgotten
 /// handle ([`mem::forget`](core::mem::forget)) keeps its claim.
 ///
-/// Handles from outside this crate make no claim. `std::process::Child`, `system` and similar code lose their
-/// status to this call, as to any `waitpid(-1, …)`. After that, std's `kill` may reach another process with
-/// the same id.
+/// Handles from outside this crate make no claim. `std::process::Child`, `system` and similar code lose the
+/// statuses of their children to this call, as to any `waitpid(-1, …)`. After the loss, std's `kill` may
+/// reach another process with the same id.
 ///
 /// # Reused process ids
 ///

@@ -183,7 +183,7 @@ impl SigAction {
 /// The indices of the words of `struct rusage` (18 words) that the crate keeps.
 #[cfg(feature = "process")]
 pub(crate) const RUSAGE_KEPT: [usize; 7] = [0, 1, 2, 3, 4, 8, 9];
-/// Without this feature no function returns the usage, and small programs should not contain code for it.
+/// Without feature `process`, no function returns the usage, so small programs contain no code that reads it.
 #[cfg(not(feature = "process"))]
 pub(crate) const RUSAGE_KEPT: [usize; 0] = [];
 

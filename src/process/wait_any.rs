@@ -123,8 +123,8 @@ pub fn wait_any<C: BorrowMut<Child>>(children: &mut [C], flags: WaitFlags) -> Re
 /// [`Deadline::now`]. Repeat the call until it returns `None`, or fails with `ECHILD` because no child
 /// remains.
 ///
-/// The kernel has no wait for any child with a deadline. This function polls instead, with pauses that grow
-/// from 0.1 ms to 6.4 ms. With [`Deadline::now`] the function does not wait. In that case, it also returns
+/// Linux has no call that waits for any child until a deadline. This function polls instead, with pauses that
+/// grow from 0.1 ms to 6.4 ms. With [`Deadline::now`] the function does not wait. In that case, it also returns
 /// `None` if it finds a child that another thread may still be creating. If other threads start children, use
 /// a deadline of a few milliseconds.
 ///

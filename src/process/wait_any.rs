@@ -50,9 +50,9 @@ pub struct Change {
 /// collected only after all calls that were creating children when it was found have returned. A forgotten
 /// handle ([`mem::forget`](core::mem::forget)) keeps its claim.
 ///
-/// Handles from outside this crate make no claim. `std::process::Child`, `system` and similar code lose their
-/// status to this call, as to any `waitpid(-1, …)`. After that, std's `kill` may reach another process with
-/// the same id.
+/// Handles from outside this crate make no claim. `std::process::Child`, `system` and similar code lose the
+/// statuses of their children to this call, as to any `waitpid(-1, …)`. After the loss, std's `kill` may
+/// reach another process with the same id.
 ///
 /// # Reused process ids
 ///
@@ -123,8 +123,8 @@ pub fn wait_any<C: BorrowMut<Child>>(children: &mut [C], flags: WaitFlags) -> Re
 /// [`Deadline::now`]. Repeat the call until it returns `None`, or fails with `ECHILD` because no child
 /// remains.
 ///
-/// The kernel has no wait for any child with a deadline. This function polls instead, with pauses that grow
-/// from 0.1 ms to 6.4 ms. With [`Deadline::now`] the function does not wait. In that case, it also returns
+/// Linux has no call that waits for any child until a deadline. This function polls instead, with pauses that
+/// grow from 0.1 ms to 6.4 ms. With [`Deadline::now`] the function does not wait. In that case, it also returns
 /// `None` if it finds a child that another thread may still be creating. If other threads start children, use
 /// a deadline of a few milliseconds.
 ///

@@ -79,8 +79,8 @@ impl Map {
     /// Maps `len` bytes, on pages of the usual size.
     pub(crate) fn new(len: usize) -> Result<Self> {
         match call::mmap(len, abi::PROT_RW, abi::MAP_OWN, None) {
-            // The kernel returns EAGAIN if the process has reached its limit of locked memory. Everywhere
-            // else in the crate, EAGAIN means that a call would wait.
+            // The kernel returns EAGAIN if the process has reached its limit of locked memory. Callers would
+            // misread EAGAIN as a call that would wait.
             Err(Errno::EAGAIN) => Err(Errno::ENOMEM),
             base => Ok(Self { base: base?, len }),
         }

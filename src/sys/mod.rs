@@ -2,13 +2,13 @@
 //!
 //! # The layers
 //!
-//! A public module, such as [`pipe`](mod@crate::pipe), calls down through these layers. Each layer uses only
-//! the next lower layer:
+//! A public module, such as [`pipe`](mod@crate::pipe), calls down through these layers. Each layer makes its
+//! system calls only through the next lower layer:
 //!
 //! 1. `call` has one typed function per system call. Its functions accept and return owned and borrowed
 //!    descriptors, slices, and [`Errno`](crate::Errno).
-//! 2. `arch` is the layer of the machine, with the only assembly, the only `extern "C"`, and the system call
-//!    numbers.
+//! 2. `arch` is the layer of the machine. It has all assembly code, the declarations of the C shim, and the
+//!    system call numbers.
 //!
 //! Every layer uses `abi`, which holds everything with the kernel's layout or values, and the basic types of
 //! the crate ([`errno`](crate::Errno), [`fd`](crate::fd)). `map` and `page` own the memory that the crate
@@ -21,7 +21,7 @@
 //! | name | what it must do |
 //! |---|---|
 //! | `syscall0` … `syscall6` | trap into the kernel with the number and the arguments as given, and return the kernel's result: a success ≥ 0, or −errno in −4095..=−1 |
-//! | `fork` | create a child that shares nothing with its parent; return 0 in the child, its process id in the parent, −errno on failure; may also return the child's pidfd |
+//! | `fork` | create a child that shares no memory with its parent; return 0 in the child, its process id in the parent, −errno on failure; may also return the child's pidfd |
 //! | `clone_on_stack` | create a child that starts in a given function, on a given stack, with exactly the given flags, and never returns through its parent's frames; if it cannot pass a flag, return −`EINVAL` and create no child |
 //! | `nr::*` | the system call numbers of this target |
 //!

@@ -3,8 +3,8 @@
 //! AddressSanitizer, MemorySanitizer and ThreadSanitizer detect the memory accesses of C library functions by
 //! replacing these functions. The sanitizers see neither the trap instruction nor the effects of libc's
 //! `syscall()`. Each function of `call` therefore reports with `tell!` the memory that the kernel reads and
-//! writes. In other builds `tell!` expands to nothing. Calls by number ([`raw`](crate::raw)) are not
-//! reported. Nothing here allocates or locks.
+//! writes. In builds without a sanitizer, `tell!` expands to nothing. Calls by number
+//! ([`raw`](crate::raw)) are not reported. Nothing here allocates or locks.
 //!
 //! | `RUSTFLAGS`, with `-Zsanitizer=` the same | before a call | after a call |
 //! |---|---|---|
@@ -53,7 +53,7 @@ unsafe extern "C" {
 }
 
 /// Addresses by which ThreadSanitizer orders threads. No code stores a value in them. Each inode number maps
-/// to one address. Waits for any descriptor use a second kind of address, and mappings use a third.
+/// to one address. Waits for any descriptor share one separate address, and mappings share another.
 static PLACES: [AtomicUsize; FILES + 2] = [const { AtomicUsize::new(0) }; FILES + 2];
 const FILES: usize = 1021;
 const ANY: usize = FILES;

@@ -79,10 +79,10 @@ impl<'a> End<'a> {
         let at_once = matches!(kind, Kind::File | Kind::Null);
         let flags = call::fcntl_getfl(fd);
         let nonblocking = flags.is_ok_and(|flags| flags & abi::O_NONBLOCK as usize != 0);
-        // Another process may clear the flag, so a pipe does not rely on it. Only for pipes, the calls that
-        // never wait are as fast as plain calls.
+        // Another process may clear the flag, so a pipe does not rely on it. The calls that never
+        // wait are as fast as plain calls only on pipes.
         let may_wait = deadline && !at_once && (kind == Kind::Pipe || !nonblocking);
-        // Among devices, only terminals support this request, which counts the readable bytes.
+        // Among devices, only terminals support `FIONREAD`, which counts the readable bytes.
         let byte_by_byte = may_wait && kind == Kind::Other && call::ioctl_fionread(fd).is_ok();
         Self { fd, side, kind, identity, size, flags, may_wait, byte_by_byte }
     }

@@ -1,7 +1,8 @@
 //! Determines whether a child has begun its program or was killed first.
 //!
 //! The return of a vfork and the end of a close-on-exec pipe prove nothing, because they also occur when the
-//! child dies. The kernel keeps a flag in the process that `execve` clears, and exposes the flag in two ways:
+//! child dies. The kernel keeps a flag for each process and clears the flag in `execve`. The flag is visible
+//! in two ways:
 //!
 //! - `setpgid` on a child that has begun its program fails with `EACCES`, as POSIX requires. The group passed
 //!   here does not exist, so the call changes nothing. This single inexpensive call is sufficient for almost

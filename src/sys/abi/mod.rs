@@ -2,7 +2,8 @@
 //! that the crate uses are defined.
 //!
 //! The sizes of the types are asserted at compile time. This module chooses values that differ between
-//! architectures. A test in builds with the shim compares every line with the C headers of the target.
+//! architectures. In builds with the shim, a test compares the values with the C headers of the
+//! target, except values that some headers lack.
 
 #![cfg_attr(not(feature = "full"), allow(dead_code, reason = "some serve these features only"))]
 
@@ -182,7 +183,7 @@ impl SigAction {
 /// The indices of the words of `struct rusage` (18 words) that the crate keeps.
 #[cfg(feature = "process")]
 pub(crate) const RUSAGE_KEPT: [usize; 7] = [0, 1, 2, 3, 4, 8, 9];
-/// Without this feature no function returns the usage, and small programs should not contain code for it.
+/// Without feature `process`, no function returns the usage, so small programs contain no code that reads it.
 #[cfg(not(feature = "process"))]
 pub(crate) const RUSAGE_KEPT: [usize; 0] = [];
 

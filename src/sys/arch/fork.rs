@@ -20,7 +20,7 @@ use super::{nr, syscall0, syscall5};
 use crate::sys::abi::CLONE_PIDFD;
 use crate::sys::abi::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, PR_GET_TID_ADDRESS, SIGCHLD};
 
-/// Creates a child process that shares nothing with this process, and stores the child's descriptor at
+/// Creates a child process that shares no memory with this process, and stores the child's pidfd at
 /// `pidfd`. The child has no pidfd if the kernel provides none: on Linux before 5.2, under an emulator, or at
 /// the limit of descriptors.
 ///

@@ -47,7 +47,8 @@ pub(crate) fn epoll_pwait(
     let len = buf.len().min(1 << 20);
     let place = lent_mut(buf);
     let ms = timeout.map_or(INFINITE, milliseconds);
-    // Exact milliseconds use `epoll_pwait`, because a call that reads a `timespec` takes a quarter more time.
+    // Whole milliseconds use `epoll_pwait`. The call `epoll_pwait2`, which reads a `timespec`, takes a
+    // quarter longer than `epoll_pwait`.
     let finer = timeout.filter(|time| ms == INFINITE || time.tv_nsec % 1_000_000 != 0);
     if let Some(time) = finer.map(lent) {
         // SAFETY: the kernel writes at most `len` events, into `buf`, which is lent exclusively, and

@@ -94,7 +94,7 @@ pub(crate) fn mmap(
     // changes.
     let address = decode(unsafe { syscall6(nr::MMAP, 0, len, protection, flags, fd, 0) });
     // The kernel returns EAGAIN if the process locks all its memory and has reached its limit of locked
-    // memory. Everywhere else in the crate, EAGAIN means that a call would wait.
+    // memory. Callers would misread EAGAIN as a call that would wait.
     let address =
         address.map_err(|errno| if errno == Errno::EAGAIN { Errno::ENOMEM } else { errno })?;
     tell!(mapped(address, len));

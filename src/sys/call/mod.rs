@@ -1,8 +1,7 @@
 //! One typed function per system call, by topic.
 //!
-//! Each function accepts descriptors as `BorrowedFd` and returns new ones as `OwnedFd`. No descriptor number
-//! or pointer crosses this layer. Each function makes its call exactly once, and retrying on `EINTR` is up to
-//! the caller.
+//! Each safe function accepts descriptors as `BorrowedFd` and memory as references. New descriptors are
+//! returned as `OwnedFd`. No function retries on `EINTR`, which is up to the caller.
 //!
 //! # Safety
 //!

@@ -1,8 +1,8 @@
 //! The calls that set up a child before it starts a program, and the clone that creates the child.
 //!
 //! None of these calls allocates, locks or touches thread-local storage, because a child that shares its
-//! parent's memory makes them. These calls change only state that belongs to the child: its descriptor table,
-//! its handlers and mask, its ids, and its working directory.
+//! parent's memory may make them. None of these calls changes the descriptor table, the handlers, the mask,
+//! the ids or the working directory of another process.
 //!
 //! # Safety
 //!

@@ -140,8 +140,8 @@ struct How {
     by_slot: bool,
 }
 
-/// Moves pieces to a pipe until all `len` bytes are in it or `next` returns an empty piece. Returns the answer,
-/// and the number of bytes that are in the pipe.
+/// Moves pieces to a pipe until all `len` bytes are in it or `next` returns an empty piece. Returns the
+/// answer and the number of bytes that are in the pipe.
 fn fill(
     target: &Target,
     pipe: &OwnedFd,

@@ -19,13 +19,13 @@ use core::time::Duration;
 /// a [`Transfer`](crate::transfer::Transfer), and the chunks of [`chunk`](mod@crate::chunk). A nonblocking
 /// end never waits, except in a `Receiver` or a `Transfer`.
 ///
-/// `Adaptive` helps most if both peers do little work for each byte. The throughput can then more than
-/// double. `Adaptive` is not the default, because it uses processor time. With `Block`, the scheduler also
-/// places the two processes on one processor more often than with `Adaptive`. When all processors are busy
-/// with other work, the two processes are faster on one processor than on two. On busy processors, with each
-/// process pinned to a processor, `Adaptive` reached 0.98 to 1.06 times the throughput of `Block`. Without
-/// pinning, the differences between repeated runs of one policy were larger than the difference between the
-/// two policies.
+/// `Adaptive` helps most if both peers do little work for each byte. The throughput can then be more than
+/// twice that of `Block`. `Adaptive` is not the default, because it uses processor time. With `Block`, the
+/// scheduler also places the two processes on one processor more often than with `Adaptive`. When all
+/// processors are busy with other work, the two processes are faster on one processor than on two. On busy
+/// processors, with each process pinned to a processor, `Adaptive` reached 0.98 to 1.06 times the throughput
+/// of `Block`. Without pinning, the differences between repeated runs of one policy were larger than the
+/// difference between the two policies.
 ///
 /// # Examples
 ///
@@ -46,9 +46,9 @@ pub enum Wait {
     Block,
     /// Polls for a bounded time of tens of microseconds, and then sleeps.
     ///
-    /// After each unsuccessful poll, the next waits sleep without polling. The number of these waits doubles
-    /// with each failure and halves with each success. Polling uses processor time that another process could
-    /// have used.
+    /// If polling fails in one wait, the next waits sleep without polling. The number of waits without
+    /// polling doubles with each failure and halves with each success. Polling uses processor time that
+    /// another process could have used.
     ///
     /// If this thread may run on only one processor, transfers and chunks always sleep. Reads and writes of
     /// pipe ends and channels poll even then, because the peer may be pinned to another processor.

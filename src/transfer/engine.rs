@@ -25,7 +25,7 @@ pub(super) enum Outcome {
     /// has returned `Break`.
     Finished,
     /// The kernel does not support this pair. Without an errno, the last call moved no bytes. The source then
-    /// reports its end, but that report may be wrong.
+    /// seems to be at its end, but may hold more bytes.
     GivenUp(Option<Errno>),
 }
 
@@ -91,7 +91,7 @@ impl<'a, 'p> Engine<'a, 'p> {
         if self.options.grow_pipes {
             [self.from, self.to].iter().for_each(End::grow);
         }
-        // Set if a mechanism has found the end of the source. Without `Copy`, this end is not always certain.
+        // Set if a mechanism has found the end of the source. Without `Copy`, no `read` confirms this end.
         let mut finished = false;
         for &mechanism in plan {
             // After one mechanism has found the end, only a `read` can show that more bytes remain.
@@ -140,9 +140,9 @@ impl<'a, 'p> Engine<'a, 'p> {
         let late = [self.from, self.to].iter().any(|end| end.may_wait && end.kind != Kind::Pipe);
         match (self.from.kind, self.to.kind) {
             _ if small || late || must_copy || self.nowhere => &[Copy],
-            // For a small file, creating a pipe takes longer than copying the bytes. `splice` does not append.
-            // By the time `splice` fails, the transfer would already hold bytes. If both ends are the
-            // same file, `splice` would hold pages that the transfer then overwrites.
+            // For a small file, creating a pipe takes longer than copying the bytes. `splice` cannot append
+            // to a file, and would fail only after bytes are in the private pipe. If both ends are the same
+            // file, `splice` would hold pages that the transfer then overwrites.
             (Kind::File, Kind::File)
                 if is_small || self.to.appends() || self.from.is_same_as(&self.to) =>
             {
@@ -181,7 +181,8 @@ impl<'a, 'p> Engine<'a, 'p> {
     }
 
     /// Returns the number of bytes for the next call, or `None` if all bytes are moved. Fails if the transfer
-    /// is cancelled. A fan-out sink that is ready still receives its round, as after a deadline.
+    /// is cancelled. After a cancel, a fan-out sink that is ready still receives the current round, as after
+    /// a deadline.
     pub(super) fn wanted(&self) -> Result<Option<usize>, Failure> {
         let chunk = self.step();
         // On some kernels a FUSE server can make `copy_file_range` count more bytes than were requested.

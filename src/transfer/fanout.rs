@@ -189,9 +189,9 @@ impl<'p> Fanout<'p> {
     ///
     /// A [cancel](crate::Cancel) ends the fan-out after the current round. A sink that is ready receives the
     /// remaining bytes of the round. A sink that is not ready fails with [`ECANCELED`](Errno::ECANCELED) and
-    /// is dropped. The source is not read again. The fan-out then fails with `ECANCELED` on the source. If no
-    /// sink remains, the fan-out fails with the error of the last sink in the list instead. A fan-out that is
-    /// cancelled before the start moves no bytes and drops no sink.
+    /// is dropped. The source is not read again. The fan-out then fails with `ECANCELED` on the source or, if
+    /// no sink remains, with the error of the last sink in the list. A fan-out that is cancelled before the
+    /// start moves no bytes and drops no sink.
     pub const fn deadline(self, deadline: Deadline<'p>) -> Self {
         Self { options: self.options.deadline(deadline), ..self }
     }
@@ -211,9 +211,9 @@ impl<'p> Fanout<'p> {
     /// Calls `on_error` with the index and error of each sink that fails, before the fan-out writes to the
     /// next sink. If `on_error` returns `Break`, the fan-out fails there with the same side and errno.
     ///
-    /// The current round then remains incomplete, and `sink.bytes()` returns the count of each sink. Unless
-    /// the failed sink was the last one of the round, the fan-out's error holds the bytes that not all sinks
-    /// have received, as [undelivered](TransferError::undelivered) bytes.
+    /// The current round then remains incomplete, and `sink.bytes()` returns the count of each sink. The
+    /// fan-out's error holds the [undelivered](TransferError::undelivered) bytes that not all sinks have
+    /// received, unless the failed sink was the last one of the round.
     pub fn on_error(
         self,
         on_error: &'p mut dyn FnMut(usize, &TransferError) -> ControlFlow<()>,
@@ -277,7 +277,8 @@ impl<'p> Fanout<'p> {
         if ends().any(|end| from.is_fed_by(&end, self.options.most)) {
             return Err(TransferError::before(Side::Sink, Errno::EINVAL));
         }
-        // The sink is written while the round still waits for other sinks.
+        // If a sink is the same file as the source, a write to the sink could change pages that later sinks
+        // have not yet received.
         self.options.copy_semantics = ends().any(|end| from.is_same_as(&end));
         let mut round =
             Round::new(from).map_err(|errno| TransferError::before(Side::Source, errno))?;

@@ -279,9 +279,10 @@ impl<'p> Transfer<'p> {
     /// was moved after the cancel. A transfer that is cancelled before the start moves no bytes.
     ///
     /// The deadline holds for pipes, for sockets that were blocking at the start, and for every descriptor
-    /// that stays nonblocking. Other readers and writers of the descriptor do not change this. From or to a
-    /// blocking socket or device the mechanism is [`Copy`](TransferMechanism::Copy), because `splice` cannot
-    /// avoid waiting for it. A nonblocking socket permits mechanisms that are faster than `Copy`.
+    /// that stays nonblocking. Except in the cases below, other readers and writers of these descriptors do
+    /// not affect the deadline. From or to a blocking socket or device the mechanism is
+    /// [`Copy`](TransferMechanism::Copy), because `splice` may wait for that descriptor, and no flag prevents
+    /// the wait. A nonblocking socket permits mechanisms that are faster than `Copy`.
     ///
     /// A blocking terminal is written byte by byte, because `poll` guarantees room for one byte only. A
     /// longer `write` sleeps until the terminal has accepted all bytes. Single bytes are slow: about 0.2 MB
@@ -293,9 +294,9 @@ impl<'p> Transfer<'p> {
     /// - *Another process* takes the data or room that `poll` has reported, on a blocking terminal or device,
     ///   or before Linux 6.4 on a blocking socket. An entry in the error queue of a blocking socket has the
     ///   same effect. For these descriptors, the kernel offers no call that does not wait.
-    /// - A blocking terminal processes its output, and its driver has too little room for one processed byte
-    ///   (2 bytes for a newline, 8 for a tab). (A pseudoterminal that is ready has room for 256.)
-    /// - A blocking eventfd at the sink has room for 1, but not for the number that is written.
+    /// - A blocking terminal processes its output, and its driver has less room than one processed byte needs
+    ///   (2 bytes for a newline, 8 for a tab). (A pseudoterminal that is ready has room for 256 bytes.)
+    /// - A blocking eventfd at the sink has room for the value 1, but not for the value that is written.
     /// - A regular file with a size other than 0 is not polled, although its reads can wait.
     /// - The disk or server of a file does not respond.
     /// - Another process holds the lock of a pipe, for example because it writes to the pipe from memory that
@@ -357,9 +358,9 @@ impl<'p> Transfer<'p> {
     ///   reading (source) or writing (sink).
     /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte, if the transfer would read the
     ///   bytes that it has written. The error occurs if both ends are the same pipe. The error also occurs if
-    ///   both ends are the same file and the sink appends, or the sink's position is not before the source's
-    ///   position. With [`exact`](Self::exact) or [`limit`](Self::limit), the transfer fails with this error
-    ///   only if the sink's position is within the bytes to read and before the file's end.
+    ///   both ends are the same file and the sink either appends or has a position that is not before the
+    ///   source's position. With [`exact`](Self::exact) or [`limit`](Self::limit), the transfer fails with
+    ///   this error only if the sink's position is within the bytes to read and before the file's end.
     /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink if only [excluded](Self::without) mechanisms
     ///   work with these two ends. Bytes that [`Broker`](TransferMechanism::Broker) has already read are in
     ///   the error.

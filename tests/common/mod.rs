@@ -1,5 +1,5 @@
-//! Helpers that the tests share. They run a test in a separate process, run other programs of this package,
-//! and inspect descriptors.
+//! Helpers that run a test in a separate process, run other programs of this package, and inspect
+//! descriptors.
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 #![allow(unsafe_code, reason = "a closed descriptor, and signals by number")]
 
@@ -383,7 +383,7 @@ extern "C" fn __lsan_is_turned_off() -> i32 {
 
 /// Returns whether workloads must be reduced, because a tool or an emulator makes the test at least ten times
 /// slower. For an emulator of a complete machine with a real Linux kernel, the script that starts the
-/// emulator sets a variable.
+/// emulator sets `RAWPIPE_TEST_SLOW`.
 pub(crate) fn slow() -> bool {
     emulated() || tool().is_some() || env::var_os("RAWPIPE_TEST_SLOW").is_some()
 }

@@ -108,8 +108,8 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             write_pattern(&mut stdout, number(0))?;
             err.join().expect("the writing thread")?;
         }
-        // Ends only its first thread. Another thread reports this end, waits like "waiter", and exits with
-        // code 5.
+        // Ends only its first thread. Another thread reports that the first thread has ended, waits like
+        // "waiter", and exits with code 5.
         "leaderless" => {
             thread::spawn(|| {
                 let leader = format!("/proc/self/task/{}/stat", std::process::id());

@@ -26,8 +26,8 @@ fn fill(chunk: &mut [u8], number: usize) {
     chunk.copy_from_slice(&NUMBERS[number * 77 * 4..][..chunk.len()]);
 }
 
-/// The number of chunks that stay unread in other pipes. A writer's memory holds fewer chunks, so the test
-/// detects pages that are rewritten too early.
+/// The number of chunks that stay unread in other pipes. A writer's memory holds fewer chunks than this
+/// number, so the test detects pages that are rewritten too early.
 const HELD: usize = 100;
 
 /// The result of sending [`CHUNKS`] chunks.

@@ -24,7 +24,8 @@ mod here {
     const WORDS: usize = 27;
     const ANSWER: usize = 10;
     const NUMBER: usize = 15;
-    /// The argument that shares a register with the result. On this architecture no argument does.
+    /// The argument that shares a register with the result. On this architecture, no argument shares that
+    /// register.
     pub(crate) const ANSWER_ARGUMENT: usize = usize::MAX;
     const ARGUMENTS: [usize; 6] = [14, 13, 12, 7, 9, 8];
 

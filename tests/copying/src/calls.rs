@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 
 /// The answer to a call.
 pub(crate) enum Answer {
-    /// The call was made here, with this count or errno.
+    /// The supervisor made the call, with this count or errno.
     Made(Moved),
     /// The kernel must make the call.
     PassOn,
@@ -140,8 +140,8 @@ struct How {
     by_slot: bool,
 }
 
-/// Moves pieces to a pipe until all `len` bytes are in it or `next` returns an empty piece. Returns the answer,
-/// and the number of bytes that are in the pipe.
+/// Moves pieces to a pipe until all `len` bytes are in it or `next` returns an empty piece. Returns the
+/// answer and the number of bytes that are in the pipe.
 fn fill(
     target: &Target,
     pipe: &OwnedFd,
@@ -180,8 +180,8 @@ fn fill(
     (Answer::Made(if done > 0 { Ok(done) } else { Err(error) }), done)
 }
 
-/// Waits until the pipe has room or no reader. Returns an answer if the thread no longer waits for one, or
-/// must handle a signal.
+/// Waits until the pipe has room or no reader. Returns an answer if the thread must handle a signal or no
+/// longer waits for its answer.
 fn wait(target: &Target, pipe: &OwnedFd, pending: &mut u64) -> Option<Answer> {
     loop {
         if !target.waits() {

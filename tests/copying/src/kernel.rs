@@ -134,7 +134,7 @@ impl Carrier {
         Ok(Self { reader, writer, room })
     }
 
-    /// Moves a copy of the bytes to a pipe, as many bytes as fit. Each page of the copy occupies a slot.
+    /// Moves a copy of as many of the bytes as fit to a pipe. Each page of the copy occupies a slot.
     pub(crate) fn pass(&self, bytes: &[u8], to: &OwnedFd) -> Moved {
         // SAFETY: the kernel reads the bytes.
         moved(unsafe { libc::write(self.writer.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })?;

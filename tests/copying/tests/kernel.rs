@@ -352,7 +352,7 @@ fn fifo_without_waiting(writes: bool) {
     assert_eq!((answer, &bytes), (Ok(2), b"ab"));
 }
 
-/// Calls that wait do not delay others.
+/// Calls that wait do not delay other calls.
 fn many_threads_wait(_: bool) {
     let mut pipes: Vec<_> = (0..20).map(|_| pipe(0)).collect();
     pipes.iter().for_each(|(_, writer)| (&mut &*writer).write_all(&[0; ROOM]).unwrap());

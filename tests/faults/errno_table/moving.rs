@@ -105,8 +105,8 @@ fn c_copy(from: BorrowedFd<'_>, offset: Option<u64>, to: BorrowedFd<'_>) -> Answ
     answer(copied)
 }
 
-/// Returns the signed number that has the same bits. Newer versions of std provide this method under another
-/// name.
+/// Converts an unsigned number to the signed number that has the same bits. Newer versions of std provide
+/// this method as `cast_signed`.
 trait CastSigned {
     fn cast_signed_here(self) -> i64;
 }

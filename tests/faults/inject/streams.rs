@@ -47,8 +47,8 @@ fn worn() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Returns whether this kernel implements `vmsplice` with `RWF_NOWAIT`, so that it cannot read from such a
-/// pipe without waiting. See `tests/copying`.
+/// Returns whether this kernel implements `vmsplice` with `RWF_NOWAIT`, so that the kernel cannot read
+/// without waiting from a pipe that was part of a splice. See `tests/copying`.
 fn worn_needs_a_private_pipe() -> bool {
     let (reader, _writer) = worn();
     let mut byte = [0];
@@ -380,7 +380,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         );
     }
     if worn_needs_a_private_pipe() {
-        // The bytes are lost if the read of the private pipe fails, which no kernel makes fail.
+        // The bytes are lost if the read of the private pipe fails, but no kernel makes that read fail.
         skip("read_deadline of a pipe once spliced", "it passes through a private pipe here");
     } else {
         add(&mut all, "read_deadline of a pipe once spliced", || {

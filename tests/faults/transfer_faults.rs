@@ -318,14 +318,14 @@ fn transfer_falls_back_when_the_kernel_refuses() {
         assert_eq!(refused(&copying, errno, Copy, CopyFileRange, from_file), 0, "{errno}");
         assert_eq!(refused(&copying, errno, Copy, Broker, from_pipe), 0, "{errno}");
         assert_eq!(refused(&copying, errno, Copy, Broker, from_socket), 0, "{errno}");
-        // Without these calls, the transfer cannot determine the kinds of the descriptors.
+        // Without `statx` and `splice`, the transfer cannot determine the kinds of the descriptors.
         let blind = [nr::STATX, nr::SPLICE];
         assert_eq!(refused(&blind, errno, Copy, Broker, from_pipe), 0, "{errno}");
     }
 }
 
-/// If `tee` fails with any error, the fan-out copies the bytes from its internal pipe. It reports the error
-/// of `tee` as the reason for the fallback.
+/// If `tee` fails with any error, the fan-out copies the bytes from its internal pipe. The fan-out reports
+/// the error of `tee` as the reason for the fallback.
 fn fanout_failed_tee_copies_and_says_why() {
     let test = "fanout_failed_tee_copies_and_says_why";
     if common::emulated() {

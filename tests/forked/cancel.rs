@@ -35,7 +35,7 @@ fn long(cancel: &Cancel) -> Deadline<'_> {
     Deadline::after(LONG).or_cancelled(cancel)
 }
 
-/// Calls `wait` twice and returns both results. Another thread cancels the first call while it waits.
+/// Calls `wait` twice and returns both results. Another thread cancels the first call while the call waits.
 /// The second call starts with a cancelled deadline.
 fn both<T>(mut wait: impl FnMut(Deadline<'_>) -> T) -> [T; 2] {
     let cancel = Cancel::new().unwrap();

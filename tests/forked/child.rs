@@ -569,7 +569,8 @@ fn send_signal_reaches_a_handler() {
     });
 }
 
-/// Creates a child of this process with exactly this process id. Returns `None` if that is impossible.
+/// Creates a child of this process with exactly this process id. Returns `None` if the child cannot be
+/// created with that id.
 fn child_with_number(test: &str, pid: u32) -> Option<isize> {
     let set_tid = [pid];
     let mut arguments = [0_u64; 10]; // struct clone_args
@@ -702,8 +703,8 @@ fn kill_of_a_copy_in_a_nested_pid_namespace_hits_nobody() {
     }
 }
 
-/// A signal never reaches another child of this process that has received the same id. Without a pidfd, this
-/// is certain only after this handle has waited.
+/// A signal does not reach another child of this process that has received the same id. Without a pidfd, this
+/// guarantee holds only after this handle has waited.
 fn kill_never_hits_a_brother_with_the_number() {
     let test = "kill_never_hits_a_brother_with_the_number";
     with_ever_less(test, |way| {
@@ -1030,8 +1031,8 @@ fn drop_reaps_a_traced_child() {
     }
 }
 
-/// If another process traces a zombie, the parent cannot collect its status until the tracer detaches. Until
-/// the tracer detaches, the pidfd is readable, but the wait must not retry in a busy loop.
+/// If another process traces a zombie, the parent cannot collect the zombie's status until the tracer
+/// detaches. Until the tracer detaches, the pidfd is readable, but the wait must not retry in a busy loop.
 fn wait_deadline_zombie_of_another_tracer_sleeps() {
     let test = "wait_deadline_zombie_of_another_tracer_sleeps";
     if !tracing(test) {

@@ -75,7 +75,7 @@ fn nul_in_any_string_einval() {
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "as std's");
     }
     assert_eq!(failure(&Command::new(nul)), INVALID);
-    // A variable with such a name cannot exist, so removing it has no effect.
+    // A variable whose name contains a NUL byte cannot exist, so removing it has no effect.
     assert!(program("exit", &["0"]).env_remove(nul).spawn().unwrap().wait().unwrap().success());
 }
 

@@ -384,7 +384,7 @@ fn exec_failing_never_replaces_a_descriptor_of_another_thread() {
     assert_eq!(all_of(Some(reader)), b"");
 }
 
-/// A failed exec does not restore the process group and the limits, as documented.
+/// A failed exec restores neither the process group nor the limits, as documented.
 fn exec_failing_leaves_group_and_limits_changed() {
     let code = child(|| {
         let mut command = Command::new("/no/such/program");
@@ -477,8 +477,8 @@ fn exec_inherits_or_clears_the_mask() {
     assert_eq!(also, "0000000000000000");
 }
 
-/// The kernel ties a parent-death signal to the thread that created the child. An exec with a thread
-/// ends that thread, so the kernel kills the child.
+/// The kernel ties a parent-death signal to the thread that created the child. An exec with a thread ends the
+/// calling thread, so the kernel kills the child.
 fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
     if no_thread("exec_by_a_thread_ends_the_calling_one_for_its_children") {
         return;

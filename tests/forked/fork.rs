@@ -710,8 +710,8 @@ fn is_degraded_when_the_user_has_too_many_pages() {
         if pipe.0.is_degraded().unwrap() {
             break pipe;
         }
-        // `Capacity::Max` enlarges the pipe as far as permitted. Near the limit, `set_capacity` also succeeds
-        // and never makes the pipe smaller.
+        // `Capacity::Max` enlarges the pipe as far as permitted. Near the limit, the call still succeeds and
+        // does not make the pipe smaller.
         let before = pipe.0.capacity().unwrap();
         assert!(pipe.0.set_capacity(Capacity::Max).unwrap() >= before);
         pipes.push(pipe);

@@ -255,8 +255,8 @@ fn pidfd_of_a_child_that_was_waited_for_stays_readable() {
     assert!(found(&copy, LONG).contains(PollEvents::IN));
 }
 
-/// If the pidfd is nonblocking, a wait does not block and fails with `EAGAIN`. With a deadline, the wait
-/// polls first, so the status is then available.
+/// If the pidfd is nonblocking, a wait for a running child fails with `EAGAIN` and does not block. With a
+/// deadline, the wait polls first, so it does not fail with `EAGAIN`.
 fn wait_with_a_nonblocking_pidfd_eagain() {
     let test = "wait_with_a_nonblocking_pidfd_eagain";
     let (gate, opener) = rawpipe::pipe().unwrap();

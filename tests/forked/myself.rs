@@ -254,7 +254,8 @@ fn controlling_terminal_of_another_session_eperm() {
     let tty = || screen.terminal.try_clone().unwrap();
     let mut child = screen.shell("read word").controlling_terminal(tty()).spawn().unwrap();
     let error = screen.shell("true").controlling_terminal(tty()).spawn().unwrap_err();
-    // The kernel permits root to take the terminal from another session, but the crate never requests that.
+    // The kernel permits root to take the terminal from another session, but the crate never asks the kernel
+    // to do so.
     assert_eq!((error.stage(), error.errno()), (SpawnStage::ControllingTerminal, Errno::EPERM));
     screen.type_in("\x03");
     assert_eq!(ends(&mut child).signal(), Some(Signal::INT));

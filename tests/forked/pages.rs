@@ -372,8 +372,8 @@ fn vmsplice_buffers_arrive_as_one_stream() {
     assert!(waiting_in(&reader) == bufs.concat());
 }
 
-/// More pages than a pipe can hold reach a file. The test polls for room, and continues after a call that
-/// sent only a part.
+/// The test sends more pages than the pipe can hold through the pipe to a file. The test polls for room, and
+/// continues after a call that sent only a part.
 fn vmsplice_more_than_the_pipe_holds_to_a_file() {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(16384)).build().unwrap();
     let target = file(b"");

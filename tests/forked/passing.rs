@@ -236,7 +236,7 @@ fn examples_print_one_sum() {
     }
 }
 
-/// If a filter rejects a wake-up, the reader's call returns the filter's error.
+/// If a filter rejects the system call that sends a wake-up, the reader's call returns the filter's error.
 fn bell_rejected_by_a_filter_is_reported() {
     if !supported() {
         return;

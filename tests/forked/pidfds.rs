@@ -125,7 +125,7 @@ fn pidfd_of_a_child_beside_its_handle() {
     pidfd.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
     assert_eq!((pidfd.kill(), pidfd.send_signal(Signal::KILL)), (Ok(()), Err(Errno::ESRCH)));
-    // A pidfd that is created after the wait behaves in the same way.
+    // `kill` also succeeds on a pidfd that is created after the wait.
     assert_eq!(child.try_clone_pidfd().unwrap().kill(), Ok(()));
 }
 

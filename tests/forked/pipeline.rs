@@ -403,15 +403,16 @@ fn pipeline_errors_of_commands_that_ask_for_a_pipe_are_read() {
     assert!(started.wait().unwrap().iter().all(|status| status.success()));
 }
 
-/// As in `a 2>&1 | b`, the standard error of a program goes into the pipe to the next program.
+/// As in `a 2>&1 | b`, a program with `Stdio::same_as_stdout` writes its standard error to the pipe to the
+/// next program.
 fn pipeline_errors_with_the_output() {
     let both = program("both", &[]);
     let mut first = both.clone();
     first.stderr(Stdio::same_as_stdout());
     let output = first.pipe(program("cat", &[])).output().unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (&b"outerr"[..], &b""[..]));
-    // If all programs have this setting, the last program's standard error is written to the pipeline's
-    // output.
+    // If all programs have the setting `same_as_stdout`, the last program's standard error is written to the
+    // pipeline's output.
     let aside = program("aside", &[]);
     let output = both.pipe(&aside).stderr(Stdio::same_as_stdout()).output().unwrap();
     assert_eq!(output.stderr, b"");

@@ -134,8 +134,9 @@ fn wait_any_orphan_that_was_adopted() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// Two children end while a child with a handle still runs. The kernel reports a third child first, which has
-/// already ended. `wait_any` must not report the third child, because its handle is held elsewhere.
+/// Two children end while a child with a handle still runs. The kernel first reports a third child, which
+/// ended before the two children. `wait_any` must not report the third child, because its handle is held
+/// elsewhere.
 fn wait_any_two_end_beside_a_living_handle() {
     let mut elsewhere = child(|| 77);
     has_ended(&elsewhere);
@@ -158,8 +159,8 @@ fn wait_any_two_end_beside_a_living_handle() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// `wait_any` reports no child of another thread, and these children keep their statuses. Some of the
-/// children have just been created, some have failed to start, and some are about to be waited for.
+/// `wait_any` reports no child that another thread has created, and those children keep their statuses. Some
+/// of the children have just been created, some have failed to start, and some are about to be waited for.
 fn wait_any_beside_threads_that_make_children() {
     if common::emulated() {
         let test = "wait_any_beside_threads_that_make_children";

@@ -264,8 +264,8 @@ fn threads_in_the_order_of_a_relaxed_ring() {
     reported("threads_in_the_order_of_a_relaxed_ring", &words, || records_between_threads(true));
 }
 
-/// The tool reports neither a call on a closed descriptor nor a call that the kernel rejects because of an
-/// invalid address.
+/// The tools do not report a call on a closed descriptor. Only Valgrind reports a call that the kernel
+/// rejects because of an invalid address.
 fn calls_that_fail() {
     let tool = common::tool().unwrap_or(Tool::Address);
     silent("calls_that_fail", tool, || {

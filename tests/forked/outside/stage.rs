@@ -209,7 +209,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     let competitors = compete(others, near, near_sink)?;
     drop((source, sink, gate, over, answer, answers));
 
-    // Waits until the mover has reported its outcome and all bytes that it counts have arrived.
+    // Waits until the mover has reported its outcome and all bytes that the mover counts have arrived.
     let begin = Instant::now();
     let mut outcome = None;
     let mut ended: Option<Instant> = None;

@@ -127,8 +127,8 @@ pub(super) fn calls_refused_leave_nothing() {
     }
 }
 
-/// A ring larger than the machine's memory fails with `ENOMEM`. With `vm.overcommit_memory` set to 1, the
-/// kernel grants any size.
+/// The creation of a ring larger than the machine's memory fails with `ENOMEM`. The test is skipped if
+/// `vm.overcommit_memory` is 1, because the kernel then grants any size.
 pub(super) fn out_of_promised_memory_enomem() {
     let test = "out_of_promised_memory_enomem";
     if !supported() {

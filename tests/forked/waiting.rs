@@ -451,7 +451,8 @@ fn try_calls_refused_fall_back_or_say_so() {
             assert_eq!(reader.read(&mut buf), Ok(4));
             let (reader, writer) = (reader.into_inner(), writer.into_inner());
 
-            // A kernel may implement `vmsplice` with the same flags.
+            // A kernel that implements `vmsplice` with the same flags also rejects `vmsplice` with
+            // `EOPNOTSUPP`.
             assert!(copying.install());
             assert_eq!(reader.try_read(&mut buf), Err(Errno::EAGAIN));
             assert_eq!(writer.try_write(b"abcde"), Ok(5));

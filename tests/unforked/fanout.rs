@@ -350,7 +350,8 @@ fn fanout_on_error_continue_is_told_of_each() {
     assert_eq!(sinks[0].error().unwrap().undelivered(), 4);
 }
 
-/// A sink whose pipe is full delays the other sinks until the deadline. The fan-out then drops this sink.
+/// A sink whose pipe is full delays the other sinks until the deadline. The fan-out then drops this sink and
+/// moves the remaining bytes to the other sinks.
 #[test]
 fn fanout_deadline_drops_the_silent_sink_and_serves_the_others() {
     let bytes = data(300_000);

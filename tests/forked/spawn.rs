@@ -812,7 +812,8 @@ fn spawn_close_other_fds_leaves_what_is_mapped() {
 }
 
 fn spawn_fds_with_the_standard_ones_closed_here() {
-    // The child closes its standard streams, creates a pipe, and moves its ends to the numbers 0 and 1.
+    // The child closes its standard streams, creates a pipe, and moves the pipe's ends to the numbers 0 and
+    // 1.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (r, w) = (reader.as_raw_fd(), writer.as_raw_fd());
     assert!(r > 2 && w > 2);
@@ -828,8 +829,8 @@ fn spawn_fds_with_the_standard_ones_closed_here() {
         drop((near, far));
         // SAFETY: the lines above have opened these descriptors.
         let [near, far] = [0, 1].map(|number| unsafe { BorrowedFd::borrow_raw(number) });
-        // The spawn moves the read end to 1, the write end to 0, and the report pipe to 2. If the spawn uses
-        // an error channel, that channel needs a number above 2.
+        // The spawn moves the read end to 1, the write end to 0, and `writer` to 2. If the spawn uses an
+        // error channel, that channel needs a number above 2.
         let fds = [(near, 1), (far, 0), (writer.as_fd(), 2)];
         let argv = list(["sh", "-c", "echo through >&0; read line <&1; echo got $line >&2"]);
         let spawned = Spawn::new(c"sh", argv, list::<&str>([])).fd_maps(&fds).spawn();

@@ -133,7 +133,7 @@ fn has_ended(gate: &PipeReader) -> bool {
     poll(&mut [PollFd::new(gate, PollEvents::IN)], Some(Duration::ZERO)) == Ok(1)
 }
 
-/// Returns whether a process is a child of `parent`. The attacker kills only such processes.
+/// Returns whether a process is a child of `parent`. The attacker kills only the children of `parent`.
 fn is_child_of(pid: usize, parent: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let rest = stat.rsplit(')').next().unwrap_or_default();
@@ -303,8 +303,8 @@ fn spawn_uid_attacked_by_one_that_kills() {
 
 /// The kernel makes a child's memory inaccessible only if the child changes its effective ids. Here the
 /// parent changed its own ids earlier and then made its memory dumpable again. The parent's real user is
-/// root, so the other user still cannot access the parent's memory. That user could access a copy of the
-/// memory.
+/// root, so the other user still cannot access the parent's memory. However, the other user could access a
+/// child's copy of the memory.
 fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     static ONCE: Once = Once::new();
     let spawn = || {

@@ -4,7 +4,7 @@
 //!
 //! By default the test takes several seconds. `RAWPIPE_DIFFERENTIAL=60000` sets the number of rounds to
 //! 60,000. The test prints each difference with the seed of its round. `RAWPIPE_DIFFERENTIAL_SEED` sets the
-//! seed of the first round. If only this variable is set, only that round runs.
+//! seed of the first round. If only `RAWPIPE_DIFFERENTIAL_SEED` is set, only the round with that seed runs.
 #![allow(unsafe_code, reason = "the C library's posix_spawn, and descriptors by number")]
 
 mod case;

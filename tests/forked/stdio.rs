@@ -562,7 +562,7 @@ fn fd_map_both_ends_of_a_pipe() {
 }
 
 /// If 0, 1 and 2 are closed, no internal descriptor receives one of these numbers. Otherwise another thread
-/// could print to that descriptor.
+/// that prints could write to an internal descriptor.
 #[cfg(feature = "transfer")]
 fn descriptors_of_the_crate_are_no_standard_streams() {
     use rawpipe::chunk::{ChunkMechanism, ChunkWriter};

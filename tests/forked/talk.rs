@@ -263,8 +263,8 @@ fn communicate_traced_child_until_its_end() {
         return skip(test, "an emulator cannot trace");
     }
     for (name, grace) in [("shut", None), ("waiter", Some(Duration::from_millis(20)))] {
-        // Each signal makes `communicate` check the child. The child that sends the signals has no copy of
-        // the descriptors below.
+        // Each signal makes `communicate` check the child. The process that sends the signals starts before
+        // `held` creates the pipes, so it has no copies of the pipes.
         let _storm = Storm::begin(Duration::from_millis(5));
         let (mut child, opener) = held(name);
         if grace.is_none() {

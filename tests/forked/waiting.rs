@@ -222,13 +222,13 @@ fn sigpipe_from_a_child() {
     assert!(sender.wait().unwrap().success());
 }
 
-/// Sends the signal from this process to itself. The signal names the same sender as a signal that a call
-/// raises.
+/// Sends the signal from this process to itself. This signal has the same sender id as a signal that a system
+/// call raises.
 fn sigpipe_from_itself() {
     common::kill(std::process::id(), SIGPIPE);
 }
 
-/// A signal that is sent to the process during the guard is delivered after the guard, even if a call has
+/// A signal that is sent to the process during `without_sigpipe` is delivered afterwards, even if a call has
 /// raised another signal. The signal that the call raised is not delivered.
 fn without_sigpipe_delivers_what_the_process_is_sent() {
     let test = "without_sigpipe_delivers_what_the_process_is_sent";
@@ -451,7 +451,8 @@ fn try_calls_refused_fall_back_or_say_so() {
             assert_eq!(reader.read(&mut buf), Ok(4));
             let (reader, writer) = (reader.into_inner(), writer.into_inner());
 
-            // A kernel may implement `vmsplice` with the same flags.
+            // A kernel that implements `vmsplice` with the same flags also rejects `vmsplice` with
+            // `EOPNOTSUPP`.
             assert!(copying.install());
             assert_eq!(reader.try_read(&mut buf), Err(Errno::EAGAIN));
             assert_eq!(writer.try_write(b"abcde"), Ok(5));

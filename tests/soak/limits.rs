@@ -165,8 +165,8 @@ pub(crate) fn program(name: &str, args: &[&str]) -> Vec<OsString> {
 }
 
 /// Reserves memory for the test itself and for parts of the crate that cannot report a failure. The reserve
-/// is free memory in the heap below a block that stays allocated, so the allocator does not return it to the
-/// kernel.
+/// is free memory in the heap below a block that stays allocated, so the allocator does not return the
+/// reserve to the kernel.
 fn memory_ahead() -> Result<(), &'static str> {
     /// Touches more stack pages than any call in this test needs.
     #[inline(never)]

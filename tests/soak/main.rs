@@ -115,7 +115,7 @@ fn soak(role: Role) {
         let new: Vec<_> = after.1.iter().filter(|line| !before.1.contains(line)).collect();
         format!("mappings: {maps:?}, now {new:#?}")
     });
-    // Each thread uses a separate heap with 64 MiB of addresses.
+    // The allocator can reserve 64 MiB of addresses for the heap of each thread.
     let (space, room) = (limits::address_space(), 1 << 30);
     shared.require(!own || space <= space_before + room, || {
         format!("addresses: {space_before}, {space}")

@@ -24,7 +24,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Set if a signal may interrupt a call that does not wait. Under `tests/copying`, a signal can interrupt a
-/// call before the supervisor receives the call. If the deadline has passed, the operation then ends.
+/// call before the supervisor receives the call. An interrupted operation ends if its deadline has passed.
 pub(crate) static INTERRUPTIBLE: LazyLock<bool> = LazyLock::new(common::vmsplice_copies);
 
 /// A pipe and its expected contents.
@@ -720,7 +720,7 @@ impl Worker {
                     self.read_chunks(&mut reader, &mut held);
                 }
             }
-            // The writer resends as much of the chunk as fits in the pipe.
+            // The writer resends a random number of bytes of the chunk, or fewer if the pipe becomes full.
             let len = self.random.below(run.len + 1);
             let again = writer.resend(len).map_or_else(|stopped| stopped.bytes(), |()| len);
             held.push(Run { at: 0, len: again, ..run });

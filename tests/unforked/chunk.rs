@@ -186,8 +186,8 @@ fn never_modified_after_send_and_dropped_reads_as_sent() {
     }
 }
 
-/// Reproduces a second reported unsoundness. A consumer splices the pages to another pipe, so the pipe is
-/// empty although the pages are still unread.
+/// Reproduces a second reported unsoundness. A consumer splices the pages to another pipe, so the writer's
+/// pipe is empty although the pages are still unread.
 #[test]
 fn never_reader_splices_onward_and_reads_later() {
     for mechanism in ways().into_iter().map(|(mechanism, _)| mechanism) {
@@ -657,7 +657,7 @@ fn after_read_chunk_is_new_or_as_it_was_given_back() {
             let len = [1, 4096, SMALL, CHUNK][random as usize >> 30];
             writer.send(len).unwrap();
             unread += len;
-            // At most 80,000 bytes stay unread, and the pipe holds more than that.
+            // At most 80,000 bytes stay unread, and the pipe can hold more bytes than that.
             let leave = [0, 5_000, 40_000, 80_000][random as usize >> 28 & 3];
             if unread > leave {
                 reader.read_exact(&mut vec![0; unread - leave]).unwrap();

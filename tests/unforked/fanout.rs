@@ -318,7 +318,7 @@ fn fanout_on_error_break_ends_it_with_exact_accounts() {
                     let arrived = all_of(target);
                     let ahead = arrived.len() - usize::try_from(all).unwrap();
                     // Sinks before the failed sink in the list have received the last bytes that were read,
-                    // but sinks after it have not.
+                    // but later sinks have not.
                     assert_eq!(ahead, if index < place { held.len() } else { 0 }, "{kind} {place}");
                     assert!([&arrived, &held[ahead..], &rest].concat() == bytes, "{kind} {place}");
                 }
@@ -350,7 +350,8 @@ fn fanout_on_error_continue_is_told_of_each() {
     assert_eq!(sinks[0].error().unwrap().undelivered(), 4);
 }
 
-/// A sink whose pipe is full delays the other sinks until the deadline. The fan-out then drops this sink.
+/// A sink whose pipe is full delays the other sinks until the deadline. The fan-out then drops this sink and
+/// moves the remaining bytes to the other sinks.
 #[test]
 fn fanout_deadline_drops_the_silent_sink_and_serves_the_others() {
     let bytes = data(300_000);
@@ -396,8 +397,8 @@ fn fanout_deadline_silent_source_etimedout() {
     }
 }
 
-/// If a sink is the source's file, the other sinks receive the bytes that were read, and not those that
-/// replaced them.
+/// If a sink is the source's file, the other sinks receive the bytes that were read, not the bytes that
+/// replaced them in the file.
 #[test]
 fn fanout_into_its_own_file_serves_the_others() {
     for distance in [100, 4096, 10_000] {

@@ -57,7 +57,8 @@ fn raw_calls_with_pages_and_64_bit_lengths_reach_the_kernel() {
     // SAFETY: the kernel maps the page where nothing is mapped.
     let page = unsafe { raw::syscall6(nr::MMAP, 0, 4096, read_write, shared, number, second_page) };
     let page = usize::from_ne_bytes(page.to_ne_bytes());
-    // SAFETY: the page was mapped above, unless the number is an error, and the test ends with a signal.
+    // SAFETY: the page was mapped above. If the number is an error instead of an address, the test ends with
+    // a signal.
     unsafe { std::ptr::with_exposed_provenance_mut::<u8>(page).write_volatile(3) };
     let mut byte = [0];
     file.read_exact_at(&mut byte, 4096).unwrap();
@@ -67,7 +68,8 @@ fn raw_calls_with_pages_and_64_bit_lengths_reach_the_kernel() {
 
     for (low, high) in [(1, 1), (0, 1), (0x8000_0000, 0), (5, 0), (0, 0)] {
         let answer = if cfg!(target_arch = "arm") {
-            // SAFETY: no memory is mapped from the file. A pair begins at an even register.
+            // SAFETY: no memory is mapped from the file. A pair of arguments begins at an even register, so
+            // one argument is unused.
             unsafe { raw::syscall4(nr::FTRUNCATE, number, 0, low, high) }
         } else {
             // SAFETY: as above.

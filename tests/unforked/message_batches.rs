@@ -13,7 +13,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::thread;
 use std::time::Duration;
 
-/// The number of bytes that one read or one write moves.
+/// The size of the receiver's read-ahead buffer and of the sender's buffer.
 const BATCH: usize = 16 << 10;
 const TIMED_OUT: MessageError = MessageError::Io(Errno::ETIMEDOUT);
 

@@ -37,7 +37,7 @@ fn read_to_end_of_every_length_in_pieces_of_several() {
             assert_eq!(reader.read_to_end(&mut all), Ok(len));
             thread.join().unwrap();
             assert!(all == bytes, "{len} in pieces of {piece}");
-            // The buffer has doubled at most once more than the length requires.
+            // The capacity of the buffer is at most about twice the length plus 70,000 bytes.
             assert!(all.capacity() <= 2 * len.max(4096) + 70_000, "{len}: {}", all.capacity());
         }
         // One call reads as many bytes of a file as fit in the buffer.

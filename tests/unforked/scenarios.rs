@@ -17,8 +17,8 @@ fn sources(test: &str) -> Option<PathBuf> {
     there.then_some(top)
 }
 
-/// Returns the names of the tests in a source file, which are functions with the test attribute and names in
-/// a list of tests.
+/// Returns the names of the tests in a source file. A test is a function with the test attribute or an entry
+/// in a list of tests.
 fn tests_of(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut marked = false;

@@ -112,8 +112,8 @@ fn splice_from_proc_and_dev() {
     let wanted = std::fs::read("/proc/version").unwrap();
     let source = File::open("/proc/version").unwrap();
     match splice(&source, None, &writer, None, usize::MAX, NONE) {
-        // If the kernel cannot splice from a file, the call fails with `EINVAL`. Otherwise the bytes equal
-        // the bytes of a read.
+        // If the kernel cannot splice from a file, the call fails with `EINVAL`. Otherwise `splice` moves the
+        // same bytes that a read returns.
         Err(errno) => assert_eq!(errno, Errno::EINVAL),
         Ok(count) => {
             assert_eq!(count, wanted.len());

@@ -175,7 +175,7 @@ fn try_leaves_o_nonblock_alone() {
         };
         let _ = reader.try_read(&mut [0; 1]);
         check();
-        // The flags also stay unchanged while other threads wait.
+        // The flags of the open files also stay unchanged while other threads wait.
         thread::scope(|scope| {
             let reading = scope.spawn(|| reader.read_deadline(&mut [0; 1], Deadline::after(LONG)));
             let waiting = scope.spawn(|| copies.0.read(&mut [0; 1]));

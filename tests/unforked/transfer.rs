@@ -475,8 +475,8 @@ fn transfer_of_proc_files_is_what_a_read_gives() {
     assert_eq!(transfer(&source, &null).unwrap().bytes(), wanted.len() as u64);
 }
 
-/// The kernel's `splice` of `trace_pipe` loses lines. A transfer cannot recognise this file, so it reads
-/// every file that reports no size. See also `transfer_faults`.
+/// The kernel's `splice` of `trace_pipe` loses lines. A transfer cannot recognise this file, so every file
+/// that reports no size is read instead of spliced. See also `transfer_faults`.
 #[test]
 fn transfer_of_a_file_without_a_size_reads_it() {
     let null = File::options().write(true).open("/dev/null").unwrap();

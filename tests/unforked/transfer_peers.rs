@@ -117,7 +117,7 @@ fn transfer_dialogue_with_deadline() {
 
 #[test]
 fn transfer_dialogue_in_chunks() {
-    // A closure without captures occupies no memory, so leaking it wastes nothing.
+    // A closure without captures occupies no memory, so leaking its box leaks no memory.
     fn watched(chunk: usize) -> Transfer<'static> {
         Transfer::new().chunk(chunk).progress(Box::leak(Box::new(|_| ControlFlow::Continue(()))))
     }
@@ -782,7 +782,7 @@ fn transfer_o_path_ebadf_names_the_side() {
     assert_eq!((error.undelivered(), reader.available().unwrap()), (0, 4));
 }
 
-/// Returns a source and a sink that refer to the same file, so a transfer would read its own output.
+/// Returns a source and a sink that refer to the same file, so a transfer may read its own output.
 fn fed_by_itself(position: u64, append: bool) -> (File, File) {
     let path = tmp_path();
     fs::write(&path, data(10_000)).unwrap();
@@ -810,7 +810,7 @@ fn transfer_of_a_file_to_itself_without_end_einval() {
         assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EINVAL)), "{position}");
         assert_eq!(source.metadata().unwrap().len(), 10_000);
     }
-    // A transfer with a limited length ends.
+    // A transfer with `exact` ends, although it reads its own output.
     let (source, sink) = fed_by_itself(10_000, false);
     assert_eq!(Transfer::new().exact(25_000).run(&source, &sink).unwrap().bytes(), 25_000);
     assert_eq!(source.metadata().unwrap().len(), 35_000);

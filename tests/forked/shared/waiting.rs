@@ -29,8 +29,8 @@ pub(super) fn deadline_passes_with_a_silent_peer() {
     }
 }
 
-/// While neither side sleeps, the halves make no system call. A filter would kill the child at its first
-/// system call.
+/// While neither side sleeps, the halves make no system call. A filter kills the child if the child makes one
+/// of the calls in `calls`.
 pub(super) fn awake_sides_make_no_system_call() {
     if !supported() {
         return;

@@ -327,8 +327,8 @@ impl Case {
             case.groups = random.one_in(3).then(|| random.some(&[1, 2, 3, 61_234], 3));
         }
         if random.one_in(8) {
-            // These are `CPU`, `STACK`, `CORE` and `LOCKS`. Their numbers are the same on every architecture,
-            // and the program works with these limits.
+            // The limits are `CPU`, `STACK`, `CORE` and `LOCKS`. Their numbers are the same on every
+            // architecture, and the program runs with these values.
             case.limits = random.some(&[(0, 1000), (3, 4 << 20), (4, 0), (10, 7)], 3);
             case.limits.dedup_by_key(|limit| limit.0);
         }

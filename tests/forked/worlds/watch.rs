@@ -1,5 +1,5 @@
-//! Runs a check in its own process. The process that runs this module kills the check if it hangs, and can
-//! trace the check.
+//! Runs a check in its own process. A second process kills the check if the check hangs, and can trace the
+//! check.
 
 use super::libc;
 use rawpipe::PipeReader;
@@ -111,8 +111,8 @@ fn read(reader: &PipeReader, text: &mut Vec<u8>) -> bool {
     count == 0
 }
 
-/// Kills and reaps all children. Returns the number of children that were still running, except the check
-/// itself.
+/// Kills and reaps all children. Returns the number of children that were still running, not counting the
+/// check itself.
 fn clear(checker: i32) -> usize {
     let mut left = 0;
     let mut status = 0;

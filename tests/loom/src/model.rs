@@ -271,7 +271,7 @@ pub(crate) fn what_is_tried_is_armed() {
     });
 }
 
-/// Two processes hold copies of the writer, but only one process can use it.
+/// Two processes hold copies of the writer, but only one process can use the writer.
 pub(crate) fn one_process_of_two_writes() {
     loom::model(|| {
         let pair = Pair::new(2 * UNIT, 8);

@@ -10,7 +10,8 @@ use std::{fmt, fs, io};
 use nix::{fcntl::FdFlag, libc};
 use rawpipe::Errno;
 
-/// The descriptors by their numbers. The value is `None` after the descriptor was taken.
+/// The inherited descriptors by number. The value of an entry is `None` after the descriptor was
+/// taken.
 static INHERITED: Mutex<Option<HashMap<RawFd, Option<OwnedFd>>>> = Mutex::new(None);
 
 #[derive(Debug, PartialEq)]
@@ -34,7 +35,7 @@ impl Error for InheritedFdError {}
 
 /// # Safety
 ///
-/// No other code owns a descriptor above 2.
+/// The caller must ensure that no other code owns a descriptor above 2.
 pub unsafe fn init_inherited_fds() -> io::Result<()> {
     let mut inherited = INHERITED.lock().unwrap();
     if inherited.is_some() {

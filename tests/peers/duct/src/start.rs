@@ -116,8 +116,8 @@ impl Context<'_> {
         Ok(Started::Program(Running::spawn(&mut command, format!("{words:?}"))?))
     }
 
-    /// Returns the program's path relative to the current directory of this process, even if the program
-    /// starts in another directory.
+    /// Returns the program's path. If the program starts in another directory, a relative path with
+    /// a slash is made absolute.
     fn program(&self, name: &OsStr) -> io::Result<PathBuf> {
         let path = Path::new(name);
         let is_path = name.as_encoded_bytes().contains(&b'/');

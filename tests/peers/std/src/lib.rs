@@ -1,4 +1,4 @@
-//! std, in which `process` starts programs with rawpipe.
+//! A replacement for std whose `process` module starts programs with rawpipe.
 //!
 //! An adapter declares `extern crate rawpipe_std as std`. Unchanged tests that import
 //! `std::process::Command` then start their programs with rawpipe's `Command`.

@@ -49,8 +49,8 @@
 //! # What it costs
 //!
 //! rawpipe is one crate without dependencies and needs Rust 1.85 or later. A release build of rawpipe takes
-//! 1.3 times as long as a release build of the `libc` crate with default features, 2.6 times as long with all
-//! features, and 0.6 times as long without features. The targets x86_64, aarch64 and riscv64 with 64-bit
+//! 2.3 times as long as a release build of the `libc` crate with default features, 4.1 times as long with all
+//! features, and 0.7 times as long without features. The targets x86_64, aarch64 and riscv64 with 64-bit
 //! pointers need no C compiler. `cc` is a build dependency only with feature `c-shim`.
 //!
 //! # What is unsafe

@@ -183,7 +183,7 @@ fn recv_read_ahead_messages_split_at_each_byte() {
 fn recv_read_ahead_model_is_a_plain_receiver() {
     const LIMIT: usize = 60_000;
     let mut random = Random::new();
-    for round in 0..if crate::common::slow() { 10 } else { 100 } {
+    for round in 0..if common::slow() { 10 } else { 100 } {
         let mut lens = Vec::new();
         while lens.iter().sum::<usize>() < 150_000 {
             let most = [4, 30, 300, 3000, 10_000, 30_000, LIMIT][random.below(7)];
@@ -441,7 +441,7 @@ fn channel_with_read_ahead_over_several_kinds() {
     messages.iter().for_each(|message| assert_eq!(left.recv(), Ok(Some(message.clone()))));
     assert_eq!(left.recv(), Ok(None));
 
-    let mut file = crate::common::file(b"");
+    let mut file = common::file(b"");
     Sender::new(&file).send_many(&messages).unwrap();
     file.rewind().unwrap();
     let mut receiver = Receiver::new(&file).with_read_ahead();

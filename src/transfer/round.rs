@@ -40,8 +40,8 @@ impl<'fd> Round<'fd> {
     pub(super) fn new(from: End<'fd>) -> Result<Self> {
         let (own, copy) =
             (pipe::internal(PipeFlags::empty())?, pipe::internal(PipeFlags::empty())?);
-        // Both pipes receive the capacity of a source that is a pipe, and otherwise the maximum. If the
-        // kernel grants fewer slots to one pipe, both pipes have that smaller number.
+        // If the source is a pipe, both pipes get its capacity. Otherwise they get the maximum. If the kernel
+        // grants fewer slots to one pipe, both pipes have that smaller number.
         let wanted = pipe::capacity(from.fd).map_or(Capacity::Max, Capacity::Bytes);
         let _ = own.1.set_capacity(wanted);
         let _ = copy.1.set_capacity(Capacity::Bytes(own.1.capacity()?));

@@ -257,7 +257,7 @@ fn exec_failing_in_two_threads_keeps_what_signals_do() {
     }
 }
 
-/// An exec with a thread keeps the parent-death signal that this process has set for itself.
+/// An exec by a thread keeps the parent-death signal that this process has set for itself.
 fn exec_by_a_thread_keeps_the_parent_death_signal() {
     if no_thread("exec_by_a_thread_keeps_the_parent_death_signal") {
         return;

@@ -134,7 +134,7 @@ impl<W: AsFd> ChunkWriter<W> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn chunk(&mut self) -> Result<&mut [u8]> {
-        self.leave_the_parent_alone()?;
+        self.replace_inherited_memory()?;
         self.give_up();
         let (sent, pipe) = (self.sent, self.pipe.as_fd());
         // If counting the unread bytes fails, no byte is known to have left the pipe.
@@ -350,8 +350,8 @@ impl<W: AsFd> ChunkWriter<W> {
         }
     }
 
-    /// Replaces the parent's memory with new memory in a forked child.
-    fn leave_the_parent_alone(&mut self) -> Result<()> {
+    /// In a forked child, replaces the memory inherited from the parent with new memory.
+    fn replace_inherited_memory(&mut self) -> Result<()> {
         if self.memory.is_forked() {
             self.lent = None;
             let made = Memory::new(self.mechanism, self.memory.len());

@@ -39,7 +39,7 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// The kernel reports the exit status of a child only once, to one waiter. In three cases, no status remains
 /// for this handle to collect:
 ///
-/// - Other code has waited for the child, such as `waitpid(-1, …)` in a library.
+/// - Other code, such as `waitpid(-1, …)` in a library, has waited for the child.
 /// - The status is discarded: `SIGCHLD` is ignored or has `SA_NOCLDWAIT`.
 /// - This process is not the child's parent.
 ///

@@ -127,6 +127,6 @@ pub(crate) unsafe fn vmsplice(
     tell!(reads_each(bufs));
     let list = lent(bufs);
     // SAFETY: `IoSlice` has the layout of `struct iovec`. The kernel reads the list and takes references to
-    // the pages of its buffers, for which the caller is responsible.
+    // the pages of the listed buffers. The caller guarantees what `splice::vmsplice` requires of these pages.
     decode(unsafe { syscall4(nr::VMSPLICE, sink(to), list, bufs.len(), flags as usize) })
 }

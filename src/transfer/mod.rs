@@ -1,18 +1,7 @@
 //! Moves bytes from any descriptor to any other, using the fastest mechanism that the kernel offers for the
 //! pair, and reports which mechanism it used.
 //!
-//! | from → to | mechanism |
-//! |---|---|
-//! | pipe → pipe, file → pipe, pipe → `/dev/null` | [`Splice`](TransferMechanism::Splice): `splice` between the two |
-//! | file → file | [`CopyFileRange`](TransferMechanism::CopyFileRange), which may share blocks; the fallback is `Broker`, then `Sendfile`, but only `Copy` for files of up to 64 KiB, within one file, and for appending |
-//! | file → socket or device | [`Sendfile`](TransferMechanism::Sendfile) |
-//! | pipe → file, socket or device; stream socket → anything | [`Broker`](TransferMechanism::Broker): `splice` through a private pipe |
-//! | terminal, device, datagram or seqpacket socket → anything; anything → datagrams | [`Copy`](TransferMechanism::Copy): `read` and `write` through a buffer |
-//! | file of size 0 (procfs, tracefs, or empty) → anything | `Copy`, because the kernel's `splice` of some of these, such as `trace_pipe`, loses bytes |
-//! | a pair that the kernel or a filter rejects | the next one; `Copy` is the last |
-//!
-//! The next mechanism resumes at the same byte: all bytes that a mechanism has read from the source are
-//! delivered before the next mechanism begins.
+#![doc = include_str!("mechanisms.md")]
 //!
 //! # A silent peer
 //!
@@ -52,10 +41,6 @@
 //! thread during the transfer, and removed if the transfer caused it.
 //!
 #![doc = include_str!("ends.md")]
-//! # Speed
-//!
-//! A larger pipe needs fewer calls than a smaller pipe, and the processes at its two ends wait less often for
-//! each other. Set the pipes at both ends to 256 KiB or more, for instance with [`Transfer::grow_pipes`].
 #![doc = include_str!("recipes.md")]
 
 mod discard;

@@ -268,15 +268,22 @@ fn controlling_terminal_that_is_none_enotty() {
     assert_eq!(error.to_string(), format!("getting a controlling terminal: {}", Errno::ENOTTY),);
 }
 
-/// The child's group is in the foreground and this process is in the background, as when a shell runs a job.
-fn foreground_of_this_processs_terminal() {
+/// Runs `body` in a child that leads a session with this terminal.
+fn in_a_session(screen: &Screen, body: impl FnOnce()) {
     const TIOCSCTTY: usize = 0x540e;
-    let Some(screen) = Screen::new() else { return };
     in_a_child(|| {
         process::setsid().unwrap();
         let number = usize::try_from(screen.terminal.as_raw_fd()).unwrap();
         // SAFETY: all arguments are integers.
         assert_eq!(unsafe { raw::syscall3(nr::IOCTL, number, TIOCSCTTY, 0) }, 0);
+        body();
+    });
+}
+
+/// The child's group is in the foreground and this process is in the background, as when a shell runs a job.
+fn foreground_of_this_processs_terminal() {
+    let Some(screen) = Screen::new() else { return };
+    in_a_session(&screen, || {
         let own = i32::try_from(process::getpid()).unwrap();
         assert_eq!(tcgetpgrp(screen.terminal.as_raw_fd()), own);
         for turn in 0..2 {
@@ -317,13 +324,8 @@ fn foreground_without_a_terminal_enxio() {
 
 /// A failed exec leaves the process without a descriptor of its terminal.
 fn foreground_of_an_exec_that_fails_leaves_no_descriptor() {
-    const TIOCSCTTY: usize = 0x540e;
     let Some(screen) = Screen::new() else { return };
-    in_a_child(|| {
-        process::setsid().unwrap();
-        let number = usize::try_from(screen.terminal.as_raw_fd()).unwrap();
-        // SAFETY: all arguments are integers.
-        assert_eq!(unsafe { raw::syscall3(nr::IOCTL, number, TIOCSCTTY, 0) }, 0);
+    in_a_session(&screen, || {
         // A session's leader cannot move to a group.
         in_a_child(|| {
             let before = common::open_fds();

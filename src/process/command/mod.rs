@@ -44,54 +44,7 @@ pub use stdio::Stdio;
 /// of the title. Entries without a `=` that C code adds to its list later are not passed on.
 /// [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove all variables with that name.
 ///
-/// # No `pre_exec`
-///
-/// No code of the caller runs between fork and exec. The child usually shares this process's memory, so an
-/// allocation, a lock or a panic in the child would damage this process too. Settings replace the usual
-/// purposes of `pre_exec`:
-///
-/// | in `pre_exec` | here |
-/// |---|---|
-/// | `setsid` | [`setsid`](Self::setsid) |
-/// | `setpgid` | [`process_group`](Self::process_group); [`Pipeline::in_one_group`](crate::process::Pipeline::in_one_group) for several |
-/// | `dup2`, clearing `FD_CLOEXEC` | [`fd_map`](Self::fd_map), [`Stdio::same_as_stdout`] |
-/// | `close`, `closefrom`, `close_range` | [`close_other_fds`](Self::close_other_fds) |
-/// | `setrlimit` | [`rlimit`](Self::rlimit) |
-/// | `setuid`, `setgid`, `setgroups`, `initgroups` | [`uid`](Self::uid), [`gid`](Self::gid), [`groups`](Self::groups) |
-/// | `chdir`, `umask` | [`current_dir`](Self::current_dir), [`umask`](Self::umask) |
-/// | `sigprocmask`, `signal` | [`signal_mask`](Self::signal_mask), [`inherit_mask`](Self::inherit_mask), [`default_signals`](Self::default_signals) |
-/// | `prctl(PR_SET_PDEATHSIG)` | [`parent_death_signal`](Self::parent_death_signal) |
-/// | `ioctl(TIOCSCTTY)`, `tcsetpgrp` | `controlling_terminal`, `foreground` |
-/// | `nice`, moving to a control group | [`nice`](Self::nice), [`cgroup`](Self::cgroup) |
-/// | `chroot`, `unshare`, seccomp, capabilities, `sched_setscheduler` | `fork_with` and `exec`, see below |
-///
-/// For everything else, prepare a [`Spawn`] and create a child with [`fork_with`](crate::process::fork_with).
-/// The child makes its calls and then calls [`Spawn::exec`], which allocates nothing. If this process has no
-/// other thread, the child of [`fork_single_threaded`](crate::process::fork_single_threaded) may also call
-/// [`Command::exec`]. As with every fork, the kernel copies the page tables of this process.
-///
-/// ```
-/// use rawpipe::process::{self, Arg, Spawn};
-/// use rawpipe::raw;
-///
-/// const PR_SET_NO_NEW_PRIVS: usize = 38;
-/// let prctl = if cfg!(target_arch = "x86_64") { 157 } else { 167 };
-/// # if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")) { return Ok(()); }
-/// let script = c"grep -q 'NoNewPrivs:.*1' /proc/self/status";
-/// let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(script), Arg::END];
-/// let spawn = Spawn::new(c"sh", &argv, &[Arg::END]);
-/// // SAFETY: the child makes system calls only.
-/// let mut child = unsafe {
-///     process::fork_with(|| {
-///         // SAFETY: all arguments are integers.
-///         let done = unsafe { raw::syscall5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-///         // It returns only if it has failed.
-///         if done == 0 && spawn.exec().errno() != rawpipe::Errno::ENOENT { 126 } else { 127 }
-///     })
-/// }?;
-/// assert!(child.wait()?.success());
-/// # Ok::<(), rawpipe::Errno>(())
-/// ```
+#[doc = include_str!("pre_exec.md")]
 ///
 /// # Examples
 ///

@@ -272,7 +272,7 @@ fn write(fd: BorrowedFd<'_>, bufs: &mut [IoSlice<'_>], until: Until<'_>) -> Resu
 /// processors make that copy at a third of their usual speed.
 fn is_slow(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> bool {
     let [length, body, ..] = bufs else { return false };
-    let is_aligned = (body.as_ptr().addr() + HEADER - 1) % 4096 < 2 * HEADER - 1;
+    let is_aligned = body.as_ptr().addr().wrapping_add(HEADER - 1) % 4096 < 2 * HEADER - 1;
     let is_long = length.len() == HEADER && body.len() >= 32 << 10;
     is_aligned && is_long && call::fcntl_getpipe_sz(fd).is_ok()
 }

@@ -186,8 +186,12 @@ impl Communicate<'_> {
             done.and_then(|()| children.iter_mut().map(|child| talk.end_of(child)).collect());
         let (statuses, stdout, stderr) = talk.finish(ends, |(stdin, stdout, errors)| {
             *stderr = errors;
-            let _ = children.first_mut().map(|first| first.stdin = stdin);
-            let _ = children.last_mut().map(|last| last.stdout = stdout);
+            if let Some(first) = children.first_mut() {
+                first.stdin = stdin;
+            }
+            if let Some(last) = children.last_mut() {
+                last.stdout = stdout;
+            }
         })?;
         Ok(PipelineOutput { statuses, stdout, stderr })
     }

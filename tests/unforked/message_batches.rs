@@ -503,6 +503,26 @@ fn send_of_a_body_at_any_offset_in_a_page_arrives_whole() {
     }
 }
 
+/// A packet pipe keeps the boundaries of writes, so its packets show how many calls sent the message.
+#[test]
+fn send_of_a_body_at_the_start_of_a_page_is_two_writes_to_a_pipe() {
+    let memory = data(64 << 10);
+    let aligned = memory.as_ptr().align_offset(4096);
+    for (offset, len, is_separate) in [
+        (0, 32 << 10, true),
+        (7, 32 << 10, true),
+        (4089, 32 << 10, true),
+        (8, 32 << 10, false),
+        (0, 32_767, false),
+    ] {
+        let builder = Builder::new().packet().capacity(Capacity::Bytes(256 << 10));
+        let (reader, writer) = builder.build().unwrap();
+        Sender::new(writer).send(&[&memory[aligned + offset..][..len]]).unwrap();
+        let first = reader.read(&mut [0; 100]).unwrap();
+        assert_eq!(first == 8, is_separate, "{offset} {len}: {first}");
+    }
+}
+
 /// If only the length fits in the pipe, the message was sent in part, and no other message can be sent.
 #[test]
 fn send_deadline_of_a_body_at_the_start_of_a_page_without_room_is_torn() {

@@ -63,7 +63,7 @@ kernel() { # ARCH:SERIES: sets deb gnu rust qemu features, board, series from me
 emulator() {
   local programs=(qemu-system-x86 qemu-system-arm qemu-system-misc qemu-system-ppc cpio) pkgs names
   [ -n "$(missing system "${programs[@]}")" ] || return 0
-  suite bookworm
+  suite trixie # with bookworm's, kernels of 6.12 crash in one boot of eight
   names=$(needed "${programs[@]}")
   mapfile -t pkgs <<<"$names"
   unpack system "${pkgs[@]}"
@@ -85,8 +85,11 @@ setup() { # ARCH:SERIES...
       suite "$from"
       pkg=$(apt-cache depends "$meta:$board" | awk '/Depends: linux-image/ { print $2; exit }')
       [ -n "$pkg" ] || die "no $meta for $board in $from"
-      UNPACK='./boot/vmlinu*' unpack "kernel-$board-$series" "${pkg%%:*}:$board" # unpacks only the kernel
-      mv "$ROOT/kernel-$board-$series"/boot/vmlinu* "$image"
+      pkg=${pkg%%:*}:$board
+      # Debian's packages of Linux 7 have the image in a package of another name.
+      ! apt-cache show "${pkg/image/binary}" > /dev/null 2>&1 || pkg=${pkg/image/binary}
+      UNPACK='*/vmlinu*' unpack "kernel-$board-$series" "$pkg" # unpacks only the kernel
+      find "$ROOT/kernel-$board-$series" -name 'vmlinu*' -exec mv {} "$image" \;
     fi
   done
   exec 9>&- # releases the lock
@@ -144,7 +147,7 @@ E
   runs=$(wc -l < "$stage/plan")
   [ "$runs" -gt 0 ] || die "no test was built"
   # Compression would cost more, because an emulated processor unpacks more slowly than it copies.
-  (cd "$stage" && find . | "$ROOT/system/bin/cpio" --quiet -o -H newc -R 0:0) > "$2" || return 1
+  (cd "$stage" && find . | "$ROOT/system/usr/bin/cpio" --quiet -o -H newc -R 0:0) > "$2" || return 1
   rm -rf "$stage"
 }
 
@@ -156,9 +159,9 @@ boot() { # IMAGE INITRAMFS LOG: runs until the first process ends, the machine s
   : > "$3" # empties the log, because the first check must not read the log of an earlier run
   # Use the emulator's own loader and libraries. The console is the output, and the machine has no other
   # devices.
-  QEMU_MODULE_DIR=$system/usr/lib/$LIB/qemu "$system/lib64/ld-linux-x86-64.so.2" \
-    --library-path "$system/usr/lib/$LIB:$system/lib/$LIB" "$system/usr/bin/qemu-system-${words[0]}" "${words[@]:1}" \
-    -L "$system/usr/share/qemu" -L "$system/usr/share/seabios" -L "$system/usr/share/slof" \
+  QEMU_MODULE_DIR=$system/usr/lib/$LIB/qemu "$system/usr/lib64/ld-linux-x86-64.so.2" \
+    --library-path "$system/usr/lib/$LIB" "$system/usr/bin/qemu-system-${words[0]}" "${words[@]:1}" \
+    -L "$system/usr/share/qemu" -L "$system/usr/share/seabios" \
     -m 2048 -smp 2 -nodefaults -nographic -serial stdio -no-reboot -net none \
     -kernel "$1" -initrd "$2" -append "console=$console loglevel=2 panic=-1 oops=panic rdinit=/init" \
     < /dev/null >> "$3" 2>&1 &

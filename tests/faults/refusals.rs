@@ -637,7 +637,20 @@ fn unknown_kinds(refused: Option<Errno>) -> Result<(), &'static str> {
         done.mechanism()
     );
     assert!(contents(&sink) == bytes);
+    // With a deadline, only terminals are written byte by byte.
+    let (sink, before) = (file(b""), calls_to_write());
+    let until = Deadline::after(Duration::from_secs(60));
+    Transfer::new().deadline(until).run(file(&bytes), &sink).unwrap();
+    assert!(contents(&sink) == bytes);
+    assert!(calls_to_write() - before < 100, "{} calls", calls_to_write() - before);
     Ok(())
+}
+
+/// Returns the number of calls that write, of all threads of this process, or 0 if the kernel does not count.
+fn calls_to_write() -> u64 {
+    let all = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = all.lines().find_map(|line| line.strip_prefix("syscw: "));
+    line.map_or(0, |count| count.parse().unwrap())
 }
 
 fn file_to_file(refused: Option<Errno>) -> Result<(), &'static str> {

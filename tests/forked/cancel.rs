@@ -15,12 +15,13 @@ use rawpipe::event::{
 use rawpipe::fd::{AsFd, AsRawFd};
 use rawpipe::message::{Channel, MessageError};
 use rawpipe::process::{
-    Command, Communicate, CommunicateErrorKind as Kind, OnDrop, Signal, SignalSet, Stdio,
+    Command, Communicate, CommunicateErrorKind as Kind, OnDrop, Resource, Signal, SignalSet, Stdio,
     WaitFlags, wait_any_deadline,
 };
 use rawpipe::transfer::{Fanout, FanoutSink, Side, Transfer, TransferError, TransferMechanism};
-use rawpipe::{Cancel, Deadline, Errno, PipeReader, PipeWriter, io};
+use rawpipe::{Cancel, Deadline, Errno, PipeReader, PipeWriter, io, raw};
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -713,7 +714,42 @@ fn communicate_cancelled_while_the_child_runs_on() {
     assert_eq!((waiting.reason(), before.reason()), (Kind::Cancelled, Kind::Cancelled));
 }
 
+/// Returns the processor time that this process has used, in ticks, from an open `/proc/self/stat`.
+fn ticks(stat: &File) -> u64 {
+    let mut text = [0; 1024];
+    let len = stat.read_at(&mut text, 0).unwrap();
+    let text = String::from_utf8_lossy(&text[..len]).into_owned();
+    let after_name = text.rsplit(')').next().unwrap();
+    after_name.split_whitespace().skip(11).take(2).map(|part| part.parse::<u64>().unwrap()).sum()
+}
+
+/// With `RLIMIT_NOFILE` 0, `poll` rejects every list of descriptors. A wait for a child then sleeps between
+/// its attempts, also if the deadline has a `Cancel`.
+fn wait_deadline_without_descriptors_sleeps() {
+    let test = "wait_deadline_without_descriptors_sleeps";
+    if common::descriptors_without_limit(test) {
+        return;
+    }
+    let Ok(stat) = File::open("/proc/self/stat") else { return common::skip(test, "no /proc") };
+    let cancel = Cancel::new().unwrap();
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let mut child = child(|| u8::from(reader.read(&mut [0]).is_err()));
+    let limits = [0_u64; 2];
+    let place = (&raw const limits).expose_provenance();
+    let nofile = Resource::NOFILE.as_raw() as usize;
+    // SAFETY: the kernel reads the two limits at this address.
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, place, 0) }, 0);
+    let before = ticks(&stat);
+    let deadline = Deadline::after(Duration::from_millis(600)).or_cancelled(&cancel);
+    assert_eq!(child.wait_deadline(deadline), Ok(None));
+    let used = ticks(&stat) - before;
+    assert!(used < 15, "{used} ticks of 60");
+    child.kill().unwrap();
+    assert!(child.wait().is_ok());
+}
+
 pub(crate) const TESTS: common::Tests = common::tests![
+    wait_deadline_without_descriptors_sleeps,
     cancel_is_kept_and_readable,
     cancel_with_a_full_counter_works,
     cancel_from_a_signal_handler,

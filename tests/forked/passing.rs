@@ -208,6 +208,31 @@ fn ring_beyond_the_limit_of_files_efbig() {
     assert!(trying.wait().unwrap().success());
 }
 
+/// The check whether memory files work may fail because of the file size limit. The failure is not remembered,
+/// so a writer with a memory file can be created once the limit is higher.
+fn memory_file_check_at_the_limit_of_files_is_repeated() {
+    if !supported() {
+        return;
+    }
+    let mut trying = child(|| {
+        let limit = |soft| {
+            let limits = [soft, u64::MAX];
+            let place = (&raw const limits).expose_provenance();
+            // SAFETY: the kernel reads the two limits at this address.
+            assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) }, 0);
+        };
+        let build = || {
+            let (_reader, writer) = rawpipe::pipe().unwrap();
+            ChunkWriter::builder().mechanism(ChunkMechanism::Memfd).build(writer).err()
+        };
+        limit(1);
+        let refused = build();
+        limit(u64::MAX);
+        u8::from((refused, build()) != (Some(Errno::EOPNOTSUPP), None))
+    });
+    assert!(trying.wait().unwrap().success());
+}
+
 /// In each example the reader is another program, and the writer and the reader print the same sum.
 fn examples_print_one_sum() {
     if !supported() {
@@ -302,6 +327,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     hostile_peer,
     record_changes_while_it_is_copied,
     ring_beyond_the_limit_of_files_efbig,
+    memory_file_check_at_the_limit_of_files_is_repeated,
     examples_print_one_sum,
     other_program_killed,
     record_longer_than_a_chunk_eproto,

@@ -11,7 +11,8 @@
 //! Engines:
 //!
 //! - `std`: `std::io::pipe`, `write_all` and `read_exact`. Operations that std lacks use the C library's
-//!   functions. For `poll` the engine uses `ppoll`, which also has a timeout in nanoseconds.
+//!   functions. For `poll` the engine uses `ppoll`, which accepts a timeout in nanoseconds, as this crate's
+//!   `poll` does.
 //! - `std-poll`: the C library's `poll`, whose system call exists on x86_64 but not on aarch64.
 //! - `rawpipe`: this crate with default settings.
 //! - `rawpipe-adaptive`: this crate with `Wait::Adaptive`, which both processes use in `pingpong`.

@@ -1,5 +1,4 @@
-//! Creates the engines that the benchmarks measure, with std's engine and this crate's engines for the same
-//! work.
+//! Creates the engines that a benchmark compares, as functions that repeat the same work.
 
 use super::messages::{TRIPS, round_trips};
 use super::summed::Way;

@@ -15,7 +15,7 @@
 //!   `poll` does.
 //! - `std-poll`: the C library's `poll`, whose system call exists on x86_64 but not on aarch64.
 //! - `rawpipe`: this crate with default settings.
-//! - `rawpipe-adaptive`: this crate with `Wait::Adaptive`, which both processes use in `pingpong`.
+//! - `rawpipe-adaptive`: this crate with `Wait::Adaptive` in both processes.
 //! - `rawpipe-shared`: `chunk::shared`.
 #![allow(unsafe_code, reason = "the C library's own calls, to compare with and to pin")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]

@@ -31,9 +31,10 @@
 //! In the limits, the chunks of `-afterread` still hold the bytes of an earlier use, so the source does not
 //! fill them. `rawpipe` never reuses a page that it has passed to the pipe, so the source fills every chunk.
 //!
-//! A sample is one run of two processes, which are forked before the measurement starts. A sample fails
-//! unless the number of bytes that arrive is right and, except in the limits, their sum. The benchmark calls
-//! each engine through a pointer, so the compiler cannot inline the engine into the benchmark.
+//! A sample is one run of two processes, which are forked before the measurement starts. A sample fails if
+//! the number of bytes that arrive is wrong. Except in the limits, a sample also fails if the sum of the
+//! bytes is wrong. The benchmark calls each engine through a pointer, so the compiler cannot inline the
+//! engine into the benchmark.
 
 mod common;
 #[path = "common/rows.rs"]

@@ -9,9 +9,10 @@
 //! - `limits/file_to_null`, `limits/pipes_to_null`: transfers of bytes that no process generates or
 //!   examines.
 //!
-//! Each row is measured with two placements. With `two`, the source runs on one CPU and all other processes
-//! run on another. With `one`, all processes run on the same CPU. The limits are measured only with `two`.
-//! `file_to_file` has only one process, so the scheduler places it (`free`).
+//! Each row except the limits and `file_to_file` is measured with two placements. With `two`, the source runs
+//! on one CPU and all other processes run on another. With `one`, all processes run on the same CPU. The
+//! limits are measured only with `two`. `file_to_file` has only one process, so the scheduler places it
+//! (`free`).
 //!
 //! Engines, which `common/engines.rs` defines:
 //!
@@ -22,9 +23,9 @@
 //! - `rawpipe-large`: the same calls on pipes of `Capacity::Max`.
 //!
 //! An iteration moves [`BYTES`]. A sample is one run of the processes, which are forked before the
-//! measurement starts. A sample fails unless the number of bytes that arrive is right. Before its first
-//! sample, each engine moves its bytes to a file, where every byte is compared. The benchmark calls each
-//! engine through a pointer, so the compiler cannot inline the engine into the benchmark.
+//! measurement starts. A sample fails if the number of bytes that arrive is wrong. Before its first sample,
+//! each engine moves its bytes to a file, where every byte is compared. The benchmark calls each engine
+//! through a pointer, so the compiler cannot inline the engine into the benchmark.
 
 mod common;
 #[path = "common/rows.rs"]

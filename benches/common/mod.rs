@@ -115,7 +115,7 @@ pub(crate) type Reading = fn(OwnedFd, &mut [u8], Show<'_>) -> io::Result<u64>;
 
 pub(crate) type Show<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
-/// The first `period` bytes of the input, repeated up to `bytes`.
+/// The first `period` bytes of the input, repeated to a length of `bytes`.
 pub(crate) struct Stream {
     bytes: u64,
     period: usize,
@@ -214,7 +214,8 @@ impl Input {
         (&self.output).rewind()
     }
 
-    /// Checks that the output consists of the first `period` bytes of the memory, repeated up to `bytes`.
+    /// Checks that the output consists of the first `period` bytes of `memory`, repeated to a length of
+    /// `bytes`.
     fn check_output(&self, bytes: u64, period: usize) -> io::Result<()> {
         let mut got = vec![0; least(bytes, usize::MAX)];
         self.output.read_exact_at(&mut got, 0)?;

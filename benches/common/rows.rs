@@ -41,9 +41,9 @@ impl<'c> Rows<'c> {
         Self { group: criterion.benchmark_group(name), name, in_turns: false }
     }
 
-    /// Alternates between the engines of a row within each sample. Each iteration runs every engine, in
-    /// changing order, and measures one of them. A change in machine load that lasts for seconds then affects
-    /// all engines equally.
+    /// Alternates between the engines of a row within each sample. Each iteration runs every engine, in an
+    /// order that changes between iterations, and measures one engine. A change in machine load that lasts
+    /// for seconds then affects all engines equally.
     pub(crate) fn in_turns(mut self) -> Self {
         self.group.sample_size(20);
         self.in_turns = true;

@@ -16,8 +16,8 @@
 //!   are lent and spliced. No library can exceed these limits.
 //!
 //! `std` uses page-aligned buffers, and `std-vec` uses plain `Vec`s. A ratio compares an engine with the
-//! faster of `std` and `std-vec`. The engines alternate for [`ROUNDS`] rounds, or for more rounds in
-//! `summed`. A figure is the median over the rounds, and a ratio is the median of the ratios within each
+//! faster of `std` and `std-vec`. The engines alternate for [`ROUNDS`] rounds or, in `summed`, for 9 rounds
+//! by default. A figure is the median over the rounds, and a ratio is the median of the ratios within each
 //! round.
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 #![allow(unsafe_code, reason = "the C library's calls, to compare with, and pages lent by hand")]

@@ -235,7 +235,7 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "fork_wait",
-        text: "a child only exits, and its parent collects the exit status. std has no fork, and \
+        text: "a child exits immediately, and its parent collects the exit status. std has no fork, and \
                rustix's fork is not public. Both processes run on one CPU",
         bytes: None,
         engines: &[
@@ -304,7 +304,7 @@ impl Here {
 }
 
 impl Engine {
-    /// Runs the engine once and checks what it moved, sent or returned.
+    /// Runs the engine once and checks the result.
     pub fn check(&self, here: &Here) -> io::Result<()> {
         match &self.work {
             Work::Move(work) => work.check(&here.input),
@@ -354,7 +354,7 @@ impl Engine {
     }
 }
 
-/// If an engine started this process to write, writes the output. Returns whether this is the case.
+/// If the first argument is `WRITER`, writes the output and returns `true`. Otherwise returns `false`.
 pub fn is_writer() -> io::Result<bool> {
     let asked = std::env::args().nth(1).as_deref() == Some(work::WRITER);
     if asked {

@@ -1,4 +1,4 @@
-//! Creates the engines that a benchmark compares, as functions that repeat the same work.
+//! Creates the engines that a benchmark compares. The engines of a row perform the same work.
 
 use super::messages::{TRIPS, round_trips};
 use super::summed::Way;

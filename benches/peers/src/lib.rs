@@ -219,8 +219,8 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "spawn_wait",
-        text: "a minimal program is started and waited for, with `Command`, `Exec`, `cmd`, or `posix_spawn` and \
-               `waitpid`; `rawpipe-spawn` is `Spawn`, which allocates nothing. rustix cannot start a \
+        text: "a minimal program is started and waited for, with `Command`, `Exec`, `cmd`, or `posix_spawn` \
+               and `waitpid`; `rawpipe-spawn` is `Spawn`, which allocates nothing. rustix cannot start a \
                program. All processes run on one CPU",
         bytes: None,
         engines: &[

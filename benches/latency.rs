@@ -11,10 +11,11 @@
 //! Engines:
 //!
 //! - `std`: `std::io::pipe`, `write_all` and `read_exact`. Operations that std lacks use the C library's
-//!   functions. For `poll` the engine uses `ppoll`, which also has a timeout in nanoseconds.
+//!   functions. For `poll` the engine uses `ppoll`, which accepts a timeout in nanoseconds, as this crate's
+//!   `poll` does.
 //! - `std-poll`: the C library's `poll`, whose system call exists on x86_64 but not on aarch64.
 //! - `rawpipe`: this crate with default settings.
-//! - `rawpipe-adaptive`: this crate with `Wait::Adaptive`, which both processes use in `pingpong`.
+//! - `rawpipe-adaptive`: this crate with `Wait::Adaptive` in both processes.
 //! - `rawpipe-shared`: `chunk::shared`.
 #![allow(unsafe_code, reason = "the C library's own calls, to compare with and to pin")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]

@@ -5,8 +5,8 @@
 //!   same engines over more sizes and situations.
 //! - `contended`: the same transfer while a busy process runs on each CPU.
 //! - `channel`: messages that one process generates and another sums. Each message is sent before the next
-//!   one is generated. The engine `std` sends the length of a message as 8 bytes before the message. The
-//!   receiver of `rawpipe-read-ahead` reads ahead.
+//!   one is generated. The engine `std` sends the length of a message as 8 bytes before the message.
+//!   `rawpipe-read-ahead` creates its receiver with `with_read_ahead`.
 //! - `channel_many`: messages that may be sent together. `std` uses `BufWriter` and `BufReader`. `rawpipe`
 //!   sends about 8 KiB in each call of `send_many`, as the `BufWriter` does, and its receiver reads ahead.
 //!   In `channel` and `channel_many`, the engines of a row run in turns, so that other load affects all of
@@ -31,9 +31,10 @@
 //! In the limits, the chunks of `-afterread` still hold the bytes of an earlier use, so the source does not
 //! fill them. `rawpipe` never reuses a page that it has passed to the pipe, so the source fills every chunk.
 //!
-//! A sample is one run of two processes, which are forked before the measurement starts. A sample fails
-//! unless the receiver receives exactly the bytes that were sent. The benchmark calls each engine through a
-//! pointer, so the compiler cannot inline the engine into the benchmark.
+//! A sample is one run of two processes, which are forked before the measurement starts. A sample fails if
+//! the number of bytes that arrive is wrong. Except in the limits, a sample also fails if the sum of the
+//! bytes is wrong. The benchmark calls each engine through a pointer, so the compiler cannot inline the
+//! engine into the benchmark.
 
 mod common;
 #[path = "common/rows.rs"]

@@ -5,26 +5,27 @@
 //! - `pipe_to_pipe`, `socket_to_socket`: one process generates every byte. The measured process moves the
 //!   bytes between two pipes or sockets, and a third process reads the bytes.
 //! - `fanout`: a transfer from one pipe to two pipes, each of which has a separate reader.
-//! - `file_to_file`: a file in memory → a new file, in this process.
+//! - `file_to_file`: a file in memory → a new file, copied by this process.
 //! - `limits/file_to_null`, `limits/pipes_to_null`: transfers of bytes that no process generates or
 //!   examines.
 //!
-//! Each row is measured with two placements. With `two`, the source runs on one CPU and all other processes
-//! run on another. With `one`, all processes run on the same CPU. The limits are measured only with `two`.
-//! `file_to_file` has only one process, so the scheduler places it (`free`).
+//! Each row except the limits and `file_to_file` is measured with two placements. With `two`, the source runs
+//! on one CPU and all other processes run on another. With `one`, all processes run on the same CPU. The
+//! limits are measured only with `two`. `file_to_file` has only one process, so the scheduler places it
+//! (`free`).
 //!
 //! Engines, which `common/engines.rs` defines:
 //!
 //! - `std`: `read` and `write_all` of 64 KiB (`file_to_file`: 128 KiB), with page-aligned buffers.
 //! - `std-vec`: the same calls with plain `Vec`s. `std-copy`: `io::copy`.
-//! - `rawpipe`: `transfer` or `fanout` with default options. Pipes that another process created are the same
-//!   as for `std`. Other pipes have the largest useful capacity.
-//! - `rawpipe-large`: the same calls on large pipes.
+//! - `rawpipe`: `transfer` or `fanout` with default options. In `pipe_to_file` and `pipe_to_pipe`, the pipes
+//!   are the same as for `std`. In all other groups, the pipes have `Capacity::Max`.
+//! - `rawpipe-large`: the same calls on pipes of `Capacity::Max`.
 //!
 //! An iteration moves [`BYTES`]. A sample is one run of the processes, which are forked before the
-//! measurement starts. A sample fails unless exactly the bytes that were sent arrive. Before its first
-//! sample, each engine moves its bytes to a file, where every byte is compared. The benchmark calls each
-//! engine through a pointer, so the compiler cannot inline the engine into the benchmark.
+//! measurement starts. A sample fails if the number of bytes that arrive is wrong. Before its first sample,
+//! each engine moves its bytes to a file, where every byte is compared. The benchmark calls each engine
+//! through a pointer, so the compiler cannot inline the engine into the benchmark.
 
 mod common;
 #[path = "common/rows.rs"]

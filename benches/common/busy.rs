@@ -7,18 +7,18 @@ use rawpipe::process::Child;
 use std::hint::black_box;
 use std::io;
 
-/// The processes that count in a loop, pinned round-robin to the CPUs that this process may use. Pinning
-/// prevents the scheduler from putting two of them on one CPU while another CPU is idle.
+/// Processes that count in a loop, pinned round-robin to the CPUs that this process may use. Pinning prevents
+/// the scheduler from putting two of these processes on one CPU while another CPU is idle.
 ///
-/// The kernel closes the write end that this value owns when the value is dropped or this process is killed.
-/// The child processes then exit.
+/// The write end that this value owns is closed when the value is dropped or this process is killed. The
+/// child processes then exit.
 pub(crate) struct Busy {
     held: Option<PipeWriter>,
     children: Vec<Child>,
 }
 
 impl Busy {
-    /// Starts one process on each CPU.
+    /// Starts one process on each CPU that this process may use.
     pub(crate) fn new() -> io::Result<Self> {
         Self::some(Cpus::allowed()?.each().count())
     }

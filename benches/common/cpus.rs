@@ -27,7 +27,7 @@ impl Place {
         }
     }
 
-    /// Pins this process to the CPU of its role.
+    /// Pins this process to the CPU of its role, except with [`Place::Free`].
     pub(crate) fn take(self, is_source: bool) -> io::Result<()> {
         let allowed = Cpus::allowed()?;
         let mut cpus = allowed.each();
@@ -39,7 +39,7 @@ impl Place {
         cpu.expect("this process runs on one").stay()
     }
 
-    /// Runs `work` with this process pinned to the CPU of the source.
+    /// Runs `work` with this process pinned to the CPU of the source, except with [`Place::Free`].
     pub(crate) fn during<T>(self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let all = Cpus::allowed()?;
         self.take(true)?;
@@ -61,15 +61,15 @@ unsafe extern "C" {
 impl Cpus {
     const WORDS: usize = 1024 / usize::BITS as usize;
 
-    /// Returns the CPUs that this program was allowed to use when this function was first called. Child
-    /// processes inherit this value, even if their parent has been pinned to a CPU since that call.
+    /// Returns the CPUs that this program was allowed to use when this function was first called. A child
+    /// process inherits this value, even if its parent was pinned to a CPU after the first call.
     pub(crate) fn allowed() -> io::Result<Self> {
         static FIRST: OnceLock<Cpus> = OnceLock::new();
         if let Some(first) = FIRST.get() {
             return Ok(*first);
         }
         let mut set = Self([0; Self::WORDS]);
-        // SAFETY: the call writes only to the mask, and at most as many bytes as the mask has.
+        // SAFETY: the call writes only to the mask, whose size is passed.
         let result = unsafe { sched_getaffinity(0, size_of_val(&set.0), set.0.as_mut_ptr()) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(*FIRST.get_or_init(|| set)) }
     }

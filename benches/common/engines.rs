@@ -1,7 +1,8 @@
-//! The engines of each question, which move the bytes with std or with this crate.
+//! The engines that the benchmarks compare. An engine moves the bytes with std or with this crate.
 //!
-//! Sources generate every byte immediately before they send it, and sinks read every byte. The exceptions are
-//! the limits [`MEM_TO_READ`], [`MEM_TO_NULL`], [`FILE_TO_NULL`] and [`PIPES_TO_NULL`].
+//! Sources generate every byte immediately before they send it, or send a file. Sinks sum the bytes, or move
+//! the bytes to a file. The limits [`MEM_TO_READ`], [`MEM_TO_NULL`], [`FILE_TO_NULL`] and [`PIPES_TO_NULL`]
+//! have other sources and sinks.
 //!
 //! - `std`: `std::io::pipe` with default settings; `read` and `write_all` of 64 KiB or of the chunk size.
 //! - `std-vec`: the same calls with plain `Vec`s. `std-copy`: `io::copy`.
@@ -25,7 +26,7 @@ pub(crate) const STD: Move = Move {
     place: Place::Free,
 };
 
-/// The engine with the largest useful pipe and calls of a quarter of its capacity. One process can fill a
+/// The engine with a pipe of `Capacity::Max`, usually 1 MiB, and calls of 256 KiB. One process can fill a
 /// pipe of this size while the other drains it. Larger buffers exceed the caches and are slower.
 pub(crate) const RAW: Move = Move {
     link: large_pipe,
@@ -36,8 +37,7 @@ pub(crate) const RAW: Move = Move {
     ..STD
 };
 
-/// Creates a move through a default pipe, from a `ChunkWriter` to a `ChunkReader`, with the writer's chunk
-/// size.
+/// Creates a move through a default pipe, from a `ChunkWriter` with chunks of 1 MiB to a `ChunkReader`.
 macro_rules! chunks {
     ($send:ident, $builder:expr) => {
         Move {
@@ -52,8 +52,8 @@ macro_rules! chunks {
 }
 
 /// The engine that repeatedly sends the same bytes from the writer's chunks. [`STD`] and [`RAW`] send the
-/// bytes from one buffer. The source fills new chunks. A chunk that still holds bytes from an earlier use is
-/// sent unchanged. With `Reuse::Never` every chunk is new.
+/// bytes from one buffer. The source fills only new chunks, and sends a chunk that still holds bytes from an
+/// earlier use unchanged. With `Reuse::Never`, every chunk is new.
 pub(crate) const CHUNKS: Move = chunks!(send_ready, DEFAULT);
 pub(crate) const CHUNKS_AFTER_READ: Move = chunks!(send_ready, AFTER_READ);
 const CHUNKS_MEMFD_AFTER_READ: Move =
@@ -142,7 +142,7 @@ pub(crate) const FANOUT: [Named<Move>; 3] = [
     ("rawpipe", Move { link: large_pipe, middle: Some((raw_fanout, 0)), ..STD_FILLED }),
 ];
 
-/// A file in memory → a new file, in this process.
+/// A file in memory → a new file, copied by this process.
 pub(crate) const FILE_TO_FILE: [Named<Copy>; 4] = [
     ("std", Copy { copy: read_and_write_files, chunk: 128 * KIB, vec: false }),
     ("std-vec", Copy { copy: read_and_write_files, chunk: 128 * KIB, vec: true }),
@@ -161,8 +161,8 @@ pub(crate) const MEM_TO_READ: [Named<Move>; 5] = [
     ("rawpipe-memfd-afterread", unread(CHUNKS_MEMFD_AFTER_READ)),
 ];
 
-/// The same bytes, sent repeatedly → a pipe → discarded. The buffers belong to the kernel or to this crate,
-/// so `std-vec` does not apply.
+/// The same bytes, sent repeatedly → a pipe → discarded. No engine uses the buffer that [`Move::vec`]
+/// replaces, so no `std-vec` is listed.
 pub(crate) const MEM_TO_NULL: [Named<Move>; 3] = [
     ("std", Move { sink: Sink::Null(io_copy_to_file), ..STD }),
     ("rawpipe", Move { sink: Sink::Null(transfer_all), ..CHUNKS }),
@@ -180,7 +180,7 @@ pub(crate) const FILE_TO_NULL: [Named<Move>; 4] = {
     ]
 };
 
-/// A file that the kernel reads → a pipe → the measured process → a pipe → discarded.
+/// A file, sent with `transfer` → a pipe → the measured process → a pipe → discarded.
 pub(crate) const PIPES_TO_NULL: [Named<Move>; 4] = {
     const fn by(mover: Mover) -> Move {
         Move {
@@ -199,7 +199,7 @@ pub(crate) const PIPES_TO_NULL: [Named<Move>; 4] = {
     ]
 };
 
-/// Returns the same move with a sink that does not examine the bytes.
+/// Returns the move with [`Sink::Unread`] instead of [`Sink::Read`].
 pub(crate) const fn unread(work: Move) -> Move {
     match work.sink {
         Sink::Read(read) => Move { sink: Sink::Unread(read), ..work },

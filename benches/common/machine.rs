@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::{env, fs, thread};
 
-/// Returns the kernel, the architecture, the CPUs, the pipe limits, the state of huge pages, and the backend.
+/// Returns the kernel, the architecture, the number of CPUs, the backend, the pipe limits, and the state of
+/// huge pages.
 pub(crate) fn line() -> String {
     let setting = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let pipes = |name: &str| setting(&format!("/proc/sys/fs/pipe-{name}"));
@@ -23,7 +24,7 @@ pub(crate) fn line() -> String {
     line
 }
 
-/// Prints the line to standard error before criterion's output.
+/// Prints the description of the machine to standard error.
 pub(crate) fn print() {
     eprintln!("{}", line());
 }

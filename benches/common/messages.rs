@@ -75,7 +75,7 @@ enum Sending {
 }
 use Sending::{Each, Together};
 
-/// Creates one direction of a channel with default settings.
+/// Creates the ends of one direction of a channel, with read-ahead if `is_ahead` is set.
 fn channel(sending: Sending, is_ahead: bool) -> io::Result<Ends> {
     let (near, far) = Channel::pair()?;
     let ((receiver, _), (_, mut sender)) = (near.split(), far.split());
@@ -198,7 +198,7 @@ impl<R: Read, W: Write> Side for PipeSide<R, W> {
     }
 }
 
-/// Creates two pipes. The buffers are page-aligned, or plain `Vec`s if `vec` is set.
+/// Creates both sides over two pipes. The buffers are page-aligned, or plain `Vec`s if `vec` is set.
 fn pipe_sides<R: Read + 'static, W: Write + 'static>(
     pipe: fn() -> io::Result<(R, W)>,
     len: usize,

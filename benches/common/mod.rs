@@ -4,8 +4,9 @@
 //! A [`Move`] describes the processes and their roles. [`Move::run`] forks the processes, waits until all are
 //! ready, and sends the start signal. The method then measures from this signal until every process has
 //! reported that it is done. The measured time therefore excludes forking, opening files and allocating
-//! buffers. The processes of both libraries are created in the same way. A [`Copy`] copies a file repeatedly
-//! in this process. In a [`Summed`], one process generates every byte and another sums them.
+//! buffers. Processes that use std and processes that use this crate are created in the same way. A [`Copy`]
+//! copies a file repeatedly in this process. In a [`Summed`], one process generates all bytes and another
+//! sums them.
 //!
 //! The roles are in [`parts`], and the engines are in [`engines`]. [`Busy`] starts processes that compete for
 //! the CPUs, and [`Place`] chooses the CPUs of the measured processes. Buffers are page-aligned unless
@@ -54,8 +55,8 @@ pub(crate) const KIB: usize = 1 << 10;
 pub(crate) const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
 
-/// A source, an optional middle and a sink. Each runs in a separate process and is connected to the next by a
-/// pipe or a socket.
+/// A source, an optional middle and a sink. Each role runs in a separate process, and pipes or sockets
+/// connect the processes in this order.
 #[derive(Clone, Copy)]
 pub(crate) struct Move {
     pub(crate) link: Link,
@@ -73,7 +74,7 @@ pub(crate) struct Move {
     pub(crate) place: Place,
 }
 
-/// A function that creates the read end and the write end.
+/// A function that creates a pipe or a socket pair, and returns the read end and the write end.
 pub(crate) type Link = fn() -> io::Result<(OwnedFd, OwnedFd)>;
 
 /// A function that sends the stream and returns the mechanism that it used. The length of the buffer is the
@@ -84,7 +85,7 @@ pub(crate) type Source = fn(OwnedFd, &Input, &Stream, &mut [u8]) -> io::Result<&
 /// buffer is the chunk size.
 pub(crate) type Mover = fn(OwnedFd, OwnedFd, &mut [u8]) -> io::Result<Moved>;
 
-/// The number of bytes, and the name of the mechanism if the library has mechanisms.
+/// The number of bytes moved, and the name of the mechanism, which is empty if none is reported.
 pub(crate) struct Moved {
     pub(crate) bytes: u64,
     pub(crate) by: &'static str,
@@ -108,12 +109,13 @@ pub(crate) enum Sink {
     File(Mover),
 }
 
-/// A function that reads until end of file, passes each piece to another function, and counts the bytes.
+/// A function that reads until end of file, passes each piece to the given closure, and returns the number of
+/// bytes.
 pub(crate) type Reading = fn(OwnedFd, &mut [u8], Show<'_>) -> io::Result<u64>;
 
 pub(crate) type Show<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
-/// The first `period` bytes of the input, repeated up to `bytes`.
+/// The first `period` bytes of the input, repeated to a length of `bytes`.
 pub(crate) struct Stream {
     bytes: u64,
     period: usize,
@@ -147,7 +149,7 @@ pub(crate) fn require(holds: bool, message: impl FnOnce() -> String) -> io::Resu
 pub(crate) struct Input {
     /// The random bytes.
     pub(crate) memory: &'static [u8],
-    /// A file that repeats the bytes of `memory` up to [`FILE`].
+    /// A file of [`FILE`] bytes that repeats the bytes of `memory`.
     pub(crate) file: File,
     /// A file with the same content as `file`, in the directory of the output.
     near: File,
@@ -184,7 +186,8 @@ impl Input {
         let null = File::options().write(true).open("/dev/null")?;
         let (output, to) = scratch_file(&[in_memory, &disk])?;
         let folders = format!("{} to {}", from.display(), to.display());
-        // The first writer of a process runs the self-check, and forked processes inherit the result.
+        // The first `ChunkWriter` of a process runs the crate's self-check, and forked processes inherit the
+        // result.
         let works = |mechanism| {
             let builder = ChunkWriter::builder().mechanism(mechanism);
             rawpipe::pipe().and_then(|(_reader, writer)| builder.build(writer)).is_ok()
@@ -211,7 +214,8 @@ impl Input {
         (&self.output).rewind()
     }
 
-    /// Checks that the output consists of the first `period` bytes of the memory, repeated up to `bytes`.
+    /// Checks that the output consists of the first `period` bytes of `memory`, repeated to a length of
+    /// `bytes`.
     fn check_output(&self, bytes: u64, period: usize) -> io::Result<()> {
         let mut got = vec![0; least(bytes, usize::MAX)];
         self.output.read_exact_at(&mut got, 0)?;
@@ -225,7 +229,7 @@ impl Input {
     }
 }
 
-/// Creates a file in the first directory where this is possible, and removes the file's name.
+/// Creates a file in the first directory that permits it, and unlinks the file.
 fn scratch_file<'a>(folders: &[&'a Path]) -> io::Result<(File, &'a Path)> {
     let mut result = Err(io::ErrorKind::NotFound.into());
     for folder in folders {
@@ -259,7 +263,8 @@ impl Move {
         self.run_stream(input, &Stream { bytes, period: self.period }, false)
     }
 
-    /// Moves more bytes than a pipe holds and compares each byte. The number is deliberately not round.
+    /// Moves more bytes than a pipe holds and compares each byte. The number of bytes is deliberately not a
+    /// multiple of the page size.
     pub(crate) fn check(&self, input: &Input) -> io::Result<()> {
         // The file repeats the memory, so the source may restart before the end of the file.
         let period = self.period.min(input.memory.len());
@@ -281,7 +286,8 @@ impl Move {
         if checked || matches!(self.sink, Sink::File(_)) {
             input.check_output_len(stream.bytes)?;
         }
-        // Stages report in the order in which they finish. Stages are numbered from the sink.
+        // Stages report in the order in which they finish. The sort puts the source first, because it has the
+        // highest stage number.
         done.sort_by_key(|report| std::cmp::Reverse(report.stage));
         let mut by: Vec<_> = done.into_iter().map(|report| report.by).collect();
         by.retain(|name| !name.is_empty());
@@ -289,7 +295,7 @@ impl Move {
         Ok(Run { taken, by: by.join(" + ") })
     }
 
-    /// Calls `part` with the page-aligned `memory`, or with a `Vec` of the same length.
+    /// Calls `part` with the page-aligned `memory`, or with a `Vec` of the same length if `vec` is set.
     fn with<T>(&self, memory: &mut [u8], part: impl FnOnce(&mut [u8]) -> T) -> T {
         if self.vec { part(&mut vec![0; memory.len()]) } else { part(memory) }
     }
@@ -330,8 +336,8 @@ impl Move {
     }
 }
 
-/// Returns the number of repetitions, up to `most`, that run for about `target`. The search starts with
-/// `count` repetitions.
+/// Returns the number of repetitions, up to `most`, that take about `target`. The search starts with `count`
+/// repetitions.
 pub(crate) fn often(
     target: Duration,
     mut count: u64,

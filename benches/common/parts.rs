@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-// ---------------------------------------------------------------- the same code for both
+// ---------------------------------------------------------------- std or rawpipe
 
 pub(crate) fn write_memory<W: Write + From<OwnedFd>>(
     to: OwnedFd,
@@ -100,8 +100,8 @@ pub(crate) fn io_copy_file(
     Ok("")
 }
 
-/// Copies with a buffer of a chosen length, which `io::copy` does not support. The loop is the same as in
-/// std.
+/// Copies the file with a buffer of the given length, because the caller of `io::copy` cannot set the length.
+/// The loop calls `read` and `write_all`, as std's loop does.
 pub(crate) fn read_and_write(
     to: OwnedFd,
     from: &Input,
@@ -142,7 +142,8 @@ pub(crate) fn io_copy_files(from: &File, to: &File, _: &mut [u8]) -> io::Result<
     io::copy(&mut from, &mut to).map(by_hand)
 }
 
-/// Copies with `read` and `write_all`, which work in the same way for every std type.
+/// Copies with `read` and `write_all` of `File`, which make the same system calls on every kind of
+/// descriptor.
 pub(crate) fn std_read_and_write(
     from: OwnedFd,
     to: OwnedFd,
@@ -280,7 +281,7 @@ pub(crate) fn transfer_file(
 }
 
 /// Returns a transfer that calls a closure for each chunk. Boxing a closure without captures allocates
-/// nothing.
+/// nothing, so no memory is leaked.
 fn by_chunks(len: usize) -> Transfer<'static> {
     Transfer::new().chunk(len).progress(Box::leak(Box::new(|_| ControlFlow::Continue(()))))
 }

@@ -18,8 +18,8 @@ use std::process::Command;
 use std::rc::Rc;
 use std::{env, ptr};
 
-/// The smallest program, which exits with 0. The program loads no libraries, so a measurement covers only its
-/// start.
+/// A minimal program, which exits with 0. On x86_64 and aarch64 the program loads no libraries, so a
+/// measurement covers only the start of a process.
 pub(crate) struct Tiny {
     folder: PathBuf,
     path: PathBuf,
@@ -47,8 +47,8 @@ impl Drop for Tiny {
     }
 }
 
-/// Returns a static executable for this architecture that consists of a header, one segment, and the code of
-/// `exit(0)`. On other architectures, returns the bytes of `/bin/true`.
+/// Returns a static executable with one segment and the code of `exit(0)`, on x86_64 and aarch64. On other
+/// architectures, returns the bytes of `/bin/true`.
 fn tiny_elf() -> io::Result<Vec<u8>> {
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
@@ -122,7 +122,7 @@ impl Ballast {
         if address.addr() == usize::MAX {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the line above has mapped this memory, and no other code uses it.
+        // SAFETY: `mmap` has mapped this memory, and no other code uses it.
         unsafe { madvise(address, length, if huge { MADV_HUGEPAGE } else { MADV_NOHUGEPAGE }) };
         for offset in (0..length).step_by(4096) {
             // SAFETY: the offset is within the mapping, which is writable.
@@ -167,8 +167,8 @@ pub(crate) type Start = fn(&Path) -> io::Result<()>;
 
 pub(crate) const PLAIN: [Named<Start>; 2] = [("std", std_spawn), ("rawpipe", raw_spawn)];
 
-/// The engines that map a descriptor. The command of this crate takes ownership of the descriptor, so every
-/// turn opens the file again.
+/// The engines that give the program a descriptor at a chosen number. The command of this crate takes
+/// ownership of the descriptor, so every repetition opens `/dev/null` again.
 pub(crate) const MAPPED: [Named<Start>; 2] = [
     ("std", |program| std_spawn_mapped(program, &null()?)),
     ("rawpipe", |program| raw_spawn_mapped(program, null()?)),
@@ -178,8 +178,8 @@ fn null() -> io::Result<OwnedFd> {
     Ok(File::open("/dev/null")?.into())
 }
 
-/// Returns engines that start the program in each repetition. This process holds `mib` MiB of memory, in huge
-/// pages if `huge` is set.
+/// Returns engines that start the program once in each repetition, while this process holds `mib` MiB of
+/// memory, in huge pages if `huge` is set.
 pub(crate) fn starts<'a>(
     place: Place,
     program: &'a Path,
@@ -201,8 +201,8 @@ pub(crate) fn starts<'a>(
 /// The number of the descriptor in programs that [`std_spawn_mapped`] and [`raw_spawn_mapped`] start.
 const NUMBER: c_int = 9;
 
-/// Starts a program with std, in a new session and with a descriptor at a given number. Both settings require
-/// caller code that runs in the child after the fork.
+/// Starts a program with std, in a new session and with a descriptor at [`NUMBER`]. With std, both settings
+/// require a closure that runs in the child after the fork.
 #[inline(never)]
 pub(crate) fn std_spawn_mapped(program: &Path, fd: &OwnedFd) -> io::Result<()> {
     unsafe extern "C" {
@@ -223,7 +223,7 @@ pub(crate) fn std_spawn_mapped(program: &Path, fd: &OwnedFd) -> io::Result<()> {
     succeeded(command.spawn()?.wait()?.success())
 }
 
-/// Starts a program with this crate and the same two settings.
+/// Starts a program with this crate, and with the settings of [`std_spawn_mapped`].
 #[inline(never)]
 pub(crate) fn raw_spawn_mapped(program: &Path, fd: OwnedFd) -> io::Result<()> {
     let mut command = process::Command::new(program);
@@ -234,7 +234,7 @@ pub(crate) fn raw_spawn_mapped(program: &Path, fd: OwnedFd) -> io::Result<()> {
 /// The exit code of a forked child, which proves that the child reached its last statement.
 const EXIT_CODE: u8 = 7;
 
-/// A function that performs one turn.
+/// A function that performs one repetition of a measurement.
 pub(crate) type Work = fn() -> io::Result<()>;
 
 /// The engines that create a child, which exits immediately, and wait for it.
@@ -277,13 +277,13 @@ pub(crate) fn raw_fork_with() -> io::Result<()> {
     succeeded(child.wait()?.code() == Some(EXIT_CODE.into()))
 }
 
-/// The number of bytes that a program writes if started with [`WRITER`].
+/// The number of bytes that a program writes if its argument is [`WRITER`].
 pub(crate) const OUTPUT: u64 = 16 << 20;
 
 /// The argument that makes a program write its output.
 pub(crate) const WRITER: &str = "write-16-mib";
 
-/// Generates [`OUTPUT`] bytes and writes them to standard output in pieces of 64 KiB, as many programs do.
+/// Generates [`OUTPUT`] bytes and writes them to standard output in pieces of 64 KiB.
 pub(crate) fn write_output() -> io::Result<()> {
     let (mut numbers, mut buffer) = (Numbers::default(), vec![0; CHUNK]);
     let mut out = io::stdout().lock();

@@ -1,8 +1,8 @@
 //! The rows of a criterion group. Each row has several engines and one placement, and reports the CPU time of
 //! all processes, which criterion does not measure.
 //!
-//! The CPU time of each iteration is appended to `cpu.tsv` in cargo's directory `target/tmp`. `benches/table`
-//! uses the last line of each engine in this file.
+//! The mean CPU time of an iteration is appended to `cpu.tsv` in cargo's directory `target/tmp`.
+//! `benches/table` uses the last line of each engine in this file.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use super::common::{Engine, Place, Taken};
@@ -20,9 +20,9 @@ pub(crate) struct Rows<'c> {
     in_turns: bool,
 }
 
-/// Configures criterion with short measurements and a tenth of the default resampling. With so many rows, the
-/// default resampling would consume most of the time. With `--quick`, drawing the plots would consume most of
-/// the time, so no plots are drawn.
+/// Configures criterion with short measurements and a tenth of the default resampling. The benchmarks have
+/// many rows, so the default resampling would consume most of the time. With `--quick`, drawing the plots
+/// would consume most of the time, so no plots are drawn.
 pub(crate) fn criterion() -> Criterion {
     let is_quick = env::args().any(|argument| argument == "--quick");
     let criterion = Criterion::default();
@@ -41,9 +41,9 @@ impl<'c> Rows<'c> {
         Self { group: criterion.benchmark_group(name), name, in_turns: false }
     }
 
-    /// Alternates between the engines of a row within each sample. Each iteration runs every engine, in
-    /// changing order, and measures one of them. A change in machine load that lasts for seconds then affects
-    /// all engines equally.
+    /// Alternates between the engines of a row within each sample. Each iteration runs every engine, in an
+    /// order that changes between iterations, and measures one engine. A change in machine load that lasts
+    /// for seconds then affects all engines equally.
     pub(crate) fn in_turns(mut self) -> Self {
         self.group.sample_size(20);
         self.in_turns = true;

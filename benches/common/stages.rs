@@ -1,4 +1,4 @@
-//! Processes that prepare their work, begin at a signal, and report their results.
+//! Processes that report when their preparation is complete, and again when their work is complete.
 #![allow(unsafe_code, reason = "fork")]
 
 use super::taken::spent;
@@ -30,7 +30,7 @@ pub(crate) fn finish(mut child: Child) -> io::Result<()> {
 }
 
 /// Starts a process that pins itself to its CPU, allocates its buffer and reports that it is ready. The
-/// process then performs its role and reports the number of bytes and its CPU time.
+/// process then performs its role and reports the number of bytes moved and the CPU time used.
 pub(crate) fn stage(
     place: Place,
     reporter: &PipeWriter,
@@ -49,7 +49,7 @@ pub(crate) fn stage(
 }
 
 /// Sends the start signal by dropping `go`, and measures from this signal until all stages are done. The CPU
-/// time is the sum over all stages and covers only their roles.
+/// time is the sum over all stages, without their preparation.
 pub(crate) fn clocked(
     reports: &PipeReader,
     stages: Vec<Child>,

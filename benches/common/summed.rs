@@ -14,8 +14,8 @@ use std::io::{self, Read, Write};
 const READ: usize = 64 * KIB;
 const WORD: usize = 8;
 
-/// A sequence of increasing numbers from 0, as 8-byte words, or as single bytes if a chunk is shorter than 8
-/// bytes.
+/// A counter from 0 that fills chunks with consecutive 8-byte words, or with single bytes if a chunk is
+/// shorter than 8 bytes.
 #[derive(Default)]
 pub(crate) struct Numbers(u64);
 
@@ -45,7 +45,7 @@ pub(crate) fn of(piece: &[u8]) -> u64 {
     words.map(word).fold(rest, u64::wrapping_add)
 }
 
-/// The running sum of a given number of bytes of the [`Numbers`], and the expected sum.
+/// The running sum of bytes that [`Numbers`] generated, the number of missing bytes, and the expected sum.
 pub(crate) struct Sum {
     by_words: bool,
     left: u64,
@@ -54,7 +54,7 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// Creates a sum that expects `count` chunks of this length.
+    /// Creates a sum that expects `count` chunks of `chunk` bytes each.
     pub(crate) fn new(count: u64, chunk: usize) -> Self {
         let (bytes, by_words) = (count * chunk as u64, chunk >= WORD);
         // The expected sum wraps modulo 2^64, as the running sum does.
@@ -78,7 +78,8 @@ impl Sum {
         self.sum = self.sum.wrapping_add(sum);
     }
 
-    /// Returns the number of bytes that have not yet been added, for pipes and rings without an end of file.
+    /// Returns the number of bytes that have not yet been added. A receiver needs this number if its stream
+    /// has no end of file.
     pub(crate) fn left(&self) -> u64 {
         self.left
     }
@@ -92,7 +93,7 @@ impl Sum {
 
 // ---------------------------------------------------------------- from process to process
 
-/// Both ends of a transfer. Each end is passed page-aligned, touched memory as a buffer. An end that uses
+/// Both ends of a transfer. Each end receives page-aligned, touched memory as a buffer. An end that uses
 /// another buffer ignores this memory.
 pub(crate) struct Ends {
     /// Generates and sends the given number of chunks. The memory is as long as one chunk.
@@ -204,7 +205,8 @@ pub(crate) fn by_chunks_after_read(chunk: usize) -> io::Result<Ends> {
     by_ends(ChunkWriter::builder().reuse(Reuse::AfterRead), ChunkReader::builder(), chunk)
 }
 
-/// Creates ends like those of `by_chunks_after_read`, which also poll briefly before they sleep.
+/// Creates ends like those of `by_chunks_after_read`, but with `Wait::Adaptive`, so the ends poll briefly
+/// before they sleep.
 pub(crate) fn by_chunks_adaptive(chunk: usize) -> io::Result<Ends> {
     let builder = ChunkWriter::builder().reuse(Reuse::AfterRead).wait(Wait::Adaptive);
     by_ends(builder, ChunkReader::builder().wait(Wait::Adaptive), chunk)

@@ -64,7 +64,7 @@ pub(crate) fn spent_by(pid: u32) -> Duration {
         fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
     }
     let mut time = [0; 2];
-    // This expression computes the number of the process's clock as `clock_getcpuclockid` does.
+    // This expression computes the id of the process's CPU clock as `clock_getcpuclockid` does.
     let clock = !i32::try_from(pid).unwrap_or(0) << 3 | SCHEDULER;
     // SAFETY: the call writes one `struct timespec`, which is two 64-bit words.
     unsafe { clock_gettime(clock, &raw mut time) };

@@ -1,4 +1,4 @@
-//! The turns that measure the engines of a question.
+//! Creates the engines that a benchmark compares. The engines of a row perform the same work.
 
 use super::messages::{TRIPS, round_trips};
 use super::summed::Way;
@@ -16,8 +16,8 @@ pub(crate) fn engine<'a>(
     (name, Box::new(move |count| Ok(Run { taken: work(count)?, by: String::new() })))
 }
 
-/// Returns engines that move `bytes` bytes in each repetition. Before its first turn, each engine compares
-/// every byte that it moves.
+/// Returns engines that move `bytes` bytes in each repetition. Before its first measurement, each engine
+/// moves a test stream and compares every byte.
 pub(crate) fn moves<'a>(
     input: &'a Input,
     place: Place,
@@ -60,7 +60,8 @@ pub(crate) fn trips(place: Place, len: usize) -> Vec<Engine<'static>> {
     TRIPS.into_iter().filter(|(engine, _)| has_buffer(engine, len)).map(trip).collect()
 }
 
-/// Returns whether the engine differs from `std` for buffers of this length.
+/// Returns whether to measure the engine with buffers of this length. For shorter buffers than 64 KiB,
+/// `std-vec` does not differ from `std`.
 fn has_buffer(engine: &str, len: usize) -> bool {
     engine != "std-vec" || len >= 64 * KIB
 }

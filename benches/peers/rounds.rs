@@ -1,18 +1,18 @@
 //! Measures the questions in rounds. In each round every crate has one turn of about the same duration, and a
 //! different crate starts each round. Ratios are computed within a round, so other load on the machine
-//! affects all crates.
+//! affects both figures of a ratio.
 //!
 //! Prints one line for each engine, with these columns:
 //! - the question and the engine
-//! - the bytes of a turn, or 0 if the question measures no throughput
-//! - the median time of a turn in nanoseconds
+//! - the bytes of a repetition, or 0 if the question measures no throughput
+//! - the median time of a repetition in nanoseconds
 //! - the median ratio of this time to the time of `rawpipe`, or of `rawpipe-shared` if the question has that
 //!   engine (above 1: `rawpipe` is faster)
-//! - the number of rounds in which the engine was faster, and the total number of rounds
+//! - the number of rounds in which the ratio was below 1, and the total number of rounds
 //!
-//! `rounds full` and `rounds quick` measure only the questions that are passed as arguments. `rounds texts`
-//! prints the descriptions of the questions. `rounds machine` prints the pipe capacities of this machine in
-//! KiB.
+//! `rounds full` and `rounds quick` measure the questions that are passed as arguments, or all questions if
+//! none is passed. `rounds texts` prints the descriptions of the questions. `rounds machine` prints the pipe
+//! capacities of this machine in KiB.
 
 use peers::{Here, QUESTIONS, Question};
 use std::env;

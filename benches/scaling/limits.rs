@@ -1,12 +1,12 @@
 //! The limits that no library can exceed, measured with code that has no checks, no fallbacks and no API.
 //!
-//! - `trap`: a system call that does nothing (`getppid`), executed directly with the system call instruction.
+//! - `trap`: a system call with minimal work (`getppid`), executed directly with the system call instruction.
 //! - `write_read`: a write of one byte to a pipe and a read of that byte, with two traps.
-//! - `copy`: a `memcpy` of 64 KiB, which stay in the caches. This is the cost of copying the bytes once.
-//! - `copy_large`: a `memcpy` of 64 MiB, which do not fit in the caches.
-//! - `lend`: two processes on two CPUs. One repeatedly lends huge pages to a pipe of 1 MiB, and the other
-//!   splices the pages to `/dev/null`. Both processes poll in a loop and never sleep, and neither process
-//!   reads the bytes. This is the fastest possible use of a pipe and serves only as a limit.
+//! - `copy`: a `memcpy` of 64 KiB, which fits in the caches. The figure is the throughput of a single copy.
+//! - `copy_large`: a `memcpy` of 64 MiB, which does not fit in the caches.
+//! - `lend`: two processes on two CPUs. One process repeatedly lends huge pages to a pipe of `Capacity::Max`,
+//!   and the other splices the pages to `/dev/null`. Both processes poll in a loop and never sleep, and
+//!   neither process reads the bytes. This is the fastest possible use of a pipe and serves only as a limit.
 
 use super::common::*;
 use rawpipe::io::IoSlice;

@@ -16,8 +16,8 @@
 //!   are lent and spliced. No library can exceed these limits.
 //!
 //! `std` uses page-aligned buffers, and `std-vec` uses plain `Vec`s. A ratio compares an engine with the
-//! faster of `std` and `std-vec`. The engines alternate for [`ROUNDS`] rounds, or for more rounds in
-//! `summed`. A figure is the median over the rounds, and a ratio is the median of the ratios within each
+//! faster of `std` and `std-vec`. The engines alternate for [`ROUNDS`] rounds or, in `summed`, for 9 rounds
+//! by default. A figure is the median over the rounds, and a ratio is the median of the ratios within each
 //! round.
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 #![allow(unsafe_code, reason = "the C library's calls, to compare with, and pages lent by hand")]
@@ -97,7 +97,7 @@ fn best_of_std(turns: &[Turn<'_>], taken: &[Vec<Taken>]) -> usize {
 
 /// Prints one line for each engine. The columns are the size, the engine, and three medians. The medians are
 /// of `value`, of the CPU time per unit, and of the ratio to the best engine of std. A ratio above 1 means
-/// that this engine is faster. Each turn consists of `units` units.
+/// that this engine is faster than std. Each turn consists of `units` units.
 fn rounds(
     size: usize,
     turns: &mut [Turn<'_>],
@@ -147,7 +147,8 @@ fn chunk() -> io::Result<()> {
     let input = Input::new()?;
     for shift in 0..=22 {
         let chunk = 1_usize << shift;
-        // A turn of short chunks lasts at most about a fifth of a second, and long chunks exceed the caches.
+        // With this number, a turn of short chunks lasts at most about a fifth of a second, and the bytes of
+        // long chunks exceed the caches.
         let bytes = (chunk as u64 * 100_000).clamp(1 << 16, 128 << 20);
         let of = |work| Move { period: chunk, chunk, ..work };
         let file = |source, mover, work| Move { source, chunk, sink: Sink::Null(mover), ..work };
@@ -209,8 +210,8 @@ fn capacity() -> io::Result<()> {
 
 // ---------------------------------------------------------------- concurrent pipes
 
-/// Measures concurrent pipes. A separate process runs each pipe, and the measurement of this process is
-/// discarded. The figures cover the time until all of these processes have ended.
+/// Measures concurrent pipes. Each pipe is measured in a separate process, whose own result is discarded. The
+/// figures cover the time until all of these processes have ended.
 fn pipes() -> io::Result<()> {
     println!("# pipes at once\tengine\tGiB/s\tCPU seconds per GiB\tratio to std");
     const ALL: u64 = 256 << 20;

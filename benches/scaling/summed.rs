@@ -174,7 +174,7 @@ fn limits(plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints one line for each engine with the times of its turns.
+/// Measures the turns, and prints one line for each engine.
 fn print(
     plan: &Plan,
     situation: &str,

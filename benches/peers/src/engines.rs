@@ -1,5 +1,6 @@
-//! Adapters for the pipes, forks and child processes of each crate. Each kind has a trait. Each crate
-//! implements the traits for which it has functions, as the crate's documentation shows.
+//! Adapters for the pipes, forks and child processes of each crate. Each kind has a trait. Each crate's type
+//! implements the traits for which the crate has functions, with the calls that the crate's documentation
+//! shows.
 //!
 //! # Safety
 //!
@@ -17,7 +18,7 @@ use std::{ptr, thread};
 
 pub(crate) struct Std;
 pub(crate) struct Rawpipe;
-/// The form of this crate that starts a program without allocating.
+/// This crate's `Spawn`, which starts a program without allocating memory.
 pub(crate) struct RawpipeSpawn;
 pub(crate) struct Rustix;
 pub(crate) struct Nix;
@@ -202,8 +203,8 @@ impl Splices for Libc {
 
 // ---------------------------------------------------------------- children
 
-/// A crate that can create a child, which exits with `code`. The function returns the exit code that the
-/// parent collects.
+/// A crate that can fork. The function forks a child that exits with `code`, and returns the exit code that
+/// the parent collects.
 pub(crate) trait Forks {
     fn fork_wait(code: u8) -> io::Result<Option<i32>>;
 }
@@ -272,7 +273,7 @@ impl Spawns for Rawpipe {
     }
 }
 
-/// Returns the path as a C string. Calls that accept an environment receive an empty one.
+/// Returns the path as a C string, for calls that also receive an empty environment.
 fn c_path(program: &Path) -> io::Result<CString> {
     Ok(CString::new(program.as_os_str().as_bytes())?)
 }
@@ -340,7 +341,7 @@ pub(crate) trait Runs {
     fn output(program: &Path, arg: &str) -> io::Result<Vec<u8>>;
 }
 
-/// Returns the output of a program if the program exited with 0.
+/// Returns the output of a program, or an error if the program failed.
 fn written(success: bool, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     if success { Ok(bytes) } else { Err(io::Error::other("the program failed")) }
 }
@@ -383,7 +384,7 @@ impl Runs for Subprocess {
         written(capture.success(), capture.stdout)
     }
     fn output(program: &Path, arg: &str) -> io::Result<Vec<u8>> {
-        // Pass no input and collect standard error, as `output` of the other crates does.
+        // Pass no input and collect standard error, as the `output` functions of the other crates do.
         let exec = subprocess::Exec::cmd(program).arg(arg).stdin(File::open("/dev/null")?);
         let capture = exec.stderr(subprocess::Redirection::Pipe).capture()?;
         written(capture.success(), capture.stdout)

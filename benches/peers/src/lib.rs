@@ -2,9 +2,9 @@
 //!
 //! [`QUESTIONS`] lists the questions. An [`Engine`] is named after its crate. `rawpipe` is this crate with
 //! default settings. A suffix, as in `rawpipe-…` or `…-vmsplice`, names the mode. The calls to the crates are
-//! in [`engines`], with one `impl` for each crate, and in [`summed`]. The code around the calls, in [`work`],
-//! is the same for every crate. The processes, the files and the byte comparison are shared with the crate's
-//! own benchmarks.
+//! in [`engines`], with one `impl` for each crate and trait, and in [`summed`]. The code around the calls, in
+//! [`work`], is the same for every crate. The code that manages the processes and files and compares the
+//! bytes is shared with this crate's own benchmarks.
 
 #[path = "../../common/mod.rs"]
 mod common;
@@ -31,7 +31,7 @@ pub struct Question {
     pub name: &'static str,
     /// The description.
     pub text: &'static str,
-    /// The number of bytes that one turn moves, if the question measures throughput.
+    /// The number of bytes that one repetition moves, if the question measures throughput.
     pub bytes: Option<u64>,
     /// The engines that perform the task, including `rawpipe`.
     pub engines: &'static [Engine],
@@ -72,15 +72,15 @@ pub struct Here {
 const KIB: usize = common::KIB;
 const MIB: usize = common::MIB;
 
-/// The number of bytes that one turn moves between processes.
+/// The number of bytes that one repetition moves between processes.
 const MOVED: u64 = 16 << 20;
 
 const fn engine(name: &'static str, work: Work) -> Engine {
     Engine { name, work }
 }
 
-/// Creates an engine that measures a limit, in which no process examines the bytes. The source and the other
-/// process are pinned to separate CPUs. Without pinning, the results of one crate vary by a factor of three.
+/// Creates an engine that measures a limit, in which no process examines the bytes. The source and the sink
+/// are pinned to separate CPUs. Without pinning, the results of one crate vary by a factor of three.
 const fn moves(name: &'static str, work: Move) -> Engine {
     engine(name, Work::Move(Move { place: Place::Apart, ..common::unread(work) }))
 }
@@ -93,7 +93,7 @@ const fn runs(name: &'static str, program: Program, fed: usize) -> Engine {
     engine(name, Work::Run(program, fed))
 }
 
-/// Returns the number of chunks of this length in a turn.
+/// Returns the number of chunks of this length in a repetition, at most 32,768.
 const fn count(chunk: usize) -> u64 {
     let count = MOVED / chunk as u64;
     if count < 32 << 10 { count } else { 32 << 10 }
@@ -124,12 +124,12 @@ macro_rules! made_and_summed {
 pub const QUESTIONS: &[Question] = &[
     made_and_summed!(
         "made_and_summed_64",
-        "every byte is made in one process and summed in another, on two CPUs, in chunks of 64 bytes. Every \
+        "one process generates every byte and another sums it, on two CPUs, in chunks of 64 bytes. Every \
          crate is compared with `rawpipe-shared`. `-vmsplice` lends a ring of chunks to a pipe of 1 MiB, and \
          fills a chunk again once the pipe can no longer hold it. shmem-ipc fills and reads a ring in \
          place, with its unsafe calls for trusted peers; ipc_ring copies into a ring and out of it. Neither \
-         has an end of file; shmem-ipc never detects that its peer has died, and ipc_ring does only with a \
-         timer",
+         ring has an end of file; shmem-ipc never detects the death of its peer, and ipc_ring detects it \
+         only with a timer",
         64
     ),
     made_and_summed!("made_and_summed_4k", "the same with 4 KiB", 4 * KIB),
@@ -156,7 +156,7 @@ pub const QUESTIONS: &[Question] = &[
                rawpipe's `ChunkWriter` fills new pages for each chunk; with `Reuse::AfterRead` (`-afterread`) \
                it does not. rustix, nix and libc use a pipe of 1 MiB. `-vmsplice` lends the memory itself to \
                the pipe, which is sound only because no code writes to the memory afterwards. \
-               `rawpipe-vmsplice` is the same call of this crate",
+               `rawpipe-vmsplice` makes the same call with this crate",
         bytes: Some(MOVED),
         engines: &[
             moves("std", work::plain::<Std>()),
@@ -189,8 +189,8 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "pingpong",
-        text: "one byte goes to another process, which returns the byte plus one, over two pipes; \
-               both processes run on one CPU",
+        text: "one byte travels to another process over a pipe, and the byte plus one returns over a second \
+               pipe; both processes run on one CPU",
         bytes: None,
         engines: &[
             repeats("std", work::pingpong::<Std>),
@@ -219,9 +219,9 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "spawn_wait",
-        text: "the smallest possible program is started and waited for: `Command`, `Exec`, `cmd`, and \
-               `posix_spawn` with `waitpid`; `rawpipe-spawn` is the form that allocates nothing. rustix has \
-               none. All on one CPU",
+        text: "a minimal program is started and waited for, with `Command`, `Exec`, `cmd`, or `posix_spawn` \
+               and `waitpid`; `rawpipe-spawn` is `Spawn`, which allocates nothing. rustix cannot start a \
+               program. All processes run on one CPU",
         bytes: None,
         engines: &[
             repeats("std", work::spawn_wait::<Std>),
@@ -235,7 +235,7 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "fork_wait",
-        text: "a child only exits, and its parent collects the exit status. std has no fork, and \
+        text: "a child exits immediately, and its parent collects the exit status. std has no fork, and \
                rustix's fork is not public. Both processes run on one CPU",
         bytes: None,
         engines: &[
@@ -286,13 +286,13 @@ impl Here {
         Ok(Self { input: Input::new()?, tiny: Tiny::new()?, program: std::env::current_exe()? })
     }
 
-    /// Returns the capacity of a default pipe and the capacity of the largest useful pipe, in bytes.
+    /// Returns the capacity of a default pipe and the capacity of a pipe with `Capacity::Max`, in bytes.
     pub fn capacities(&self) -> io::Result<[usize; 2]> {
         let capacity = |(end, _other)| rawpipe::pipe::capacity(&end);
         Ok([capacity(common::raw_pipe()?)?, capacity(common::large_pipe()?)?])
     }
 
-    /// Returns the path of the smallest program.
+    /// Returns the path of the program that only exits.
     fn tiny(&self) -> &Path {
         self.tiny.path()
     }
@@ -304,7 +304,7 @@ impl Here {
 }
 
 impl Engine {
-    /// Runs the engine once and compares each byte.
+    /// Runs the engine once and checks the result.
     pub fn check(&self, here: &Here) -> io::Result<()> {
         match &self.work {
             Work::Move(work) => work.check(&here.input),
@@ -322,8 +322,8 @@ impl Engine {
         }
     }
 
-    /// Returns the number of turns that together last for about `target`. For [`Work::Sum`], the target is
-    /// doubled, or quadrupled if a chunk exceeds 256 KiB.
+    /// Returns the number of repetitions that together last for about `target`. For [`Work::Sum`], the target
+    /// is doubled, or quadrupled if a chunk exceeds 256 KiB.
     pub fn often(&self, here: &Here, target: Duration) -> io::Result<u64> {
         let longer = match self.work {
             Work::Sum(_, chunk) if chunk > 256 * KIB => 4,
@@ -333,7 +333,7 @@ impl Engine {
         common::often(target * longer, 1, u64::MAX, |turns| self.run(here, turns))
     }
 
-    /// Runs `turns` turns, checks the number of bytes, and returns the elapsed time.
+    /// Runs `turns` repetitions, checks their results, and returns the elapsed time.
     pub fn run(&self, here: &Here, turns: u64) -> io::Result<Duration> {
         match &self.work {
             Work::Move(work) => Ok(work.run(&here.input, turns * MOVED)?.taken.clock),
@@ -354,7 +354,7 @@ impl Engine {
     }
 }
 
-/// Writes the output and returns `true` if an engine has started this process to write.
+/// If the first argument is `WRITER`, writes the output and returns `true`. Otherwise returns `false`.
 pub fn is_writer() -> io::Result<bool> {
     let asked = std::env::args().nth(1).as_deref() == Some(work::WRITER);
     if asked {

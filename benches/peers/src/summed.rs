@@ -1,6 +1,6 @@
-//! The engines of other crates for the questions where one process generates the bytes and another sums them.
-//! These engines use shared memory, or pages that are lent to a pipe. Their rings are as large as the ring of
-//! this crate.
+//! The engines of other crates for the questions in which one process generates the bytes and another sums
+//! them. These engines use shared memory, or pages that are lent to a pipe. A ring of shared memory holds at
+//! least 8 chunks and at least 1 MiB.
 
 use crate::common::summed::{Ends, Numbers};
 use crate::common::touched;
@@ -53,8 +53,8 @@ pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
     })
 }
 
-/// Creates ends that generate and sum the bytes in the ring, with the functions for trusted peers. The ring
-/// has no end of file.
+/// Creates ends that generate and sum the bytes in a ring, with shmem-ipc's functions for trusted peers. The
+/// ring has no end of file.
 pub(crate) fn by_shmem_ipc(chunk: usize) -> io::Result<Ends> {
     let capacity = ring_size(chunk);
     let mut sender = Sender::<u8>::new(capacity).map_err(io::Error::other)?;

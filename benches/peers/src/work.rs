@@ -1,7 +1,7 @@
 //! The measured code around the calls to the crates. This code is the same for every crate.
 //!
-//! All measured code is generic over the crate. Calls to the crate are inlined into this code, but this code
-//! is never inlined into its caller.
+//! All measured code is generic over the crate. The compiler may inline calls to the crate into this code,
+//! but does not inline this code into its caller.
 
 use crate::Here;
 use crate::common::{Cpus, FILE, Input, Move, Moved, Place, Sink, Stream, finish, require, start};
@@ -12,7 +12,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// A function that runs the given number of turns and returns the elapsed time.
+/// A function that runs the given number of repetitions and returns the elapsed time.
 pub(crate) type Repeated = fn(&Here, u64) -> io::Result<Duration>;
 
 /// A function that runs a program with input and returns its output.
@@ -42,7 +42,7 @@ pub(crate) const fn plain<P: Pipes>() -> Move {
     }
 }
 
-/// Returns a move through a large pipe. The buffer of each call is a quarter as long as the pipe's capacity.
+/// Returns a move through a large pipe. The buffer of each call is a quarter of the pipe's capacity.
 pub(crate) const fn large<P: Splices>() -> Move {
     Move { link: large_link::<P>, period: QUARTER, chunk: QUARTER, ..plain::<P>() }
 }
@@ -193,7 +193,8 @@ fn copy_to_file<P: Pipes<Reader: Read>>(
 
 // ---------------------------------------------------------------- calls and exchanges
 
-/// Sends a byte and receives the next higher byte value. The child replies until it reaches end of file.
+/// Measures round trips in which the child returns each received byte plus one. The child replies until it
+/// reaches end of file.
 #[inline(never)]
 pub(crate) fn pingpong<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration> {
     on_one_cpu(|| exchange_bytes::<P>(turns))
@@ -295,7 +296,7 @@ pub(crate) fn communicate<R: Runs>(_: &Here, fed: &'static [u8]) -> io::Result<V
     R::communicate("cat", fed)
 }
 
-/// The number of bytes that a program writes if started with [`WRITER`].
+/// The number of bytes that a program writes if its argument is [`WRITER`].
 pub(crate) const WRITTEN: usize = 16 << 20;
 
 /// The argument that makes this program write its output.

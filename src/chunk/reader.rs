@@ -97,9 +97,10 @@ impl ChunkReader {
     /// moved. A result of 0 means end of file. The function may move fewer bytes than `len`, because it does
     /// not repeat a successful call. Retries on `EINTR`.
     ///
-    /// While `to` is a blocking socket or terminal without room, the kernel holds this pipe's lock. No signal
-    /// then reaches a process that writes to the pipe: see [`splice`](crate::splice::splice). If the peer may
-    /// stop reading, use [`transfer`](crate::transfer::transfer).
+    /// If `to` is a blocking socket or terminal without room, the kernel holds this pipe's lock while it
+    /// waits for room. A process that writes to the pipe during this wait sleeps uninterruptibly: see
+    /// [`splice`](crate::splice::splice). If the peer may stop reading, use
+    /// [`transfer`](crate::transfer::transfer).
     ///
     /// # Errors
     ///

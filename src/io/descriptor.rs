@@ -15,7 +15,7 @@ use crate::sys::{abi, call};
 ///
 /// - [`EINTR`](crate::Errno::EINTR), [`EIO`](crate::Errno::EIO), [`ENOSPC`](crate::Errno::ENOSPC),
 ///   [`EDQUOT`](crate::Errno::EDQUOT) if an earlier write could not be completed. Network file systems report
-///   these errors. A pipe never does.
+///   these errors. Pipes never report them.
 ///
 /// # Examples
 ///

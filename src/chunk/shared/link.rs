@@ -31,7 +31,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Allocates the marks and the count for one half.
+    /// Creates the marks, and a count of one half, for these mappings.
     pub(super) fn new(control: Cells, ring: Cells) -> Result<Self> {
         let memory = Self { control, ring, marks: Cells::marks()?, holds: Cells::page()? };
         word(&memory.holds, 0).store(1, Ordering::Relaxed);
@@ -152,7 +152,7 @@ impl Drop for Ends {
     fn drop(&mut self) {
         // The orderings are Release and Acquire, because another thread may have dropped the other half.
         if word(&self.memory.holds, 0).fetch_sub(1, Ordering::AcqRel) == 1 {
-            // SAFETY: the other half is dropped, so this is the last copy, and it is not used after this
+            // SAFETY: the other half was dropped, so `memory` is the last copy, and it is not used after this
             // call.
             unsafe { ManuallyDrop::drop(&mut self.memory) };
         }

@@ -25,7 +25,7 @@ use crate::{Deadline, Errno, Result};
 /// The writer's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, level-triggered
 /// or edge-triggered, either [`try_chunk`](Self::try_chunk) must have failed with [`EAGAIN`](Errno::EAGAIN)
 /// or [`chunk_deadline`](Self::chunk_deadline) with [`ETIMEDOUT`](Errno::ETIMEDOUT). Otherwise, the
-/// descriptor may not become readable. The descriptor becomes readable (`IN`) when the ring has room, and
+/// descriptor might never become readable. The descriptor becomes readable (`IN`) when the ring has room, and
 /// reports `HUP` after the reader has ended. A wake-up can be spurious. Do not read from the descriptor. See
 /// [the reader](super::SharedReader#readiness) for a loop.
 ///
@@ -85,7 +85,7 @@ impl SharedWriter {
         self.lend(Some(Deadline::NEVER))
     }
 
-    /// Lends the next chunk as [`chunk`](Self::chunk) does, without waiting.
+    /// Lends the next chunk as [`chunk`](Self::chunk) does, but does not wait.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl SharedWriter {
     /// Fails as [`chunk`](Self::chunk) does, and with
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if the ring had no room before the deadline.
-    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before the ring had
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before the ring has
     ///   room.
     pub fn chunk_deadline(&mut self, deadline: Deadline<'_>) -> Result<&mut [u8]> {
         self.lend(Some(deadline))
@@ -155,7 +155,7 @@ impl SharedWriter {
     ///
     /// # Errors
     ///
-    /// After the last two errors the chunk is no longer lent.
+    /// After the last two of these errors, the chunk is no longer lent.
     ///
     /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent, or `len` is more than the chunk's size.
     /// - [`EBUSY`](Errno::EBUSY) and [`EPROTO`](Errno::EPROTO) as for [`chunk`](Self::chunk).
@@ -191,11 +191,11 @@ impl SharedWriter {
         side.send(len)
     }
 
-    /// Releases the half without ending the stream, so that a process with a copy can use the half. A lent
-    /// chunk is not sent.
+    /// Releases the half without ending the stream, so that another process with a copy of the half can use
+    /// that copy. A lent chunk is not sent.
     ///
-    /// The process with the copy continues after the last record that this process has sent. If no process
-    /// has a copy, the stream ends.
+    /// The process with the copy continues after the last record that this process has sent. If no other
+    /// process has a copy, the stream ends.
     ///
     /// # Examples
     ///
@@ -239,7 +239,8 @@ impl AsFd for SharedWriter {
 
 #[cfg(feature = "std")]
 impl std::io::Write for SharedWriter {
-    /// Sends the buffer as one record, or its beginning if the buffer is longer than a chunk.
+    /// Sends the buffer as one record. If the buffer is longer than a chunk, sends only the buffer's
+    /// beginning.
     fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
         let len = buf.len().min(self.half.side.chunk);
         if len > 0 {

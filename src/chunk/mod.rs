@@ -98,7 +98,7 @@
 //! 6. *Rust's aliasing rules are respected.* `chunk` borrows the writer exclusively, so the slice is no
 //!    longer alive when `send` is called. No other code in this process can reach the memory. The kernel
 //!    reads the memory through its own mappings, for any process that reads the pipe, and writes to it only
-//!    in the case that point 7 describes.
+//!    in the case of point 7.
 //! 7. *The descriptor is the write end of a pipe.* The builder checks this condition when it builds the
 //!    writer. The `as_fd` of a caller's type may later return another descriptor. In that case, the bytes are
 //!    sent to that descriptor. If the new descriptor is a read end, `vmsplice` writes to the memory, which is
@@ -216,8 +216,8 @@ pub enum Reuse {
     /// `/dev/null`. A consumer that moves the bytes onward with `splice` or `tee` may see later bytes of this
     /// stream in place of earlier bytes.
     ///
-    /// The same applies to a consumer that has a FIFO open for reading *and* writing, if it reads with a
-    /// deadline or a `try_` function. Such reads use `splice` first (see
+    /// The same applies to a consumer that has a FIFO open for reading *and* writing, if the consumer reads
+    /// with a deadline or a `try_` function. Such reads use `splice` first (see
     /// [`io`](crate::io#without-waiting-or-until-a-deadline)).
     AfterRead,
 }

@@ -28,10 +28,10 @@ pub(super) struct Pool {
     /// The sent chunks that may still be in the pipe, in the order of sending. The list is empty with
     /// `Reuse::Never`.
     in_flight: VecDeque<InFlight>,
-    /// Set if a chunk was sent since the unread bytes were last counted.
+    /// Set if a chunk has been sent since the unread bytes were last counted.
     recount: bool,
-    /// The offsets of the free chunks. The chunk that became free last is lent first, because it is still in
-    /// the processor's caches.
+    /// The offsets of the free chunks. The chunk that became free last is lent first, because it is probably
+    /// still in the processor's caches.
     free: Vec<usize>,
 }
 

@@ -7,7 +7,7 @@ use crate::sys::page;
 use crate::{Errno, Result};
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// The effect of a mechanism on this kernel.
+/// The behaviour of a mechanism on this kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     /// The pipe holds the page itself, and the page stays unchanged when the writer releases it.
@@ -18,7 +18,7 @@ pub(super) enum Finding {
     Unusable = 3,
 }
 
-/// Returns the effect that a mechanism for handing over pages has on this kernel.
+/// Returns the behaviour on this kernel of a mechanism that hands over pages.
 pub(super) fn find(mechanism: ChunkMechanism) -> Finding {
     static VMSPLICE: AtomicU8 = AtomicU8::new(0);
     static MEMFD: AtomicU8 = AtomicU8::new(0);

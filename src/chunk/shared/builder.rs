@@ -82,8 +82,8 @@ impl SharedBuilder {
     /// - [`ENOMEM`](Errno::ENOMEM) if the ring is larger than `RLIMIT_AS`, the overcommit limit or the
     ///   address space permits.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if `MADV_WIPEONFORK` is not supported, as before Linux 4.14 and in
-    ///   user-mode emulators, or if a filter rejects it. Without this support the crate cannot distinguish a
-    ///   forked child from its parent.
+    ///   user-mode emulators, or if a filter rejects `madvise`. Without this support the crate cannot
+    ///   distinguish a forked child from its parent.
     pub fn build(self) -> Result<(SharedReader, SharedWriter)> {
         let ring = self.ring_size().ok_or(Errno::ENOMEM)?;
         let cells = |len| Cells::new(len, None, true, self.populate);
@@ -95,8 +95,8 @@ impl SharedBuilder {
         Ok((SharedReader { half: reader, taken: 0 }, SharedWriter { half: writer }))
     }
 
-    /// Returns the size of the ring, which is a power of two and at most a quarter of all positions. The ring
-    /// has room for two chunks, even if the end of the ring between the two chunks is skipped.
+    /// Returns the size of the ring, which is a power of two and at most a quarter of the range of positions.
+    /// The ring has room for two chunks, even if the end of the ring between the two chunks is skipped.
     pub(super) fn ring_size(self) -> Option<usize> {
         let least =
             if self.ring == 0 { self.chunk.checked_mul(4)?.max(2 << 20) } else { self.ring };

@@ -7,7 +7,7 @@ use crate::{Deadline, Result, Wait};
 use core::hint;
 
 /// The number of times that a half checks the memory before it sleeps. The checks take about 50 microseconds.
-/// Waking a peer takes about the same time until the peer runs.
+/// A peer that is woken starts to run after about the same time.
 const CHECKS: u32 = 2048;
 
 /// One half of a pair, in one process.

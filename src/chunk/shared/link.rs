@@ -60,7 +60,7 @@ fn word(cells: &Cells, at: usize) -> &AtomicUsize {
 
 /// The pipe ends of a half: one that wakes this half and one that wakes the peer.
 ///
-/// All ends are nonblocking, so that waking the peer never waits.
+/// Both ends are nonblocking, so that waking the peer never waits.
 pub(super) type Bells = (PipeReader, PipeWriter);
 
 /// Creates the two pipes and returns the ends of the reader and of the writer.
@@ -68,7 +68,8 @@ pub(super) fn bells() -> Result<[Bells; 2]> {
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     let (other_reader, other_writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     for pipe in [&writer, &other_writer] {
-        // One byte is enough, and the kernel limits the total number of pages in a user's pipes.
+        // A capacity of one byte is enough, and the kernel limits the total number of pages in a user's
+        // pipes.
         let _ = pipe.set_capacity(Capacity::Bytes(pipe::PIPE_BUF));
     }
     Ok([(reader, other_writer), (other_reader, writer)])

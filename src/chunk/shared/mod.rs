@@ -29,7 +29,7 @@
 //! Use a pair if the other half is in this process, in a forked process, or in a program that inherits the
 //! descriptors of that half. For any other reader of a pipe, use [`ChunkWriter`](super::ChunkWriter). If the
 //! cost of a copy does not matter, a plain pipe is enough. Building a pair takes longer than creating a pipe,
-//! and by default the pair's ring uses at least 2 MiB of memory.
+//! and by default the pair's ring has a size of at least 2 MiB.
 //!
 //! # How it works
 //!
@@ -43,7 +43,7 @@
 //!
 //! # How it ends
 //!
-//! A pair ends in the same way as a pipe. After the writer is dropped, or its process has exited or was
+//! A pair ends in the same way as a pipe. After the writer was dropped, or its process has exited or was
 //! killed, the reader receives the remaining records and then end of file. After the reader has ended in the
 //! same way, the writer fails with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
 //!
@@ -52,9 +52,9 @@
 //! process. [`fork_reader`](SharedBuilder::fork_reader) and the related functions leave no copies, and count
 //! as the first use of each half.
 //!
-//! If a half is dropped before any process has used it, the drop only closes descriptors and unmaps memory,
-//! because another process can still use a copy of that half. When the ring is full, the writer detects that
-//! an unused reader was dropped.
+//! Dropping a half that no process has used only closes descriptors and unmaps memory, because another
+//! process can still use a copy of that half. When the ring is full, the writer detects that all copies of an
+//! unused reader were dropped.
 //!
 //! # After a fork
 //!
@@ -75,11 +75,11 @@
 //! | [`SharedCopier`] | writes | no: each record is copied out |
 //! | [`SharedReader`] of [`SharedCopier::trust`] | writes | not to write to a record that it has sent |
 //!
-//! An untrusted peer can still end the stream or make it fail with [`EPROTO`](crate::Errno::EPROTO). The peer
-//! can also hold the lock of a pipe, so that calls in this process wait beyond their deadline, as with [any
-//! pipe](crate::Deadline#a-peer-that-holds-the-pipe). The program that created the pair can do the same to
-//! the program that adopts a half. If `vm.overcommit_memory` is 2 and the limit is reached, an access to the
-//! memory of a pair for two programs raises `SIGBUS`.
+//! An untrusted peer can still end the stream, or make calls fail with [`EPROTO`](crate::Errno::EPROTO). The
+//! peer can also hold the lock of a pipe, so that calls in this process wait beyond their deadline, as with
+//! [any pipe](crate::Deadline#a-peer-that-holds-the-pipe). The program that created the pair can do the same
+//! to the program that adopts a half. If `vm.overcommit_memory` is 2 and the limit is reached, an access to
+//! the memory of a pair for two programs can raise `SIGBUS`.
 //!
 //! A half can be implemented in any language with `mmap`: `examples/shared_reader.py` is a reader in Python.
 //! The first descriptor is a page of words. A word has the size of a pointer and the machine's byte order,
@@ -96,15 +96,15 @@
 //! The second descriptor is the ring, whose size is a power of two. A record begins at a position that is a
 //! multiple of 16. The word that begins 8 bytes before the record holds the record's length `n`. The next
 //! record begins `n + 8` bytes after the beginning of this record, rounded up to a multiple of 16. If all
-//! bits of the word are set, the record instead begins at the next multiple of the ring's size, and the word
-//! 8 bytes before that position holds the length.
+//! bits of the word are set, the record instead begins at the next multiple of the ring's size. The word 8
+//! bytes before that position then holds the length.
 //!
 //! The third descriptor is the read end of the pipe that wakes the half. The fourth is the write end of the
 //! pipe with which the half wakes its peer. Both pipes are nonblocking. A half stores its position, executes
-//! a full memory fence, and loads the position for which the peer waits. If the half has reached the position
-//! for which the peer waits, the half sets the peer's word to 0 and writes a byte to the fourth descriptor. A
-//! half that must wait stores the position, executes a fence, and loads the peer's position and state again
-//! before it sleeps.
+//! a full memory fence, and loads the position for which the peer waits. If the half has reached that
+//! position, the half sets the peer's word to 0 and writes a byte to the fourth descriptor. A half that must
+//! wait stores the position, executes a fence, and loads the peer's position and state again before it
+//! sleeps.
 //!
 //! # Why this is sound
 //!
@@ -166,7 +166,7 @@
 //!     with atomic loads. A reference to a record is created only after the unsafe
 //!     [`trust`](SharedCopier::trust). (`record_changes_while_it_is_copied`, `hostile_peer`)
 //! 15. *Another program cannot release a half of this program.* In a pair for two programs, a half belongs to
-//!     the process that creates it, regardless of the shared words.
+//!     the process that creates it, whatever values the shared words have.
 //!     (`forked_child_of_a_writer_for_a_program_ebusy`)
 //!
 //! The argument does not cover another process that opens this process's memory through `/proc` or `ptrace`,

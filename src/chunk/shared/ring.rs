@@ -16,8 +16,8 @@ use super::atomic::{AtomicUsize, Ordering, fence};
 use crate::{Deadline, Errno, Result};
 use core::mem;
 
-/// The alignment of records in bytes. With 64, the size of a cache line, records of up to 64 bytes would be
-/// 20% slower than with 16, because they would occupy more memory.
+/// The alignment of records in bytes. If the alignment were a cache line of 64 bytes, records of up to 64
+/// bytes would be 20% slower, because they would occupy more memory.
 pub(super) const UNIT: usize = 16;
 
 /// The maximum size of a ring in bytes.
@@ -76,7 +76,7 @@ pub(super) trait Link {
     fn mark(&self) -> &AtomicUsize;
     /// Wakes the peer. Fails with `EPIPE` if the peer has ended.
     fn ring(&self) -> Result<()>;
-    /// Sleeps until the peer writes to the pipe, or until the deadline, and then fails with `ETIMEDOUT`. If
+    /// Sleeps until the peer writes to the pipe. Fails with `ETIMEDOUT` if the deadline passes first. If
     /// `until` is `None`, the call does not sleep, and fails with `EAGAIN` if the pipe is empty. Returns
     /// `false` if no process holds the peer's end of the pipe.
     fn hear(&self, until: Option<Deadline<'_>>) -> Result<bool>;
@@ -129,7 +129,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.place(self.lent.start)
     }
 
-    /// Returns the word before the record at `position`.
+    /// Returns the header word of the record at `position`.
     fn header(&self, position: usize) -> &AtomicUsize {
         self.link.word(self.place(position.wrapping_sub(HEADER)))
     }

@@ -16,7 +16,7 @@ use crate::{Deadline, Errno, Result};
 /// the stream: the reader receives all records and then end of file.
 ///
 /// The [`std::io::Write`] implementation copies each buffer into a chunk and immediately sends it as one
-/// record, so it needs no flush. A write overwrites a lent chunk. `write!` sends a separate record for each
+/// record, so no flush is needed. A write overwrites a lent chunk. `write!` sends a separate record for each
 /// part of its text. To send the whole text as one record, use a [`BufWriter`](std::io::BufWriter) or a
 /// `String`.
 ///
@@ -150,8 +150,9 @@ impl SharedWriter {
     /// Sends the first `len` bytes of the lent chunk as one record. Never waits. If `len` is 0, the call
     /// sends nothing, and the chunk stays lent.
     ///
-    /// If the reader was killed, or dropped before its first use, the writer detects this when it must wake
-    /// the reader or when the ring has no room. Records that were sent earlier are lost, as in a pipe.
+    /// The writer may detect late that the reader was killed, or was dropped before its first use. The writer
+    /// detects this when it must wake the reader, or when the ring has no room. Records that were sent
+    /// earlier are lost, as in a pipe.
     ///
     /// # Errors
     ///

@@ -288,8 +288,8 @@ impl<W: AsFd> ChunkWriter<W> {
 
     /// Sends the next `len` bytes of the chunk. An error without an errno means that a call moved no bytes.
     fn push(&mut self, lent: &mut Lent, len: usize) -> core::result::Result<(), Option<Errno>> {
-        // Only this `as_fd` runs the caller's code, which may panic. After `as_fd` has returned, every page
-        // that is handed over is recorded in `lent`.
+        // In this function, only `as_fd` runs the caller's code, which may panic. After `as_fd` has returned,
+        // every page that is handed over is recorded in `lent`.
         let pipe = self.pipe.as_fd();
         let end = lent.done + len;
         let mut by_reference =

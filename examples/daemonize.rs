@@ -7,8 +7,8 @@
 //! The program waits until the daemon is ready, prints the daemon's process id and exits. If the daemon
 //! cannot start, the program exits with an error. The daemon has no terminal and cannot acquire one, because
 //! it is not a session leader. The daemon's working directory is `/`, its standard input is `/dev/null`, and
-//! its standard output and standard error are the file `LOG`. The daemon inherits no other descriptors from
-//! the program that started `daemonize`.
+//! its standard output and standard error are written to the file `LOG`. The daemon inherits no other
+//! descriptors from the program that started `daemonize`.
 #![allow(unsafe_code, reason = "forks, and closes what was inherited")]
 
 use rawpipe::event::wait_signal;
@@ -69,7 +69,7 @@ fn daemon(log: &OsString, ready: PipeWriter) -> io::Result<()> {
     unsafe { process::close_other_fds(&[ready.as_fd()]) }?;
 
     let stop = SignalSet::empty().with(Signal::TERM);
-    let _blocked = stop.block()?; // from here on, a signal stays pending until `wait_signal`
+    let _blocked = stop.block()?; // from here on, `SIGTERM` stays pending until `wait_signal`
     ready.write_all(format!("ready {}", process::getpid()).as_bytes())?;
     drop(ready);
     println!("started, in session {:?}", session());

@@ -180,7 +180,7 @@ fn float(bytes: u64) -> f64 {
     bytes as f64
 }
 
-/// The exit status of this program after a failure, and the message to print if a message is needed.
+/// The exit status of this program after a failure, and the message to print, if any.
 struct Failure {
     status: u8,
     message: Option<String>,
@@ -209,8 +209,8 @@ impl Failure {
 
     fn output(errno: Errno) -> Self {
         match errno {
-            // A shell reports this status for a program that SIGPIPE has killed. A program that a signal
-            // kills prints no message either.
+            // A shell reports this status for a program that SIGPIPE has killed. Like that program, this
+            // program prints no message.
             Errno::EPIPE => Self { status: 141, message: None },
             errno => Self::because(1, format!("output: {errno}")),
         }
@@ -362,7 +362,7 @@ impl Progress {
     }
 }
 
-/// A number of bytes, formatted for humans.
+/// A number of bytes, displayed with a suitable unit.
 struct Size(u64);
 
 impl fmt::Display for Size {

@@ -10,7 +10,7 @@ use rawpipe::chunk::shared::{SharedBuilder, SharedCopier};
 use rawpipe::{Wait, io::take_inherited, process::Command};
 use std::io::{Error, Result};
 
-/// The first of the four consecutive numbers that the descriptors have in the worker.
+/// The first of the worker's four consecutive descriptor numbers.
 const FIRST: i32 = 3;
 
 fn main() -> Result<()> {

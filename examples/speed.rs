@@ -19,10 +19,10 @@
 //! amount of work.
 //!
 //! If the column `CPUs` contains `two`, the source is pinned to one CPU and all other processes to another.
-//! If it contains `one`, all processes are pinned to the same CPU. A separate process, which does no other
-//! work, measures the time from the start signal until all others have reported that they are done. Before
-//! the start signal, all processes are forked and their files and buffers are ready. Every measurement of
-//! `made_and_summed`, `messages` and `output` compares the sum of the bytes with the expected sum. In the
+//! If the column contains `one`, all processes are pinned to the same CPU. A separate process, which does no
+//! other work, measures the time from the start signal until all other processes have reported completion.
+//! Before the start signal, all processes are forked and their files and buffers are ready. Every measurement
+//! of `made_and_summed`, `messages` and `output` compares the sum of the bytes with the expected sum. In the
 //! other one-way transfers, each engine compares every byte once before its first round. Every run of these
 //! transfers checks the byte count.
 //!
@@ -79,7 +79,7 @@ struct Question<'a> {
 /// The files, the memory and the programs that the measurements use.
 struct Here {
     input: Input,
-    /// The smallest program that can be started, or `None` on architectures without such a program.
+    /// A minimal program, or `None` if it could not be created.
     tiny: Option<Tiny>,
     program: PathBuf,
 }

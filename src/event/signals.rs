@@ -19,8 +19,8 @@ impl SignalSet {
     /// blocked.
     ///
     /// A blocked signal stays pending until [`wait_signal`] or [`SignalFd`] consumes it, or until a thread
-    /// unblocks it. **A signal for the process is delivered to any thread that does not block it**, so block
-    /// the signal in all threads. Call this function in `main` before the first thread is started. New
+    /// unblocks it. **A signal for the process can be delivered to any thread that does not block it**, so
+    /// block the signal in all threads. Call this function in `main` before the first thread is started. New
     /// threads inherit the mask, and so do children of [`fork`](crate::process::fork()) and programs that a
     /// forked child starts with `exec`. A child of `Spawn` or `Command` has an empty mask, unless the caller
     /// sets another mask for the child.

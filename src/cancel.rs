@@ -128,7 +128,7 @@ impl<'c> Deadline<'c> {
         self.cancel.is_some_and(Cancel::is_cancelled)
     }
 
-    /// Returns the error of a call that has timed out.
+    /// Returns the error of a call whose wait this deadline has ended: `ECANCELED` or `ETIMEDOUT`.
     #[cfg(any(feature = "event", feature = "transfer"))]
     pub(crate) fn errno(&self) -> Errno {
         if self.is_cancelled() { Errno::ECANCELED } else { Errno::ETIMEDOUT }

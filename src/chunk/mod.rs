@@ -4,8 +4,8 @@
 //!
 //! If the cost of a copy does not matter, a plain pipe is enough. A [`ChunkWriter`] works with any reader of
 //! a pipe. If the reader is a thread, a forked process, or a program that can use the other half of a shared
-//! pair, use [shared chunks](mod@shared). Shared chunks copy no bytes, and make no system calls while both
-//! the writer and the reader are busy.
+//! pair, use [shared chunks](mod@shared). Shared chunks need no copy of the bytes, and make no system calls
+//! while both the writer and the reader are busy.
 //!
 //! ```
 //! use rawpipe::chunk::{ChunkReader, ChunkWriter};

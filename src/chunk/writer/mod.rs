@@ -18,7 +18,7 @@ pub use builder::WriterBuilder;
 ///
 /// To send data, fill a [`chunk`](Self::chunk) and call [`send`](Self::send), as often as needed. The
 /// documentation of the [module](crate::chunk) explains why this is safe and which [`Reuse`] suits which
-/// consumer. Dropping the writer closes the write end. Unread data stays in the pipe.
+/// consumer. Dropping the writer closes the write end if `W` owns it. Unread data stays in the pipe.
 ///
 /// `W` owns or borrows the descriptor: for example, a [`PipeWriter`], a `&Stdout` or a `BorrowedFd`. If the
 /// descriptor is not a pipe but a file, a socket or a terminal, each chunk is written with `write`.
@@ -110,7 +110,8 @@ impl<W: AsFd> ChunkWriter<W> {
     /// bytes of a chunk that was sent in part. (To send the same bytes repeatedly, see
     /// [`resend`](Self::resend).)
     ///
-    /// In a forked child, the first call maps new memory and does not touch the parent's memory.
+    /// In a forked child, the first call maps new memory, except with [`ChunkMechanism::Write`]. The child
+    /// never changes the parent's memory.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Sends one message from a parent to its child and one message back. Two pipes are needed because a pipe has
-//! one direction.
+//! Sends one message from a parent to its child and one message back. The example needs two pipes, because a
+//! pipe carries data in one direction only.
 //!
 //! The Python counterparts are `os.pipe`, `os.fork`, `os.close`, `os.write` and `os.read`.
 //!
@@ -38,13 +38,13 @@ fn main() -> io::Result<()> {
             }
         }
         Fork::Child => {
-            // Close the parent's ends, for the same two reasons.
+            // Close the parent's ends, for the two reasons given in the parent's branch.
             drop((parent_reader, parent_writer));
 
             let mut data = Vec::new();
             child_reader.read_to_end(&mut data)?;
-            // The child does not use `println!`, because a fork copies its buffer and both processes would
-            // print that text.
+            // The child does not use `println!`. The fork copied the buffer of standard output, and both
+            // processes would print any text in that buffer.
             let line = format!("Child received: {}\n", String::from_utf8_lossy(&data));
             write_all(io::stdout(), line.as_bytes())?;
 

@@ -1,13 +1,14 @@
-//! Becomes a daemon that appends to a file until it receives `SIGTERM`.
+//! Starts a daemon that appends messages to a log file and runs until it receives `SIGTERM`.
 //!
 //! ```text
 //! daemonize LOG
 //! ```
 //!
-//! The program prints the process id of the daemon and returns when the daemon is ready. If the daemon cannot
-//! start, the program returns an error. The daemon has no terminal and cannot acquire one, because it is not
-//! a session leader. The daemon's working directory is `/`, its standard input is `/dev/null`, and its output
-//! is written to `LOG`. The daemon inherits no other descriptors from the program that started it.
+//! The program waits until the daemon is ready, prints the daemon's process id and exits. If the daemon
+//! cannot start, the program exits with an error. The daemon has no terminal and cannot acquire one, because
+//! it is not a session leader. The daemon's working directory is `/`, its standard input is `/dev/null`, and
+//! its standard output and standard error are written to the file `LOG`. The daemon inherits no other
+//! descriptors from the program that started `daemonize`.
 #![allow(unsafe_code, reason = "forks, and closes what was inherited")]
 
 use rawpipe::event::wait_signal;
@@ -39,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Waits until the daemon is ready or has failed.
+/// Waits until the daemon is ready, and prints its process id. Returns an error if the daemon has failed.
 fn parent(reader: &PipeReader) -> Result<(), Box<dyn Error>> {
     let mut text = Vec::new();
     reader.read_to_end(&mut text)?;
@@ -68,7 +69,7 @@ fn daemon(log: &OsString, ready: PipeWriter) -> io::Result<()> {
     unsafe { process::close_other_fds(&[ready.as_fd()]) }?;
 
     let stop = SignalSet::empty().with(Signal::TERM);
-    let _blocked = stop.block()?; // from here on, the signal stays pending until `wait_signal`
+    let _blocked = stop.block()?; // from here on, `SIGTERM` stays pending until `wait_signal`
     ready.write_all(format!("ready {}", process::getpid()).as_bytes())?;
     drop(ready);
     println!("started, in session {:?}", session());
@@ -77,7 +78,7 @@ fn daemon(log: &OsString, ready: PipeWriter) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the session of this process, read from `/proc`.
+/// Returns the session id of this process, read from `/proc`.
 fn session() -> Option<u32> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(3)?.parse().ok()

@@ -1,7 +1,8 @@
 //! Sends questions from a parent to its child over one two-way link, and receives the replies.
 //!
 //! The Python counterparts are `multiprocessing.Pipe`, `Connection.send_bytes`, `Connection.recv_bytes` and
-//! `EOFError`. The example `bidirectional` uses two pipes and sends no message boundaries.
+//! `EOFError`. By contrast, the example `bidirectional` uses two pipes and marks the end of a message only by
+//! end of file.
 //!
 //! Run this example with `cargo run --example duplex`.
 #![allow(unsafe_code, reason = "fork")]

@@ -22,7 +22,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Reads once. If the pipe is empty, prints the text `otherwise`. Returns any other failure as an error.
+/// Reads once. If the pipe is empty, prints `otherwise`. Returns any error except `EAGAIN`.
 fn print_what_is_there(reader: &PipeReader, otherwise: &str) -> io::Result<()> {
     let mut data = [0; 1024];
     match reader.read(&mut data) {

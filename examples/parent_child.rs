@@ -37,8 +37,8 @@ fn main() -> io::Result<()> {
 
             let mut data = Vec::new();
             reader.read_to_end(&mut data)?;
-            // The child does not use `println!`, because a fork copies its buffer and both processes would
-            // print that text.
+            // The child does not use `println!`. The fork copied the buffer of standard output, and both
+            // processes would print any text in that buffer.
             let line = format!("Child received: {}\n", String::from_utf8_lossy(&data));
             write_all(io::stdout(), line.as_bytes())?;
         }

@@ -38,8 +38,8 @@ fn main() -> io::Result<()> {
             // If the child kept a writer open, it would never reach end of file.
             drop(writer);
 
-            // The child does not use `println!`, because a fork copies its buffer and both processes would
-            // print that text.
+            // The child does not use `println!`. The fork copied the buffer of standard output, and both
+            // processes would print any text in that buffer.
             write_all(io::stdout(), b"\nChild Process is reading\n")?;
             let mut text = String::new();
             BufReader::new(reader).read_to_string(&mut text)?;

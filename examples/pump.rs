@@ -57,7 +57,7 @@ fn run() -> Result<(), Failure> {
             .map_err(|stopped| Failure::output(stopped.errno().unwrap_or(Errno::EIO)));
     }
 
-    // Duplicate standard input and output so that the input and the output are each a `File`.
+    // Duplicate standard input and standard output, because the code below expects each of them as a `File`.
     let (input, name) = match &options.file {
         Some(path) => (File::open(path), format!("input {}", Path::new(path).display())),
         None => (duplicate(io::stdin()), "input".to_owned()),
@@ -121,7 +121,7 @@ fn pump_to_all(
         Failure::because(1, format!("output {}: {errno}", Path::new(file).display()))
     };
     // A transfer through a large pipe needs fewer calls than a transfer through a small pipe. Ignore a
-    // failure, because the ends may not be pipes.
+    // failure, because the input or the output may not be a pipe.
     for end in [input, output] {
         let _ = pipe::set_capacity(end, Capacity::Max);
     }
@@ -146,7 +146,8 @@ fn pump_to_all(
     }
 }
 
-/// Writes the whole text to standard error. Ignores a failure, which the program cannot report.
+/// Writes the whole text to standard error. Ignores a failure, because the program has no other way to report
+/// it.
 fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
@@ -160,7 +161,7 @@ fn errno_of(error: &io::Error) -> Errno {
 }
 
 /// Returns the number of bytes after the current position in a regular file. Returns `None` if the file is
-/// not regular or if that number is 0. Files in procfs have length 0.
+/// not regular, or if that number is unknown or 0. For example, files in procfs report a length of 0.
 fn left_in(mut file: &File) -> Option<u64> {
     let length = file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
     let position = file.stream_position().ok()?;
@@ -179,7 +180,7 @@ fn float(bytes: u64) -> f64 {
     bytes as f64
 }
 
-/// The exit status and the message of a program that ends early.
+/// The exit status of this program after a failure, and the message to print, if any.
 struct Failure {
     status: u8,
     message: Option<String>,
@@ -208,8 +209,8 @@ impl Failure {
 
     fn output(errno: Errno) -> Self {
         match errno {
-            // A shell reports this status for a program that SIGPIPE killed. Such a program also prints no
-            // message.
+            // A shell reports this status for a program that SIGPIPE has killed. Like that program, this
+            // program prints no message.
             Errno::EPIPE => Self { status: 141, message: None },
             errno => Self::because(1, format!("output: {errno}")),
         }
@@ -332,7 +333,7 @@ impl Progress {
         let before = self.line.len();
         self.line.clear();
         self.describe(bytes, now - self.start).expect("a String takes it");
-        // Blanks overwrite the end of a previous line that was longer than this line.
+        // If the previous line was longer than this line, blanks overwrite the end of the previous line.
         let blanks = before.saturating_sub(self.line.len());
         write!(self.line, "{:blanks$}", "").expect("a String takes it");
         say(&self.line);
@@ -361,7 +362,7 @@ impl Progress {
     }
 }
 
-/// A number of bytes, formatted for humans.
+/// A number of bytes, displayed with a suitable unit.
 struct Size(u64);
 
 impl fmt::Display for Size {

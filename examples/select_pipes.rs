@@ -1,4 +1,4 @@
-//! Waits until either of two pipes has data.
+//! Waits for at most one second until either of two pipes has data.
 //!
 //! The Python counterparts are `os.pipe`, `os.write`, `select.select`, `os.read` and `os.close`.
 //!

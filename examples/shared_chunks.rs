@@ -1,7 +1,8 @@
-//! Passes chunks to a child in shared memory. The parent fills the chunks and the child sums their words,
-//! without copying a byte. Both processes print their throughput.
+//! Passes chunks to a child in shared memory. The parent fills the chunks, and the child sums the words in
+//! place, so no byte is copied. Both processes print their throughput.
 //!
-//! The Python counterpart is `multiprocessing.shared_memory`, with pipes for waiting.
+//! The Python counterpart is `multiprocessing.shared_memory`, combined with pipes on which the processes
+//! wait.
 //!
 //! Run this example with `cargo run --release --example shared_chunks [MIB [CHUNK_BYTES]]`.
 #![allow(unsafe_code, reason = "fork")]
@@ -64,7 +65,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the number of bytes received and the sum of their words.
+/// Receives chunks until end of file. Returns the number of bytes and the sum of all words.
 fn sum_up(mut reader: SharedReader) -> rawpipe::Result<(usize, u64)> {
     let (mut bytes, mut sum) = (0, 0_u64);
     while let Some(chunk) = reader.recv()? {

@@ -21,11 +21,11 @@ fn main() -> Result<()> {
         command.fd_map(part, number);
     }
     let mut python = command.spawn()?;
-    drop(command); // closes the copies of Python's descriptors, which would hide the exit of Python
+    drop(command); // closes copies of Python's descriptors; open copies would hide the exit of Python
 
     let mut sum = 0;
     for record in 0..records {
-        // A record is 8 to 8,000 bytes long, and each of its words is the record's number.
+        // A record is 8 to 8,000 bytes long, and each of its words holds the record's number.
         let len = usize::try_from(record % 1000 + 1).expect("at most 1000") * 8;
         for place in writer.chunk()?[..len].chunks_exact_mut(8) {
             place.copy_from_slice(&record.to_ne_bytes());

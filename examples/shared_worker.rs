@@ -1,5 +1,5 @@
-//! Starts a second process of this program as a worker, and passes it chunks in shared memory. The worker
-//! sums the words in place.
+//! Starts a second copy of this program as a worker, and passes chunks to the worker in shared memory. The
+//! worker sums the words in place.
 //!
 //! The Python counterpart is `subprocess.Popen(pass_fds=…)` with `multiprocessing.shared_memory`.
 //!
@@ -10,7 +10,7 @@ use rawpipe::chunk::shared::{SharedBuilder, SharedCopier};
 use rawpipe::{Wait, io::take_inherited, process::Command};
 use std::io::{Error, Result};
 
-/// The first of the four consecutive descriptor numbers of the worker.
+/// The first of the worker's four consecutive descriptor numbers.
 const FIRST: i32 = 3;
 
 fn main() -> Result<()> {
@@ -28,7 +28,7 @@ fn feed(chunks: u64) -> Result<()> {
         command.fd_map(part, number);
     }
     let mut worker = command.spawn()?;
-    drop(command); // closes the copies of the worker's descriptors, which would hide its exit
+    drop(command); // closes copies of the worker's descriptors; open copies would hide the worker's exit
 
     let words = 0..chunks * (64 << 10) / 8;
     for chunk in 0..chunks {

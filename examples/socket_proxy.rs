@@ -5,10 +5,11 @@
 //! socket_proxy LISTEN TARGET [SECONDS]
 //! ```
 //!
-//! The program accepts connections at the path LISTEN and forwards each to TARGET. The bytes move through a
-//! pipe in the kernel and never enter this program. When one side has sent all its bytes, its peer reaches
-//! end of file but can still reply. A connection ends after at most SECONDS (60 by default), even if its
-//! sides are active. The program prints one line for each connection.
+//! The program accepts connections at the path LISTEN and forwards each connection to TARGET. If the kernel
+//! supports `splice`, the bytes move through a pipe in the kernel and never enter this program. When one side
+//! has sent all its bytes, its peer reaches end of file but can still reply. A connection ends after at most
+//! SECONDS (60 by default), even if both sides are still active. The program prints one line for each
+//! connection.
 
 use rawpipe::Deadline;
 use rawpipe::transfer::{Transfer, TransferError};

@@ -1,4 +1,4 @@
-//! Compares std with rawpipe for common uses of pipes, in one run of less than 20 seconds.
+//! Compares std with rawpipe for common uses of pipes, in one run that takes less than 20 seconds by default.
 //!
 //! ```text
 //! cargo run --release --example speed
@@ -19,12 +19,12 @@
 //! amount of work.
 //!
 //! If the column `CPUs` contains `two`, the source is pinned to one CPU and all other processes to another.
-//! If it contains `one`, all processes are pinned to the same CPU. A process that does no other work measures
-//! from the start signal until all others have reported that they are done. Before the start signal, all
-//! processes are forked and their files and buffers are ready. Every measurement of `made_and_summed`,
-//! `messages` and `output` compares the sum of the bytes with the expected sum. In the other one-way
-//! transfers, each engine compares every byte once before its first round. Every run of these transfers
-//! checks the byte count.
+//! If the column contains `one`, all processes are pinned to the same CPU. A separate process, which does no
+//! other work, measures the time from the start signal until all other processes have reported completion.
+//! Before the start signal, all processes are forked and their files and buffers are ready. Every measurement
+//! of `made_and_summed`, `messages` and `output` compares the sum of the bytes with the expected sum. In the
+//! other one-way transfers, each engine compares every byte once before its first round. Every run of these
+//! transfers checks the byte count.
 //!
 //! The example needs Rust 1.87 for `std::io::pipe`.
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
@@ -79,7 +79,7 @@ struct Question<'a> {
 /// The files, the memory and the programs that the measurements use.
 struct Here {
     input: Input,
-    /// The smallest program, or `None` on architectures without one.
+    /// A minimal program, or `None` if it could not be created.
     tiny: Option<Tiny>,
     program: PathBuf,
 }
@@ -143,7 +143,7 @@ impl Question<'_> {
         let clock = Instant::now();
         let target = (time / (2 * LEAST_ROUNDS * self.weight().max(1)))
             .clamp(Duration::from_millis(1), Duration::from_millis(60));
-        // Limit the size of the file in memory.
+        // Limit the size of the output file, which is usually in memory.
         let most = if self.path.ends_with("_file") { (32 << 20) / EACH } else { u64::MAX };
         let first = (MIB as u64 / self.each).clamp(1, 64);
         let mut by = vec![String::new(); self.engines.len()];
@@ -249,7 +249,7 @@ fn table_head(input: &Input) -> String {
     )
 }
 
-/// Returns the rows of one question as a table or as CSV.
+/// Formats the rows of one question as a table or as CSV.
 fn lines(question: &Question<'_>, rows: &[Row], csv: bool) -> String {
     let (path, unit, cpus) = (question.path, question.unit.name, question.place.name());
     let line = |Row { engine, value, ratio, cpu, cpu_ratio, by }: &Row| {
@@ -266,7 +266,7 @@ fn lines(question: &Question<'_>, rows: &[Row], csv: bool) -> String {
     rows.iter().map(line).collect::<String>() + if csv { "" } else { "\n" }
 }
 
-/// Prints to standard output without buffering.
+/// Writes the whole text to standard output without buffering.
 fn print(text: &str) -> io::Result<()> {
     Ok(rawpipe::io::write_all(io::stdout(), text.as_bytes())?)
 }
@@ -329,7 +329,7 @@ fn run(options: &Options) -> io::Result<()> {
 struct Options {
     csv: bool,
     help: bool,
-    /// True if a measurement started this process as the program whose output is read.
+    /// Set if a measurement has started this process as the program whose output the measurement reads.
     writes: bool,
     time: Duration,
 }

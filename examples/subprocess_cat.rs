@@ -11,8 +11,8 @@ use std::io;
 fn main() -> io::Result<()> {
     let (reader, writer) = rawpipe::pipe()?;
 
-    // Descriptors that this crate or std creates are close-on-exec, so the child inherits only its standard
-    // streams. `close_other_fds` also closes descriptors that other code has opened.
+    // By default, descriptors that this crate or std creates are close-on-exec, so the child does not inherit
+    // them. `close_other_fds` also closes inheritable descriptors that other code has opened.
     let mut cat = Command::new("cat");
     cat.stdin(Stdio::piped()).stdout(writer).close_other_fds();
     let mut child = cat.spawn()?;
@@ -28,7 +28,7 @@ fn main() -> io::Result<()> {
     let count = reader.read(&mut data)?;
     println!("Received from subprocess: {}", String::from_utf8_lossy(&data[..count]));
 
-    // Without this wait, the child would remain a zombie.
+    // Without this wait, the child would remain a zombie until this program ends.
     let status = child.wait()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("cat: {status}"))) }
 }

@@ -4,10 +4,11 @@
 //! supervisor PROGRAM [ARGUMENT...]
 //! ```
 //!
-//! Each worker reads its number from the variable `WORKER` and leads a process group. When a worker ends, the
-//! supervisor kills all remaining processes of that group. A worker that fails is restarted at most three
-//! times. At end of file on standard input, or on `SIGTERM` or `SIGINT`, all workers receive `SIGTERM`, and
-//! `SIGKILL` one second later.
+//! Each worker receives its number in the environment variable `WORKER` and leads a process group. When a
+//! worker ends, the supervisor kills all remaining processes of that group. A worker that fails is restarted
+//! at most three times. At end of file on standard input, or on `SIGTERM` or `SIGINT`, the process groups of
+//! all workers receive `SIGTERM`. One second later, the groups of workers that are still running receive
+//! `SIGKILL`.
 //!
 //! One `poll` waits for the input, for a signal, and for the pidfd of each worker. The signals are blocked
 //! only in this process, because a command starts its child with no signal blocked.
@@ -48,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let left = stopping.as_ref().map(Deadline::remaining);
         let ([input, signal], ended) = wait(&workers, &requests, left)?;
         if signal {
-            // Read the signal, because an unread signal would be delivered when it is unblocked.
+            // Read the signal, because an unread signal would be delivered when the signals are unblocked.
             requests.read()?;
         }
         if signal || input && rawpipe::read(io::stdin(), &mut [0; 512])? == 0 {
@@ -115,8 +116,8 @@ fn wait(
     Ok((others.try_into().unwrap_or_default(), ready))
 }
 
-/// Sends a signal to the process group of every worker. Ignores errors, because the call fails only if a
-/// group has no processes.
+/// Sends a signal to the process group of every worker. Ignores errors, because a group may have no processes
+/// left.
 fn signal_all(workers: &[Worker], signal: Signal) {
     for worker in workers {
         let _ = worker.child.send_signal_group(signal);

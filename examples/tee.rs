@@ -4,8 +4,8 @@
 //! tee FILE...
 //! ```
 //!
-//! If standard input is a pipe, the bytes are duplicated in the kernel and never enter this program. If a
-//! sink fails, the other sinks still receive every byte, and the program names the failed sink at the end.
+//! If possible, the bytes are duplicated in the kernel and do not enter this program. If a sink fails, the
+//! other sinks still receive every byte, and the program names the failed sink at the end.
 
 use rawpipe::transfer::{FanoutSink, fanout};
 use std::error::Error;

@@ -31,8 +31,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Prints the result of a read. An empty pipe is reported as "nothing yet", and any other failure is
-/// returned.
+/// Prints the result of a read. Prints "nothing yet" for `EAGAIN`, and returns any other error.
 fn print_what_came(when: &str, answer: rawpipe::Result<usize>, data: &[u8]) -> io::Result<()> {
     match answer {
         Ok(0) => println!("{when}: the end"),

@@ -3,8 +3,8 @@
 //! `yes no | head -n 3`
 //!
 //! One chunk of about 256 KiB holds many copies of the line. A pipe receives the same pages each time, so no
-//! byte is copied. For other outputs the program calls `write`. If its output has no reader, `SIGPIPE` kills
-//! the program, as it kills other filters. See `filter_sigpipe.rs`.
+//! byte is copied. For other outputs the program calls `write`. If the output has no reader, `SIGPIPE` kills
+//! the program, as is usual for filters. See `filter_sigpipe.rs`.
 #![allow(unsafe_code, reason = "std has no function to set a signal's effect")]
 
 use rawpipe::chunk::ChunkWriter;
@@ -44,7 +44,7 @@ fn line() -> Vec<u8> {
 }
 
 fn repeat(line: &[u8]) -> io::Result<Infallible> {
-    // The chunk holds only whole lines, so that each call to `send` begins with a complete line.
+    // The chunk holds only whole lines, so that each call of `resend` begins at the start of a line.
     let len = line.len() * (CHUNK / line.len()).max(1);
     let mut writer = ChunkWriter::builder().chunk(len).build(io::stdout())?;
     for place in writer.chunk()?.chunks_exact_mut(line.len()) {

@@ -13,20 +13,22 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// as after a timeout. Functions such as [`poll_deadline`](crate::event::poll_deadline) and
 /// [`Child::wait_deadline`](crate::process::Child::wait_deadline) report a passed deadline with an empty
 /// result. If the deadline is cancelled, these functions fail with `ECANCELED` unless they have a result to
-/// return. As with a passed deadline, a call still returns data that is ready, so the next call on the same
-/// descriptor loses nothing. A cancel ends only calls that wait, with one exception: a
-/// [`Transfer`](crate::transfer::Transfer) ends even if it never waits.
+/// return. As with a passed deadline, a call still returns data that is ready, so no data is lost. A cancel
+/// ends only calls that wait, with one exception: a [`Transfer`](crate::transfer::Transfer) ends even if it
+/// never waits.
 ///
-/// A `Cancel` is an `eventfd` and a flag. Each wait polls the `eventfd` together with the descriptor itself,
-/// so no wakeup is lost and no periodic polling is needed. `Cancel` implements [`AsFd`] for event loops of
-/// other crates. The descriptor is readable once the value is cancelled. Do not read from it.
+/// A `Cancel` is an `eventfd` and a flag. Each wait polls the `eventfd` together with the descriptors that
+/// the call waits for, so no wakeup is lost and no periodic polling is needed. `Cancel` implements [`AsFd`],
+/// so that event loops of other crates can wait for a cancel. The descriptor is readable once the value is
+/// cancelled. Do not read from it.
 ///
 /// # After a fork
 ///
-/// The copy in the child shares the `eventfd` but has a separate flag. A cancel in either process therefore
-/// ends the waits in both processes. In the other process, [`is_cancelled`](Self::is_cancelled) becomes true
-/// once a wait has detected the cancel. A `Transfer` that never waits does not detect the cancel. A child
-/// that must not be affected must create a separate value.
+/// A forked child's copy of a `Cancel` shares the `eventfd` but has a separate flag. A cancel in either
+/// process therefore ends the waits in both processes. In the other process,
+/// [`is_cancelled`](Self::is_cancelled) becomes true once a wait has detected the cancel. In that process, a
+/// `Transfer` that never waits does not detect the cancel. A child that must not be affected must create a
+/// separate value.
 ///
 /// # Examples
 ///
@@ -68,7 +70,7 @@ impl Cancel {
     /// Cancels this value. Waits that have begun end immediately, and later waits do not begin. Repeated
     /// calls have no effect.
     ///
-    /// The call makes one `write` and one atomic store, so a signal handler may use it.
+    /// This function makes one `write` and one atomic store, so a signal handler may call it.
     pub fn cancel(&self) {
         self.1.store(true, Ordering::Release);
         // The `eventfd` is nonblocking. If the counter is full, after 2⁶⁴ − 2 calls, the `eventfd` is already
@@ -82,9 +84,9 @@ impl Cancel {
         self.1.load(Ordering::Acquire)
     }
 
-    /// Returns the number of ready descriptors that belong to the caller, from the `count` ready descriptors
-    /// of a wait. `found` is set if `count` includes this value's descriptor. Fails with `ECANCELED` if no
-    /// ready descriptor belongs to the caller and this value is cancelled.
+    /// Returns the number of the caller's ready descriptors: `count`, less one if `found` is set. `count` is
+    /// the number of ready descriptors of a wait, and `found` is set if this value's descriptor is one of
+    /// them. Fails with `ECANCELED` if the result would be 0 and this value is cancelled.
     pub(crate) fn caller_count(&self, count: usize, found: bool) -> Result<usize> {
         // Another process may have cancelled this value.
         self.1.fetch_or(found, Ordering::AcqRel);
@@ -126,7 +128,7 @@ impl<'c> Deadline<'c> {
         self.cancel.is_some_and(Cancel::is_cancelled)
     }
 
-    /// Returns the error of a call that has timed out.
+    /// Returns the error of a call whose wait this deadline has ended: `ECANCELED` or `ETIMEDOUT`.
     #[cfg(any(feature = "event", feature = "transfer"))]
     pub(crate) fn errno(&self) -> Errno {
         if self.is_cancelled() { Errno::ECANCELED } else { Errno::ETIMEDOUT }

@@ -19,11 +19,11 @@ const MADE_HERE: u8 = 1;
 #[derive(Debug)]
 pub(super) struct Memory {
     map: Map,
-    /// The mapping that was used before this one. Its pages are released just before the mapping is used
-    /// again, when the pipe rarely holds any of them. This process therefore frees the pages itself, and the
-    /// kernel then gives it the same pages again. If a reader on another processor freed these pages, this
-    /// process would receive pages that are not in its cache. Under a hypervisor it could even receive pages
-    /// that the host has reclaimed.
+    /// The mapping that was used before `map`. Its pages are released just before the mapping is used again,
+    /// when the pipe rarely holds any of them. This process therefore frees the pages itself, and the kernel
+    /// then gives the same pages to this process again. If a reader on another processor freed these pages,
+    /// this process would receive pages that are not in its cache. Under a hypervisor, this process could
+    /// even receive pages that the host has reclaimed.
     before: Option<Map>,
     /// The mapped file, with [`ChunkMechanism::Memfd`].
     file: Option<OwnedFd>,
@@ -51,9 +51,10 @@ impl Memory {
         self.marker.as_ref().is_some_and(|marker| marker.bytes()[0] != MADE_HERE)
     }
 
-    /// Releases the pages, now or at the next call, and replaces them with new ones.
+    /// Releases the pages, now or at the next call of this function, and replaces them with new pages.
     pub(super) fn renew(&mut self) -> Result<()> {
-        // A larger mapping has more pages than the pipe holds, so no second mapping is needed.
+        // A mapping that is larger than one huge page has more pages than the pipe holds, so no second
+        // mapping is needed.
         let in_turns = self.file.is_none() && self.map.len() == map::HUGE;
         let discarded = match &mut self.before {
             Some(before) => before.discard(),

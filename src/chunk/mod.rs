@@ -3,9 +3,9 @@
 //! without reading them.
 //!
 //! If the cost of a copy does not matter, a plain pipe is enough. A [`ChunkWriter`] works with any reader of
-//! a pipe. If the reader is a thread, a forked process, or a program that can use the other half of a pair,
-//! use [shared chunks](mod@shared). Shared chunks copy no bytes, and make no system calls while both the
-//! writer and the reader are busy.
+//! a pipe. If the reader is a thread, a forked process, or a program that can use the other half of a shared
+//! pair, use [shared chunks](mod@shared). Shared chunks need no copy of the bytes, and make no system calls
+//! while both the writer and the reader are busy.
 //!
 //! ```
 //! use rawpipe::chunk::{ChunkReader, ChunkWriter};
@@ -40,10 +40,10 @@
 //! `write` is faster for small sends. A page occupies a whole slot of the pipe, even if only a part of the
 //! page was sent.
 //!
-//! A plain `write` is also used for a [packet pipe](crate::message::packets), because pages are not packets.
-//! The reader of a packet pipe needs buffers of at least [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes. If
-//! `O_DIRECT` is set on the pipe after the writer was built, bytes may be lost.
-//! [`mechanism`](ChunkWriter::mechanism) returns the mechanism in use.
+//! A plain `write` is also used for a [packet pipe](crate::message::packets), because a reader could lose
+//! bytes if pages were mixed with packets. The reader of a packet pipe needs buffers of at least
+//! [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes. If `O_DIRECT` is set on the pipe after the writer was built,
+//! bytes may be lost. [`mechanism`](ChunkWriter::mechanism) returns the mechanism in use.
 //!
 //! # Why this is sound
 //!
@@ -62,43 +62,43 @@
 //!    changes a byte that was sent, and the *kernel* never reuses a page while a pipe holds it.
 //! 3. *[`Reuse::Never`] never writes to a page that was handed over.* Each chunk begins on a page after the
 //!    pages that were sent, even if they were sent [several times](ChunkWriter::resend). At the end of its
-//!    memory the writer releases all pages together (2) and writes to new pages, which contain zeros. A
-//!    writer whose memory is a single huge page instead alternates between two mappings, and releases the
-//!    pages of each before reusing it. (The self-check also releases pages and checks the sent bytes
-//!    afterwards.) A memfd's pages belong to the file. Unmapping does not release them, and truncating the
-//!    file or punching a hole would turn the sent bytes into zeros. With a memfd, the writer therefore
+//!    memory the writer releases all pages together (see point 2) and writes to new pages, which contain
+//!    zeros. A writer whose memory is a single huge page instead alternates between two mappings, and
+//!    releases the pages of each before reusing it. (The self-check also releases pages and checks the sent
+//!    bytes afterwards.) A memfd's pages belong to the file. Unmapping does not release them, and truncating
+//!    the file or punching a hole would turn the sent bytes into zeros. With a memfd, the writer therefore
 //!    creates a new file and a new mapping each time. The old file is closed unchanged, and its size is
 //!    sealed. [`Reuse::Never`] is correct for any consumer, even for a consumer that moves the pages
 //!    elsewhere and reads them an hour later.
 //! 4. *[`Reuse::AfterRead`] writes to a page again only after the pipe's own count proves that the page has
-//!    left the pipe.* The bytes that this writer has sent, minus the unread bytes in the pipe (`FIONREAD`),
-//!    have left the pipe. A pipe is first in, first out, so a chunk has left the pipe if its last byte is at
-//!    or before that position in the stream. If a chunk was sent several times, the last byte of its last
-//!    send counts. Bytes of other writers in the same pipe make `FIONREAD` larger, so these bytes can only
-//!    delay the proof. (The kernel counts up to 4 GiB. A pipe can hold more only in buffers of many pages
-//!    each, and only another writer could add such buffers.) If a consumer *reads*, the bytes that have left
-//!    the pipe were copied. The kernel copies, removes and counts them under the same lock. **This guarantee
-//!    does not hold for a consumer that splices or tees the bytes onward.** A consumer that splices or tees
-//!    the bytes may see later bytes of the same stream in place of earlier bytes. Because of point 1, that
-//!    consumer sees no other bytes. [`Reuse::AfterRead`] is therefore not the default. If the count does not
-//!    prove that a page has left the pipe, the writer does not wait: it releases all its memory as described
-//!    in point 3.
+//!    left the pipe.* The number of bytes that this writer has sent, minus the number of unread bytes in the
+//!    pipe (`FIONREAD`), is a position in the stream. A pipe is first in, first out, so all bytes before this
+//!    position have left the pipe. A chunk has therefore left the pipe if it ends at or before this position.
+//!    If a chunk was sent several times, the end of its last send counts. Bytes of other writers in the same
+//!    pipe make `FIONREAD` larger, so these bytes can only delay the proof. (The kernel counts up to 4 GiB. A
+//!    pipe can hold more only in buffers of many pages each, and only another writer could add such buffers.)
+//!    If a consumer *reads*, the bytes that have left the pipe were copied. The kernel copies, removes and
+//!    counts them under the same lock. **This guarantee does not hold for a consumer that splices or tees the
+//!    bytes onward.** A consumer that splices or tees the bytes may see later bytes of the same stream in
+//!    place of earlier bytes. Because of point 1, that consumer sees no bytes of other memory.
+//!    [`Reuse::AfterRead`] is therefore not the default. If the count does not prove that any chunk has left
+//!    the pipe, and no unused memory remains, the writer does not wait. Instead, the writer releases all its
+//!    memory as described in point 3.
 //! 5. *A forked child does not write to the memory.* Private memory is marked `MADV_WIPEONFORK`. The child
-//!    finds zeros, the parent incurs no copy-on-write faults, and only the parent refers to the pages in the
-//!    pipe. A memfd's mapping stays shared with the parent. Each writer that hands over pages
+//!    finds zeros, the parent incurs no copy-on-write faults, and the child's memory never refers to the
+//!    pages in the pipe. A memfd's mapping stays shared with the parent. Each writer that hands over pages
 //!    therefore maps an additional page, which the kernel wipes in a child. [`chunk`](ChunkWriter::chunk) and
-//!    [`send`](ChunkWriter::send) check this page. If the page was wiped, the writer maps new
-//!    memory first. (A kernel before 4.14 or an emulator does not wipe pages, so the crate then uses only
-//!    plain writes.) The child cannot send a chunk
-//!    that was lent before the fork: `send` fails. (Code that continues *writing* to that chunk in the child
-//!    violates the contract of [`fork`](crate::fork()).) In each process, dropping the writer unmaps its
-//!    addresses. These addresses have never held another mapping. `MADV_DONTFORK` is not sufficient, because
-//!    it leaves a gap in the child's address space. Dropping the writer would unmap any other mapping
-//!    that the child has created in that gap.
-//! 6. *Rust's references are never contradicted.* `chunk` borrows the writer exclusively, so the slice is no
+//!    [`send`](ChunkWriter::send) check this page. If the page was wiped, `chunk` maps new memory, and `send`
+//!    fails. The child therefore cannot send a chunk that was lent before the fork. (If a kernel before 4.14
+//!    or an emulator does not support wiping pages, the crate uses only plain writes.) (Code that continues
+//!    *writing* to that chunk in the child violates the contract of [`fork`](crate::fork()).) In each
+//!    process, dropping the writer unmaps its addresses. These addresses have never held another mapping.
+//!    `MADV_DONTFORK` is not sufficient, because it leaves a gap in the child's address space. Dropping the
+//!    writer would unmap any other mapping that the child has created in that gap.
+//! 6. *Rust's aliasing rules are respected.* `chunk` borrows the writer exclusively, so the slice is no
 //!    longer alive when `send` is called. No other code in this process can reach the memory. The kernel
-//!    reads the memory through its own mappings, for any process, and writes to it only in the case
-//!    that point 7 describes.
+//!    reads the memory through its own mappings, for any process that reads the pipe, and writes to it only
+//!    in the case of point 7.
 //! 7. *The descriptor is the write end of a pipe.* The builder checks this condition when it builds the
 //!    writer. The `as_fd` of a caller's type may later return another descriptor. In that case, the bytes are
 //!    sent to that descriptor. If the new descriptor is a read end, `vmsplice` writes to the memory, which is
@@ -145,8 +145,8 @@ const SMALL: usize = 16 << 10;
 /// chunk is read.
 const WRITE_CHUNK: usize = 1 << 20;
 
-/// The default size of a reader's chunk in bytes. A chunk of this size stays in the second-level cache until
-/// the caller processes it.
+/// The default size of a reader's chunk in bytes. A chunk of this size is small enough to stay in the
+/// second-level cache until the caller processes it.
 const READ_CHUNK: usize = 256 << 10;
 
 /// The way in which a [`ChunkWriter`] writes bytes to the pipe.
@@ -206,7 +206,8 @@ impl fmt::Display for ChunkMechanism {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reuse {
-    /// Never reuses memory: each chunk uses fresh pages. This policy is correct for every consumer.
+    /// Never writes to memory that was handed over: the next chunk uses other pages. This policy is correct
+    /// for every consumer.
     #[default]
     Never,
     /// Reuses memory once the pipe's count of unread bytes shows that the sent bytes have left the pipe. This
@@ -215,8 +216,8 @@ pub enum Reuse {
     /// `/dev/null`. A consumer that moves the bytes onward with `splice` or `tee` may see later bytes of this
     /// stream in place of earlier bytes.
     ///
-    /// The same applies to a consumer that has a FIFO open for reading *and* writing, if it reads with a
-    /// deadline or a `try_` function. These functions splice first (see
+    /// The same applies to a consumer that has a FIFO open for reading *and* writing, if the consumer reads
+    /// with a deadline or a `try_` function. Such reads use `splice` first (see
     /// [`io`](crate::io#without-waiting-or-until-a-deadline)).
     AfterRead,
 }

@@ -19,17 +19,19 @@ struct InFlight {
 pub(super) struct Pool {
     reuse: Reuse,
     page: usize,
-    /// The distance between two chunks: the size of a chunk, rounded up to pages.
+    /// The distance in bytes between the starts of two chunks: the size of a chunk, rounded up to whole
+    /// pages.
     stride: usize,
     len: usize,
-    /// The offset from which no byte was ever handed over.
+    /// The start of the memory from which no byte has been handed over since the last reset.
     next: usize,
-    /// The sent chunks, in the order of sending. The list is empty with `Reuse::Never`.
+    /// The sent chunks that may still be in the pipe, in the order of sending. The list is empty with
+    /// `Reuse::Never`.
     in_flight: VecDeque<InFlight>,
-    /// Set if a chunk was sent since the unread bytes were last counted.
+    /// Set if a chunk has been sent since the unread bytes were last counted.
     recount: bool,
-    /// The offsets of the free chunks. The chunk that became free last is lent first, because it is still in
-    /// the processor's caches.
+    /// The offsets of the free chunks. The chunk that became free last is lent first, because it is probably
+    /// still in the processor's caches.
     free: Vec<usize>,
 }
 
@@ -81,8 +83,9 @@ impl Pool {
         Some(start)
     }
 
-    /// Puts a chunk that is no longer lent back into the pool. If some of its first `used` bytes were handed
-    /// over by reference, the last of these bytes ends at or before `end_in_stream`.
+    /// Puts a chunk that is no longer lent back into the pool. All bytes that were handed over by reference
+    /// are among the first `used` bytes of the chunk. `end_in_stream` is the length of the stream after the
+    /// last of these bytes, or `None` if no byte was handed over by reference.
     pub(super) fn put(&mut self, start: usize, used: usize, end_in_stream: Option<u64>) {
         match (self.reuse, end_in_stream) {
             (Reuse::Never, None) => {}
@@ -95,7 +98,7 @@ impl Pool {
         }
     }
 
-    /// Removes all chunks after the memory was renewed.
+    /// Empties the pool. The caller must have renewed the memory.
     pub(super) fn reset(&mut self) {
         self.next = 0;
         self.in_flight.clear();

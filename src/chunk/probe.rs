@@ -7,10 +7,10 @@ use crate::sys::page;
 use crate::{Errno, Result};
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// The effect of a mechanism on this kernel.
+/// The behaviour of a mechanism on this kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// The pipe holds the page itself, and keeps it unchanged when the writer releases it.
+    /// The pipe holds the page itself, and the page stays unchanged when the writer releases it.
     References = 1,
     /// The pipe holds a copy, which is correct but costs more than a plain write.
     Copies = 2,
@@ -18,7 +18,7 @@ pub(super) enum Finding {
     Unusable = 3,
 }
 
-/// Returns the effect of a mechanism that hands over pages on this kernel.
+/// Returns the behaviour on this kernel of a mechanism that hands over pages.
 pub(super) fn find(mechanism: ChunkMechanism) -> Finding {
     static VMSPLICE: AtomicU8 = AtomicU8::new(0);
     static MEMFD: AtomicU8 = AtomicU8::new(0);
@@ -30,7 +30,8 @@ pub(super) fn find(mechanism: ChunkMechanism) -> Finding {
         _ => {}
     }
     let finding = match try_out(mechanism) {
-        // The process lacks descriptors or memory, and a later attempt may succeed.
+        // The process lacks descriptors or memory. A later attempt may succeed, so this result is not
+        // recorded.
         Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN) => {
             return Finding::Unusable;
         }

@@ -1,4 +1,4 @@
-//! Implements the consumer of a pipe, which reads into its own memory or moves the bytes elsewhere.
+//! Implements [`ChunkReader`], which reads from a pipe into its own memory or moves the bytes elsewhere.
 
 use super::READ_CHUNK;
 use crate::errno::retry;
@@ -48,7 +48,7 @@ pub struct ChunkReader {
 }
 
 impl ChunkReader {
-    /// Returns a reader with a chunk of 256 KiB.
+    /// Creates a reader with a chunk size of 256 KiB.
     ///
     /// # Errors
     ///
@@ -94,12 +94,13 @@ impl ChunkReader {
     }
 
     /// Moves up to `len` bytes to another descriptor without reading them, and returns the number of bytes
-    /// moved. A result of 0 means end of file. The function makes one call, which may move fewer bytes than
-    /// `len`. Retries on `EINTR`.
+    /// moved. A result of 0 means end of file. The function may move fewer bytes than `len`, because it does
+    /// not repeat a successful call. Retries on `EINTR`.
     ///
-    /// While `to` is a blocking socket or terminal without room, the kernel holds this pipe's lock. No signal
-    /// then reaches a process that writes to the pipe: see [`splice`](crate::splice::splice). If the peer may
-    /// stop reading, use [`transfer`](crate::transfer::transfer).
+    /// If `to` is a blocking socket or terminal without room, the kernel holds this pipe's lock while it
+    /// waits for room. A process that writes to the pipe during this wait sleeps uninterruptibly: see
+    /// [`splice`](crate::splice::splice). If the peer may stop reading, use
+    /// [`transfer`](crate::transfer::transfer).
     ///
     /// # Errors
     ///

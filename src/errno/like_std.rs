@@ -1,11 +1,11 @@
 //! The methods and traits that all error types of the crate share.
 
 /// Implements the shared parts of an error type: `raw_os_error`, `kind`, a source, and the conversion into
-/// [`std::io::Error`]. The type has a method `cause`, which returns the errno or `None`. `$kind` is the kind
-/// of an error without an errno.
+/// [`std::io::Error`]. The type must have a method `cause`, which returns the errno or `None`. `$kind` is the
+/// kind of an error without an errno.
 ///
-/// With `bare`, the macro defines no conversion. A type that may hold only an errno defines its own
-/// conversion.
+/// With `bare`, the macro defines no conversion. A type whose values can consist of an errno alone defines
+/// its own conversion.
 macro_rules! like_std {
     ($error:ident, $this:ident => $kind:expr) => {
         $crate::errno::like_std!(bare $error, $this => $kind);

@@ -30,9 +30,8 @@ pub type Result<T> = core::result::Result<T, Errno>;
 /// assert_eq!(error.name(), Some("EPIPE"));
 /// assert_eq!(error.to_string(), "broken pipe: no reader is left (EPIPE)");
 ///
-/// // It implements `Error`, and `?` converts it to an error of std.
-/// let error = std::io::Error::from(error);
-/// assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+/// // `Errno` implements `Error`, and `?` converts it to `std::io::Error`. let error =
+/// std::io::Error::from(error); assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
@@ -135,9 +134,9 @@ impl Errno {
     }
 }
 
-/// Decodes the kernel's result: −4095..=−1 is an error, and any other value a success.
+/// Decodes the kernel's result: a value in −4095..=−1 is an error, and any other value is a success.
 ///
-/// A successful result may be as large as an address, so this function checks the range and not the sign.
+/// A successful result may be as large as an address, so this function checks the range rather than the sign.
 #[inline]
 pub(crate) const fn decode(answer: isize) -> Result<usize> {
     if answer < 0 && answer >= -4095 {
@@ -153,7 +152,7 @@ pub(crate) const fn decode(answer: isize) -> Result<usize> {
     }
 }
 
-/// Splits `text` at the first `end`. Neither part contains that byte.
+/// Splits `text` at the first byte `end`, and drops that byte.
 const fn cut(text: &'static [u8], end: u8) -> (&'static str, &'static [u8]) {
     let mut len = 0;
     while len < text.len() && text[len] != end {
@@ -205,7 +204,7 @@ impl From<Errno> for std::io::Error {
 }
 
 /// Defines the constants and the table that `name` and `message` read. MIPS and SPARC number most errors
-/// above 34 differently. All other architectures use the first column.
+/// above 34 differently. All other architectures use the numbers in the first column.
 macro_rules! errnos {
     ($($name:ident $generic:literal $mips:literal $sparc:literal $message:literal;)*) => {
         impl Errno {

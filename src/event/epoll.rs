@@ -24,14 +24,15 @@ impl Event {
     }
 }
 
-/// A list of descriptors to wait for, which the kernel keeps. Dropping it closes it.
+/// A list of descriptors to wait for, which the kernel keeps. Dropping an `Epoll` closes its descriptor.
 ///
 /// The cost of a wait does not depend on the number of watched descriptors, whereas
 /// [`poll`](crate::event::poll()) checks all of them each time.
 ///
-/// `Epoll` watches the *open file*, not the number. The kernel removes the file from the list when the last
-/// duplicate of the descriptor, in any process, is closed. After a `fork` or `dup`, [`delete`](Epoll::delete)
-/// the descriptor before closing it. Otherwise, its events continue to be reported.
+/// `Epoll` watches the *open file*, not the descriptor's number. The kernel removes the file from the list
+/// when the last duplicate of the descriptor, in any process, is closed. After a `fork` or `dup`,
+/// [`delete`](Epoll::delete) the descriptor before closing it. Otherwise, the kernel continues to report the
+/// file's events.
 ///
 /// # Examples
 ///
@@ -58,7 +59,7 @@ impl Event {
 pub struct Epoll(OwnedFd);
 
 impl Epoll {
-    /// Creates an empty list, close-on-exec.
+    /// Creates an empty list. Its descriptor is close-on-exec.
     ///
     /// # Errors
     ///
@@ -72,7 +73,7 @@ impl Epoll {
         call::epoll_create1().map(Self)
     }
 
-    /// Adds a descriptor to the list. Its events carry this `token`.
+    /// Adds a descriptor to the list. The descriptor's events carry `token`.
     ///
     /// # Errors
     ///
@@ -156,8 +157,8 @@ impl Epoll {
         call::epoll_ctl(self.as_fd(), operation, fd, Some(&event))
     }
 
-    /// Waits until a descriptor is ready, for at most `timeout` (`None`: indefinitely). Returns as many
-    /// events as fit into `buf`. An empty slice means a timeout.
+    /// Waits until a watched descriptor is ready, for at most `timeout` (`None`: indefinitely). Returns at
+    /// most as many events as fit into `buf`. An empty slice means a timeout.
     ///
     /// A `timeout` of zero checks without waiting. A signal handler ends the wait. The next call returns the
     /// events that did not fit into `buf`. Before Linux 5.11, a timeout is rounded up to whole milliseconds.
@@ -221,7 +222,8 @@ impl Epoll {
 
 lends_its_descriptor!(Epoll);
 
-/// A counter in the kernel that wakes waiters in this process or in another process. Dropping it closes it.
+/// A counter in the kernel that wakes waiters in this process or in another process. Dropping an `EventFd`
+/// closes its descriptor.
 ///
 /// # Examples
 ///

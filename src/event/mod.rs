@@ -12,7 +12,7 @@
 //! | read | no writer left, bytes in it | `IN`, `HUP`: continue reading until 0 |
 //! | read | no writer left, empty | `HUP` |
 //! | write | a slot (one page) is free | `OUT` |
-//! | write | no reader left | `OUT`, `ERR` |
+//! | write | no reader left | `ERR`; also `OUT` if a slot is free |
 //!
 //! `ERR`, `HUP` and `NVAL` are reported even if they were not requested, so a loop that ignores these events
 //! spins. After `OUT` a blocking write of more than [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes may still wait.

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 /// Interprets the events that were found.
 impl PollEvents {
-    /// Returns whether a read would not wait, because it returns bytes, end of file or an error.
+    /// Returns whether a read would return immediately, with bytes, end of file or an error.
     ///
     /// # Examples
     ///
@@ -33,21 +33,21 @@ impl PollEvents {
         self.intersects(Self::IN.union(Self::HUP).union(Self::ERR))
     }
 
-    /// Returns whether a write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes would not wait, because the
-    /// pipe has room or the write returns an error.
+    /// Returns whether a write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes would return immediately,
+    /// because the pipe has room or the write fails.
     #[must_use]
     pub const fn is_writable(self) -> bool {
         self.intersects(Self::OUT.union(Self::ERR))
     }
 
     /// Returns whether the pipe of a read end has no open write end. The bytes in the pipe can still be read.
-    /// After these bytes, the reader reaches end of file.
+    /// After the last of these bytes, the reader reaches end of file.
     #[must_use]
     pub const fn is_read_closed(self) -> bool {
         self.contains(Self::HUP)
     }
 
-    /// Returns whether the pipe of a write end has no open read end. A write fails with
+    /// Returns whether the pipe of a write end has no open read end. A write then fails with
     /// [`EPIPE`](crate::Errno::EPIPE).
     #[must_use]
     pub const fn is_write_closed(self) -> bool {
@@ -88,7 +88,7 @@ impl<'fd> PollFd<'fd> {
         PollEvents::from_poll(self.events)
     }
 
-    /// Returns the events that the last call found.
+    /// Returns the events that the last wait found.
     pub const fn revents(&self) -> PollEvents {
         PollEvents::from_poll(self.revents)
     }
@@ -165,7 +165,7 @@ pub fn poll_deadline(fds: &mut [PollFd<'_>], deadline: Deadline<'_>) -> Result<u
     poll_until(fds, Some(deadline))
 }
 
-/// Waits until one of `fds` is ready or the deadline passes. Waits indefinitely if no deadline is passed.
+/// Waits until one of `fds` is ready or the deadline passes. Waits indefinitely if `deadline` is `None`.
 /// Fails with `ECANCELED` if the deadline is cancelled and none of `fds` is ready.
 pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Deadline<'_>>) -> Result<usize> {
     let cancel = deadline.and_then(|deadline| deadline.cancel);
@@ -211,7 +211,7 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// Sleeps before a poll, from the fourth poll on. The caller must call this function before each poll.
     /// The first sleep lasts 0.1 ms, and each later sleep twice as long as the previous one, up to 6.4 ms.
-    /// Returns whether the call has slept.
+    /// Returns whether this function has slept.
     pub(crate) fn pause(&mut self, deadline: Option<Deadline<'_>>) -> bool {
         let Some(time) = self.next() else { return false };
         let left = deadline.map_or(time, |deadline| deadline.remaining());

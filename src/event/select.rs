@@ -13,16 +13,16 @@ use core::time::Duration;
 /// Waits until a descriptor is ready, for at most `timeout` (`None`: indefinitely). Reduces the sets to the
 /// ready descriptors and returns their total number. A result of 0 means a timeout.
 ///
-/// [`poll`](crate::event::poll()) does the same for a list. For many descriptors, an
-/// [`Epoll`](crate::event::Epoll) is faster than `select`, because the kernel keeps its list. Use `select` in
+/// [`poll`](crate::event::poll()) waits for a list of descriptors instead of sets. For many descriptors, an
+/// [`Epoll`](crate::event::Epoll) is faster than `select`, because the kernel keeps the list. Use `select` in
 /// code that already has sets, such as ports of Python's `select.select` or of C programs.
 ///
-/// A pipe's read end is ready to read when a read does not wait, which includes end of file. A write end is
+/// A pipe's read end is ready to read when a read would not wait, including at end of file. A write end is
 /// ready to write when a slot (one page) is free, or when no read end is open. Pipes have no exceptional
 /// conditions. For a socket, urgent data is an exceptional condition.
 ///
-/// A `timeout` of zero checks without waiting. A signal handler ends the wait. After an error the sets
-/// are unchanged.
+/// A `timeout` of zero checks without waiting. A signal handler ends the wait. After an error other than
+/// `EBADF`, the sets are unchanged.
 ///
 /// # Errors
 ///

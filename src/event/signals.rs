@@ -1,4 +1,5 @@
-//! Blocks signals, waits for a signal until a deadline, and provides a descriptor to read signals from.
+//! Blocks signals, waits for a signal until a deadline, and provides a descriptor from which signals can be
+//! read.
 
 use super::PollEvents;
 use crate::errno::retry;
@@ -18,8 +19,8 @@ impl SignalSet {
     /// blocked.
     ///
     /// A blocked signal stays pending until [`wait_signal`] or [`SignalFd`] consumes it, or until a thread
-    /// unblocks it. **A signal for the process is delivered to any thread that does not block it**, so block
-    /// the signal in all threads. Call this function in `main` before the first thread is started. New
+    /// unblocks it. **A signal for the process can be delivered to any thread that does not block it**, so
+    /// block the signal in all threads. Call this function in `main` before the first thread is started. New
     /// threads inherit the mask, and so do children of [`fork`](crate::process::fork()) and programs that a
     /// forked child starts with `exec`. A child of `Spawn` or `Command` has an empty mask, unless the caller
     /// sets another mask for the child.
@@ -70,8 +71,8 @@ impl SignalSet {
 /// Keeps signals blocked for the thread that has called [`SignalSet::block`]. Dropping the guard restores the
 /// mask from before that call. Drop several guards in the reverse order, as scopes do.
 ///
-/// A signal that is still pending when the guard is dropped is delivered immediately, and ends the process if
-/// that is the signal's effect.
+/// A signal that is still pending when the guard is dropped is delivered immediately. The process then ends
+/// if the signal's effect is to end the process.
 #[must_use = "dropping it restores the mask"]
 #[derive(Debug)]
 pub struct SignalGuard {
@@ -132,7 +133,8 @@ impl SignalInfo {
 /// precede signals for the process, and lower numbers precede higher numbers. A signal in `set` that is not
 /// blocked may either be consumed or have its usual effect.
 ///
-/// While `SIGCHLD` is ignored, the kernel does not send it, and no child leaves an exit status.
+/// While `SIGCHLD` is ignored, the kernel does not send this signal, and no exit status of a child can be
+/// collected.
 ///
 /// Signals 32 and 33, which the C library uses between its threads, are not consumed.
 ///
@@ -180,14 +182,14 @@ fn without_c_library_signals(set: SignalSet) -> SignalSet {
     [32, 33].into_iter().filter_map(Signal::from_raw).fold(set, SignalSet::without)
 }
 
-/// A descriptor to read signals from, nonblocking and close-on-exec. With [`poll`](super::poll()),
+/// A nonblocking, close-on-exec descriptor from which signals can be read. With [`poll`](super::poll()),
 /// [`Epoll`](super::Epoll) or another event loop, a process can wait for signals and for its pipes together.
-/// Dropping it closes it.
+/// Dropping a `SignalFd` closes its descriptor.
 ///
 /// [Block](SignalSet::block) the signals in all threads, because a signal that is delivered to a thread is
 /// not readable from the descriptor. A signal that this descriptor returns is no longer pending.
 /// [`SignalInfo`] describes which signals are merged. While `SIGCHLD` is ignored, the kernel does not send
-/// it.
+/// this signal.
 ///
 /// A read returns signals **of the reading process and thread**, not of the process and thread that created
 /// the descriptor. After a `fork`, the child reads its own signals. An `epoll` reports the signals of the
@@ -249,7 +251,7 @@ impl SignalFd {
     ///
     /// # Errors
     ///
-    /// A caller cannot cause an error.
+    /// A caller cannot cause an error, because the descriptor is open.
     pub fn read(&self) -> Result<SignalInfo> {
         attempt_until(self.as_fd(), PollEvents::IN, None, || self.try_read())
     }

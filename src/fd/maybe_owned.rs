@@ -1,4 +1,4 @@
-//! A descriptor that is owned or borrowed, for values that can store either kind.
+//! Defines a descriptor that is either owned or borrowed.
 
 use super::{AsFd, BorrowedFd, OwnedFd};
 use alloc::sync::Arc;
@@ -9,9 +9,10 @@ use std::{fs::File, io, net, os::unix::net as unix, process};
 
 /// A descriptor that is owned, or borrowed for `'fd`.
 ///
-/// `From` creates a `MaybeOwnedFd` from an owner of a descriptor, which it consumes, or from a reference to
-/// any type that implements [`AsFd`]. Convert other owners to [`OwnedFd`] first. Dropping a `MaybeOwnedFd`
-/// for [`Stdout`](std::io::Stdout) or [`Stderr`](std::io::Stderr) does not close the stream.
+/// `From` creates a `MaybeOwnedFd` from an owner of a descriptor, by consuming the owner, or from a reference
+/// to any type that implements [`AsFd`]. Convert an owner without such a conversion to [`OwnedFd`] first.
+/// Dropping a `MaybeOwnedFd` for [`Stdout`](std::io::Stdout) or [`Stderr`](std::io::Stderr) does not close
+/// the stream.
 ///
 /// A clone of an owned descriptor shares that descriptor without a system call. Dropping the last clone
 /// closes the descriptor.

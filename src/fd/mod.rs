@@ -1,21 +1,21 @@
 //! Owned and borrowed file descriptors.
 //!
-//! With feature `std`, the types of this module are std's own types, so every file, socket and pipe of std
-//! can be passed to this crate and back. Without `std`, this module defines the types. The types provide a
-//! subset of std's items with the same names and signatures, so code that compiles without `std` also
-//! compiles with `std`.
+//! With feature `std`, the types of this module are std's own types. Every file, socket and pipe of std can
+//! therefore be passed to this crate and back. Without `std`, this module defines the types. The types
+//! provide a subset of std's items with the same names and signatures, so code that compiles without `std`
+//! also compiles with `std`.
 //!
 //! # The numbers 0, 1 and 2
 //!
 //! No function of this crate returns a new descriptor with the number of a standard stream. If the kernel
-//! assigns the number of a closed standard stream, the function duplicates the descriptor to 3 or above and
-//! closes the low number. This rule prevents `println!` and panic messages from being written to a pipe. The
-//! rule holds for every descriptor that the crate creates: pipes, duplicates, `eventfd`, `epoll`, `signalfd`,
-//! pidfds, and internal ones.
+//! assigns the number of a closed standard stream, the function duplicates the descriptor to a number of 3 or
+//! above and closes the low number. This rule prevents `println!` and panic messages from being written to a
+//! new pipe or file. The rule holds for every descriptor that the crate creates: pipes, duplicates,
+//! `eventfd`, `epoll`, `signalfd`, pidfds, and internal ones.
 //!
 //! The new descriptor has the low number for a short time, until it is duplicated. Therefore, in a program
 //! with threads, open the standard streams before the first thread is started. If no number above 2 is free,
-//! the call fails with `EMFILE`, and a new child has no pidfd.
+//! a call that creates a descriptor fails with `EMFILE`. A child that is created then has no pidfd.
 //!
 //! To assign a file to one of these numbers deliberately, use [`io::redirect`](crate::io::redirect).
 //! [`io::take_inherited`](crate::io::take_inherited) keeps the number that the caller passes, and

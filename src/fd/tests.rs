@@ -1,5 +1,5 @@
 //! Compiles the same code against std's descriptor types with feature `std`, and against this crate's types
-//! without it. This test keeps the crate's types a subset of std's types.
+//! without that feature. This test keeps the crate's types a subset of std's types.
 //!
 //! # Safety
 //!
@@ -38,7 +38,7 @@ fn fd_types_lend_give_up_and_take_over() {
     writer.write(b"still open").unwrap();
     // SAFETY: the number was just released, and no value owns it.
     let back = unsafe { OwnedFd::from_raw_fd(released) };
-    // SAFETY: `back` keeps it open.
+    // SAFETY: `back` keeps the descriptor open.
     let lent = unsafe { BorrowedFd::borrow_raw(released) };
     let mut text = [0; 10];
     assert_eq!(io::read(lent, &mut text), Ok(10));

@@ -13,9 +13,9 @@ use crate::sys::{abi, call};
 ///
 /// # Errors
 ///
-/// - [`EINTR`](crate::Errno::EINTR), [`EIO`](crate::Errno::EIO), [`ENOSPC`](crate::Errno::ENOSPC),
-///   [`EDQUOT`](crate::Errno::EDQUOT) if an earlier write could not be completed. Network file systems report
-///   these errors. A pipe never does.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler interrupted the call.
+/// - [`EIO`](crate::Errno::EIO), [`ENOSPC`](crate::Errno::ENOSPC), [`EDQUOT`](crate::Errno::EDQUOT) if an
+///   earlier write could not be completed. Network file systems report these errors. Pipes never report them.
 ///
 /// # Examples
 ///

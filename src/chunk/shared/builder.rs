@@ -53,8 +53,8 @@ impl SharedBuilder {
 
     /// Sets the size of the ring in bytes. The size is raised to hold two chunks, and then to a power of two.
     ///
-    /// The larger the ring, the longer both halves run before one of them must be woken. A ring that is
-    /// larger than the processor's cache is slower than a ring that fits into the cache.
+    /// The larger the ring, the longer both halves run before one of them must be woken. However, a ring that
+    /// is larger than the processor's cache is slower than a ring that fits into the cache.
     pub const fn ring(self, bytes: usize) -> Self {
         Self { ring: bytes, ..self }
     }
@@ -75,15 +75,15 @@ impl SharedBuilder {
     ///
     /// # Errors
     ///
-    /// On error, no descriptor and no mapping remains open.
+    /// On error, no new descriptor and no new mapping remains.
     ///
     /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) as for [`pipe()`](crate::pipe()). A pair has
     ///   four descriptors.
     /// - [`ENOMEM`](Errno::ENOMEM) if the ring is larger than `RLIMIT_AS`, the overcommit limit or the
     ///   address space permits.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if `MADV_WIPEONFORK` is not supported, as before Linux 4.14 and in
-    ///   user-mode emulators, or if a filter rejects it. Without this support the crate cannot distinguish a
-    ///   forked child from its parent.
+    ///   user-mode emulators, or if a filter rejects `madvise`. Without this support the crate cannot
+    ///   distinguish a forked child from its parent.
     pub fn build(self) -> Result<(SharedReader, SharedWriter)> {
         let ring = self.ring_size().ok_or(Errno::ENOMEM)?;
         let cells = |len| Cells::new(len, None, true, self.populate);
@@ -95,8 +95,8 @@ impl SharedBuilder {
         Ok((SharedReader { half: reader, taken: 0 }, SharedWriter { half: writer }))
     }
 
-    /// Returns the size of the ring, which is a power of two and at most a quarter of all positions. The ring
-    /// has room for two chunks and for the skipped end of the ring between them.
+    /// Returns the size of the ring, which is a power of two and at most a quarter of the range of positions.
+    /// The ring has room for two chunks, even if the end of the ring between the two chunks is skipped.
     pub(super) fn ring_size(self) -> Option<usize> {
         let least =
             if self.ring == 0 { self.chunk.checked_mul(4)?.max(2 << 20) } else { self.ring };
@@ -110,8 +110,9 @@ impl SharedBuilder {
     ///
     /// Neither process keeps a copy of the other's half, so each process detects when the other process ends,
     /// even if that process is killed. Children that are forked later inherit a copy of the parent's half.
-    /// While these later children run, the child detects that the parent has dropped its half, but not that
-    /// the parent was killed. The child exits with the value that `body` returns, as with [`fork_with`].
+    /// While these later children run, the reader's process detects that the parent has dropped its half, but
+    /// not that the parent was killed. The child exits with the value that `body` returns, as with
+    /// [`fork_with`].
     ///
     /// # Errors
     ///

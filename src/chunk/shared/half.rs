@@ -1,4 +1,4 @@
-//! The common part of the writer and the reader: one side of the ring, and the policy for waiting.
+//! Implements the common part of the writer and the reader: one side of the ring, and the policy for waiting.
 
 use super::link::Ends;
 use super::ring::Side;
@@ -6,8 +6,8 @@ use crate::wait::Spin;
 use crate::{Deadline, Result, Wait};
 use core::hint;
 
-/// The number of times that a half checks the memory before it sleeps. The checks take about 50 microseconds,
-/// which is the time from waking a peer until the peer runs.
+/// The number of times that a half checks the memory before it sleeps. The checks take about 50 microseconds.
+/// A peer that is woken starts to run after about the same time.
 const CHECKS: u32 = 2048;
 
 /// One half of a pair, in one process.
@@ -32,7 +32,7 @@ impl<const WRITER: bool> Half<WRITER> {
         if !there && until.is_some() && spin.begins() {
             there = (0..CHECKS).any(|_| {
                 hint::spin_loop();
-                // `wait` detects corrupt memory again.
+                // If the memory is corrupt, `side.wait` below reports the error.
                 side.is_there(needed) == Ok(true)
             });
             if there { spin.paid() } else { spin.failed() }

@@ -31,7 +31,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Allocates the marks and the count for one half.
+    /// Creates the marks, and a count of one half, for these mappings.
     pub(super) fn new(control: Cells, ring: Cells) -> Result<Self> {
         let memory = Self { control, ring, marks: Cells::marks()?, holds: Cells::page()? };
         word(&memory.holds, 0).store(1, Ordering::Relaxed);
@@ -60,7 +60,7 @@ fn word(cells: &Cells, at: usize) -> &AtomicUsize {
 
 /// The pipe ends of a half: one that wakes this half and one that wakes the peer.
 ///
-/// All ends are nonblocking, so that waking the peer never waits.
+/// Both ends are nonblocking, so that waking the peer never waits.
 pub(super) type Bells = (PipeReader, PipeWriter);
 
 /// Creates the two pipes and returns the ends of the reader and of the writer.
@@ -68,7 +68,8 @@ pub(super) fn bells() -> Result<[Bells; 2]> {
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     let (other_reader, other_writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     for pipe in [&writer, &other_writer] {
-        // One byte is enough, and the kernel limits the total number of pages in a user's pipes.
+        // A capacity of one byte is enough, and the kernel limits the total number of pages in a user's
+        // pipes.
         let _ = pipe.set_capacity(Capacity::Bytes(pipe::PIPE_BUF));
     }
     Ok([(reader, other_writer), (other_reader, writer)])
@@ -152,7 +153,7 @@ impl Drop for Ends {
     fn drop(&mut self) {
         // The orderings are Release and Acquire, because another thread may have dropped the other half.
         if word(&self.memory.holds, 0).fetch_sub(1, Ordering::AcqRel) == 1 {
-            // SAFETY: the other half is dropped, so this is the last copy, and it is not used after this
+            // SAFETY: the other half was dropped, so `memory` is the last copy, and it is not used after this
             // call.
             unsafe { ManuallyDrop::drop(&mut self.memory) };
         }

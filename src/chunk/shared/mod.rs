@@ -1,6 +1,6 @@
 //! Passes chunks through shared memory. A [`SharedWriter`] fills memory in place, and its [`SharedReader`]
 //! reads the same bytes in place, in another thread, a forked process, or another program. Neither the kernel
-//! nor this crate copies a byte.
+//! nor this crate then copies a byte.
 //!
 //! ```
 //! use rawpipe::chunk::shared::SharedBuilder;
@@ -26,10 +26,10 @@
 //!
 //! # When to use it
 //!
-//! Use a pair if the other half is in this process, in a forked process, or in a program that is started with
-//! the descriptors. For any other reader of a pipe, use [`ChunkWriter`](super::ChunkWriter). If the cost of a
-//! copy does not matter, a plain pipe is enough. Building a pair takes longer than creating a pipe, and by
-//! default the pair's ring uses at least 2 MiB of memory.
+//! Use a pair if the other half is in this process, in a forked process, or in a program that inherits the
+//! descriptors of that half. For any other reader of a pipe, use [`ChunkWriter`](super::ChunkWriter). If the
+//! cost of a copy does not matter, a plain pipe is enough. Building a pair takes longer than creating a pipe,
+//! and by default the pair's ring has a size of at least 2 MiB.
 //!
 //! # How it works
 //!
@@ -38,22 +38,23 @@
 //! stores the position for which it waits, and sleeps on a pipe. When the peer, the other half, reaches that
 //! position, the peer writes a byte to the pipe. While both halves are awake, they make no system calls.
 //!
-//! Record boundaries are preserved: one [`send`](SharedWriter::send) is one [`recv`](SharedReader::recv).
+//! Record boundaries are preserved: each [`recv`](SharedReader::recv) returns the bytes of one
+//! [`send`](SharedWriter::send).
 //!
 //! # How it ends
 //!
-//! A pair ends in the same way as a pipe. After the writer is dropped, or its process has exited or was
+//! A pair ends in the same way as a pipe. After the writer was dropped, or its process has exited or was
 //! killed, the reader receives the remaining records and then end of file. After the reader has ended in the
 //! same way, the writer fails with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
 //!
 //! After a plain [`fork`](crate::fork()), other processes have copies of the halves. The peer then detects
 //! that a half was dropped if the dropping process has used that half, but the peer does not detect a killed
-//! process. [`fork_reader`](SharedBuilder::fork_reader) and the related functions create no copies, and count
-//! as a use.
+//! process. [`fork_reader`](SharedBuilder::fork_reader) and the related functions leave no copies, and count
+//! as the first use of each half.
 //!
-//! If a half is dropped before any process has used it, the drop only closes descriptors, because another
-//! process can still use a copy of that half. The writer detects that an unused reader was dropped when the
-//! ring is full.
+//! Dropping a half that no process has used only closes descriptors and unmaps memory, because another
+//! process can still use a copy of that half. When the ring is full, the writer detects that all copies of an
+//! unused reader were dropped.
 //!
 //! # After a fork
 //!
@@ -74,34 +75,36 @@
 //! | [`SharedCopier`] | writes | no: each record is copied out |
 //! | [`SharedReader`] of [`SharedCopier::trust`] | writes | not to write to a record that it has sent |
 //!
-//! An untrusted peer can still end the stream or make it fail with [`EPROTO`](crate::Errno::EPROTO). The peer
-//! can also hold the lock of a pipe, so that calls in this process wait beyond their deadline, as with [any
-//! pipe](crate::Deadline#a-peer-that-holds-the-pipe). The program that created the pair can do the same to
-//! the program that adopts a half. If `vm.overcommit_memory` is 2 and the limit is reached, an access to the
-//! memory of a pair for two programs raises `SIGBUS`.
+//! An untrusted peer can still end the stream, or make calls fail with [`EPROTO`](crate::Errno::EPROTO). The
+//! peer can also hold the lock of a pipe, so that calls in this process wait beyond their deadline, as with
+//! [any pipe](crate::Deadline#a-peer-that-holds-the-pipe). The program that created the pair can do the same
+//! to the program that adopts a half. If `vm.overcommit_memory` is 2 and the limit is reached, an access to
+//! the memory of a pair for two programs can raise `SIGBUS`.
 //!
 //! A half can be implemented in any language with `mmap`: `examples/shared_reader.py` is a reader in Python.
 //! The first descriptor is a page of words. A word has the size of a pointer and the machine's byte order,
-//! and is always stored and loaded whole:
+//! and is always stored and loaded as a whole. The page contains these words:
 //!
 //! | byte | word |
 //! |---|---|
-//! | 0, 256 | position of the reader, of the writer, in bytes since the beginning |
-//! | 128, 384 | the peer's position that the reader, the writer waits for, plus 1; 0 if it does not wait |
-//! | 1 word after that | 0: no process uses this half; 1: one does; 2: it was dropped. Each half sets its own |
-//! | 512 | `0x7270_0100` plus the bytes of a word |
-//! | 1 word after that | bytes of a chunk, the most that a record has |
+//! | 0, 256 | the position of the reader (0) or of the writer (256), in bytes since the beginning |
+//! | 128, 384 | the peer's position for which the reader (128) or the writer (384) waits, plus 1, or 0 |
+//! | 1 word after that | the state of the half, which the half sets: 0 unused, 1 used, 2 dropped |
+//! | 512 | `0x7270_0100` plus the size of a word in bytes |
+//! | 1 word after that | the size of a chunk in bytes, which is the maximum size of a record |
 //!
 //! The second descriptor is the ring, whose size is a power of two. A record begins at a position that is a
-//! multiple of 16. The word before the record is its length `n`, and the next record begins `n + 8` bytes
-//! later, rounded up to 16. If all bits of that word are set, the record instead begins at the next multiple
-//! of the ring's size, with its length in the word before it.
+//! multiple of 16. The word that begins 8 bytes before the record holds the record's length `n`. The next
+//! record begins `n + 8` bytes after the beginning of this record, rounded up to a multiple of 16. If all
+//! bits of the word are set, the record instead begins at the next multiple of the ring's size. The word 8
+//! bytes before that position then holds the length.
 //!
-//! The third descriptor is the pipe that wakes the half, and the fourth is the pipe with which the half wakes
-//! its peer. Both pipes are nonblocking. A half stores its position, executes a full memory fence, and loads
-//! the position for which the peer waits. If the half has reached the position for which the peer waits, the
-//! half sets the peer's word to 0 and writes a byte to the fourth descriptor. A half that must wait stores
-//! the position, executes a fence, and loads the peer's position and state again before it sleeps.
+//! The third descriptor is the read end of the pipe that wakes the half. The fourth is the write end of the
+//! pipe with which the half wakes its peer. Both pipes are nonblocking. A half stores its position, executes
+//! a full memory fence, and loads the position for which the peer waits. If the half has reached that
+//! position, the half sets the peer's word to 0 and writes a byte to the fourth descriptor. A half that must
+//! wait stores the position, executes a fence, and loads the peer's position and state again before it
+//! sleeps.
 //!
 //! # Why this is sound
 //!
@@ -109,14 +112,14 @@
 //! `tests/loom`, a model checker runs the ring, and also variants of the ring with a deliberate mistake,
 //! which the checker must find.
 //!
-//! 1. *The memory is the pair's own.* The memory is mapped for this purpose, is never part of an allocator's
-//!    memory or a stack, and has no name and no descriptor. Only the process that created the memory, and
-//!    processes forked from it, can reach the memory. The memory of a pair for two programs can also be
-//!    reached by processes that have its descriptors. (`memory_is_the_pairs_own`,
-//!    `fork_copies_dropped_in_each_order`)
+//! 1. *The memory is the pair's own.* The memory is mapped for this purpose, and is never part of an
+//!    allocator's memory or a stack. Only the process that created the memory, and processes forked from that
+//!    process, can reach the memory, because it has no name and no descriptor. As an exception, the memory of
+//!    a pair for two programs can also be reached by processes that have its descriptors.
+//!    (`memory_is_the_pairs_own`, `fork_copies_dropped_in_each_order`)
 //! 2. *Each byte belongs either to the writer or to the reader.* Bytes from the reader's position to the
 //!    writer's position belong to the reader, and all other bytes of the ring to the writer. Each half moves
-//!    only its own position, only forward, and never past the other position. (loom:
+//!    only its own position, only forward, and only over bytes that belong to that half. (loom:
 //!    `both_sides_sleep_in_a_ring_of_one`, `skipped_ends_of_laps`; `model_beside_a_queue`,
 //!    `hostile_positions_eproto_for_good`)
 //! 3. *Writes become visible in order.* A position is stored with Release after the last access to the bytes
@@ -147,22 +150,23 @@
 //!     process can remove pages from another process, because the memory either has no file or has a file
 //!     whose size is sealed. Within a process, the last half to be dropped unmaps the memory.
 //!     (`fork_copies_dropped_in_each_order`, `fork_owners_and_orders_of_drops`)
-//! 11. *The bytes are always initialised*: zeros, or an earlier record of the same pair. A reader can borrow
-//!     only bytes that were sent. Bytes that were written but not sent stay in the ring. Do not write a
-//!     secret to a chunk unless it is meant for the reader. (`memory_is_the_pairs_own`)
+//! 11. *The bytes are always initialised*: they are zeros, or bytes of earlier chunks of the same pair. A
+//!     reader can borrow only bytes that were sent. Bytes that were written but not sent stay in the ring. Do
+//!     not write a secret to a chunk unless it is meant for the reader. (`memory_is_the_pairs_own`)
 //! 12. *No wake-up is lost.* Each half stores its own word, executes a full fence, and loads the other's
 //!     word. At least one of the two stores, "this half sleeps" or "there are more bytes", is therefore
 //!     visible to the other half. (loom: `no_fence_before_looking_for_sleepers`, `no_fence_before_sleeping`,
 //!     `no_second_look`, `no_look_whether_closed`, `no_ring`; `readiness_drives_a_loop_of_events`,
 //!     `dialogue_over_two_pairs`)
-//! 13. *Another program's reader cannot write.* The ring is sealed against further writable mappings before
-//!     its descriptor leaves this process, and the seal is final. A program that can open `/dev/udmabuf` may
-//!     bypass the seal on kernels that check only `F_SEAL_WRITE` there. (`reader_cannot_write_eperm`)
+//! 13. *Another program's reader cannot write to the ring.* The ring is sealed against further writable
+//!     mappings before its descriptor leaves this process, and the seal is final. A program that can open
+//!     `/dev/udmabuf` may bypass the seal on kernels that check only `F_SEAL_WRITE` there.
+//!     (`reader_cannot_write_eperm`)
 //! 14. *No reference points to the records of another program's writer.* The records are copied word by word,
 //!     with atomic loads. A reference to a record is created only after the unsafe
 //!     [`trust`](SharedCopier::trust). (`record_changes_while_it_is_copied`, `hostile_peer`)
 //! 15. *Another program cannot release a half of this program.* In a pair for two programs, a half belongs to
-//!     the process that creates it, regardless of the shared words.
+//!     the process that creates it, whatever values the shared words have.
 //!     (`forked_child_of_a_writer_for_a_program_ebusy`)
 //!
 //! The argument does not cover another process that opens this process's memory through `/proc` or `ptrace`,

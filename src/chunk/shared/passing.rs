@@ -22,7 +22,7 @@ impl SharedBuilder {
     ///
     /// Pass the descriptors on in this order with [`Command::fd_map`](crate::process::Command::fd_map), and
     /// close them in this process. While these descriptors are open in this process, the writer does not
-    /// detect that the other program has ended. The program calls [`SharedCopier::from_parts`].
+    /// detect that the other program has ended. The other program calls [`SharedCopier::from_parts`].
     ///
     /// The other program can map the ring only for reading. The kernel rejects any other access, so the
     /// program does not have to be trusted. The program can read chunks while they are being filled,
@@ -94,7 +94,7 @@ impl SharedBuilder {
         Ok((parts, SharedCopier(SharedReader { half, taken: 0 })))
     }
 
-    /// Returns the parts of one half, and the other half.
+    /// Builds a pair, and returns the descriptors of one half and the other half itself.
     fn pass<const WRITER: bool>(self) -> Result<([OwnedFd; 4], Half<WRITER>)> {
         let len = self.ring_size().ok_or(Errno::ENOMEM)?.max(page::size());
         let control = map::file(c"rawpipe-control", page::size())?;
@@ -104,8 +104,8 @@ impl SharedBuilder {
         let memory = Memory::new(page, cells(len, ring.as_fd(), WRITER)?)?;
         memory.control().chunk.store(self.chunk, Ordering::Relaxed);
         memory.control().format.store(FORMAT, Ordering::Release);
-        // After this call, another process can map the ring for writing only if that process receives
-        // the writer.
+        // After the ring is sealed, another process can map it for writing only if that process receives the
+        // descriptors of the writer.
         let writable = if WRITER { abi::F_SEAL_FUTURE_WRITE } else { 0 };
         call::fcntl_add_seals(ring.as_fd(), abi::F_SEAL_SEAL | writable)?;
         call::fcntl_add_seals(control.as_fd(), abi::F_SEAL_SEAL)?;
@@ -134,8 +134,8 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRI
     }
     let [control_is, ring_is] = [call::statx(control.as_fd())?, call::statx(ring.as_fd())?];
     let len = usize::try_from(ring_is.stx_size).unwrap_or(usize::MAX);
-    // Files with huge pages are rejected, because a huge page may be unavailable at its first access. These
-    // files are on another device and are larger than a page.
+    // Files with huge pages are rejected, because a huge page may be unavailable at its first access. A file
+    // with huge pages is on another device than a file of one page.
     let fits = control_is.stx_size == page::size() as u64
         && ring_is.stx_dev == control_is.stx_dev
         && len.is_power_of_two()
@@ -162,8 +162,8 @@ impl SharedWriter {
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](Errno::EINVAL) if the first two descriptors are not files of `memfd_create`, or the
-    ///   others are not pipes.
+    /// - [`EINVAL`](Errno::EINVAL) if the first two descriptors are not files of `memfd_create`, or the last
+    ///   two are not pipes.
     /// - [`EPROTO`](Errno::EPROTO) if the creator used another version of the crate or pointers of another
     ///   size.
     /// - [`EPERM`](Errno::EPERM) if the descriptors were returned by
@@ -222,7 +222,7 @@ impl SharedCopier {
         self.copy(buf, Some(Deadline::NEVER))
     }
 
-    /// Copies the next record as [`recv`](Self::recv) does, without waiting.
+    /// Copies the next record as [`recv`](Self::recv) does, but does not wait.
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl SharedCopier {
     /// Fails as [`recv`](Self::recv) does, and with
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if no record was sent before the deadline.
-    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before a record was
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before a record is
     ///   sent.
     pub fn recv_deadline(
         &mut self,

@@ -14,7 +14,7 @@ use core::{fmt, mem};
 
 /// Receives the records of its [`SharedWriter`](super::SharedWriter) in place.
 ///
-/// [`recv`](Self::recv) lends one record after another. Dropping the reader makes the writer fail with
+/// Each call of [`recv`](Self::recv) lends the next record. Dropping the reader makes the writer fail with
 /// [`EPIPE`](crate::Errno::EPIPE).
 ///
 /// The [`std::io::BufRead`] implementation lends the record itself as its buffer, without a copy. After
@@ -25,9 +25,9 @@ use core::{fmt, mem};
 /// The reader's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, level-triggered
 /// or edge-triggered, either [`try_recv`](Self::try_recv) must have failed with
 /// [`EAGAIN`](crate::Errno::EAGAIN) or [`recv_deadline`](Self::recv_deadline) with
-/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT). Otherwise, the descriptor may not become readable. The descriptor
-/// becomes readable (`IN`) when a record is available, and reports `HUP` after the writer has ended. A
-/// wake-up can be spurious. Do not read from the descriptor.
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT). Otherwise, the descriptor might never become readable. The
+/// descriptor becomes readable (`IN`) when a record is available, and reports `HUP` after the writer has
+/// ended. A wake-up can be spurious. Do not read from the descriptor.
 ///
 /// ```
 /// use rawpipe::Errno;
@@ -103,7 +103,7 @@ impl SharedReader {
         self.take(Some(Deadline::NEVER))
     }
 
-    /// Lends the next record as [`recv`](Self::recv) does, without waiting.
+    /// Lends the next record as [`recv`](Self::recv) does, but does not wait.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl SharedReader {
     ///
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if no record was sent before the deadline.
     /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before a record
-    ///   was sent.
+    ///   is sent.
     pub fn recv_deadline(&mut self, deadline: Deadline<'_>) -> Result<Option<SharedChunk<'_>>> {
         self.take(Some(deadline))
     }
@@ -181,11 +181,12 @@ impl SharedReader {
         unsafe { bytes.as_ref() }
     }
 
-    /// Releases the half without ending the stream, so that a process with a copy can use the half.
+    /// Releases the half without ending the stream, so that another process with a copy of the half can use
+    /// that copy.
     ///
     /// That process first receives the record after the last record that was lent in this process, even if
-    /// bytes of the lent record were not [consumed](std::io::BufRead::consume). If no process has a copy, the
-    /// writer fails with [`EPIPE`](crate::Errno::EPIPE).
+    /// bytes of the lent record were not [consumed](std::io::BufRead::consume). If no other process has a
+    /// copy, the writer fails with [`EPIPE`](crate::Errno::EPIPE).
     pub fn release(mut self) {
         self.half.side.give_back();
         self.half.side.leave(false);

@@ -1,11 +1,12 @@
 //! Implements the ring: two positions in shared memory, and the order in which the positions are read and
-//! written. This file makes no system calls and accesses no bytes of a record, so that a model checker covers
-//! all of it.
+//! written. This file makes no system calls and accesses no bytes of a record, so that a model checker can
+//! cover all of it.
 //!
 //! Positions are counted in bytes and wrap around. The ring's size is a power of two, so the lower bits of a
-//! position are an offset in the ring. A record begins at a multiple of [`UNIT`], and the last word before it
-//! holds its length. A chunk that does not fit before the end of the ring begins at the start of the ring.
-//! [`SKIP`] then replaces the length at the first position.
+//! position are an offset in the ring. A record begins at a multiple of [`UNIT`], and the word that begins
+//! `HEADER` bytes before the record holds the record's length. A chunk that does not fit before the end of
+//! the ring begins at the start of the ring. At the position where the chunk would otherwise begin, [`SKIP`]
+//! then replaces the length.
 //!
 //! The reader and the writer treat the two positions in the same way, so both use the type [`Side`]. Each
 //! side stores its own position, loads the peer's position, and stores the position for which it waits in a
@@ -15,8 +16,8 @@ use super::atomic::{AtomicUsize, Ordering, fence};
 use crate::{Deadline, Errno, Result};
 use core::mem;
 
-/// The alignment of records in bytes. With 64, the size of a cache line, records of up to 64 bytes would be
-/// 20% slower than with 16, because they would occupy twice the memory.
+/// The alignment of records in bytes. If the alignment were a cache line of 64 bytes, records of up to 64
+/// bytes would be 20% slower, because they would occupy more memory.
 pub(super) const UNIT: usize = 16;
 
 /// The maximum size of a ring in bytes.
@@ -75,9 +76,9 @@ pub(super) trait Link {
     fn mark(&self) -> &AtomicUsize;
     /// Wakes the peer. Fails with `EPIPE` if the peer has ended.
     fn ring(&self) -> Result<()>;
-    /// Sleeps until the peer writes to the pipe, or until the deadline (`ETIMEDOUT`). If no deadline is
-    /// passed, the call does not sleep (`EAGAIN`). Returns `false` if no process holds the peer's end of the
-    /// pipe.
+    /// Sleeps until the peer writes to the pipe. Fails with `ETIMEDOUT` if the deadline passes first. If
+    /// `until` is `None`, the call does not sleep, and fails with `EAGAIN` if the pipe is empty. Returns
+    /// `false` if no process holds the peer's end of the pipe.
     fn hear(&self, until: Option<Deadline<'_>>) -> Result<bool>;
 }
 
@@ -128,7 +129,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.place(self.lent.start)
     }
 
-    /// Returns the word before the record at `position`.
+    /// Returns the header word of the record at `position`.
     fn header(&self, position: usize) -> &AtomicUsize {
         self.link.word(self.place(position.wrapping_sub(HEADER)))
     }
@@ -181,7 +182,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.disarm();
         self.words(WRITER).state.store(if closed { CLOSED } else { FREE }, Ordering::Release);
         if closed {
-            // A peer that has ended does not need to be woken.
+            // Ignores an error, because a peer that has ended does not need to be woken.
             let _ = self.wake(|_| true);
         }
     }
@@ -226,7 +227,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     /// Without a deadline, this function does not wait. If the call fails with `EAGAIN`, `ETIMEDOUT` or
     /// `ECANCELED`, the peer still writes to the pipe when it reaches the position.
     pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> Result<bool> {
-        // Reads the byte that the peer has written for an earlier call.
+        // Reads the byte that the peer may have written for an earlier call.
         self.disarm();
         // Retries a wake-up that a filter has rejected. The loop below detects a peer that has ended.
         match self.wake(|wanted| reached(self.at, wanted)) {
@@ -247,7 +248,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
             if gone {
                 return Ok(false);
             }
-            // This check is first because a hostile peer can write to the pipe endlessly.
+            // This check precedes `hear`, because a hostile peer can write to the pipe endlessly.
             if late {
                 return Err(match until {
                     None => Errno::EAGAIN,
@@ -266,7 +267,8 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     pub(super) fn disarm(&mut self) {
         let armed = mem::take(&mut self.armed);
         if armed != 0 && !take(&self.words(WRITER).wants, armed) {
-            // The peer has written a byte or is about to write it. A byte written later stays in the pipe.
+            // The peer has written a byte or is about to write it. A byte that is written after this call
+            // stays in the pipe.
             let _ = self.link.hear(None);
         }
     }
@@ -282,14 +284,14 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         let wanted = wants.load(Ordering::Relaxed);
         if wanted != 0 && is_reached(wanted - 1) && take(wants, wanted) {
             return self.link.ring().inspect_err(|_| {
-                // The peer still waits.
+                // The peer still waits, so restore `wants`.
                 let _ = wants.compare_exchange(0, wanted, Ordering::Relaxed, Ordering::Relaxed);
             });
         }
         Ok(())
     }
 
-    /// Advances this side's position, which passes the bytes before it to the peer.
+    /// Advances this side's position to `to`, which passes the bytes before that position to the peer.
     #[inline]
     fn advance(&mut self, to: usize) -> Result<()> {
         self.at = to;
@@ -370,14 +372,14 @@ impl<L: Link> Side<L, false> {
     pub(super) fn give_back(&mut self) {
         let Record { start, len } = mem::take(&mut self.lent);
         if len > 0 && self.is_used_here() {
-            // A writer that has ended does not need to be woken.
+            // Ignores an error, because a writer that has ended does not need to be woken.
             let _ = self.advance(start.wrapping_add(size(len)));
         }
     }
 }
 
-/// Clears `wants` if it still holds `wanted`, and returns whether it was cleared. The half that
-/// changes `wants` loads the position afterwards.
+/// Clears `wants` if it still holds `wanted`, and returns whether it was cleared. The ordering is relaxed,
+/// because each half loads the peer's position with Acquire before it accesses the bytes.
 fn take(wants: &AtomicUsize, wanted: usize) -> bool {
     wants.compare_exchange(wanted, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }

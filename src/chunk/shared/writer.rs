@@ -16,7 +16,7 @@ use crate::{Deadline, Errno, Result};
 /// the stream: the reader receives all records and then end of file.
 ///
 /// The [`std::io::Write`] implementation copies each buffer into a chunk and immediately sends it as one
-/// record, so it needs no flush. A write overwrites a lent chunk. `write!` sends a separate record for each
+/// record, so no flush is needed. A write overwrites a lent chunk. `write!` sends a separate record for each
 /// part of its text. To send the whole text as one record, use a [`BufWriter`](std::io::BufWriter) or a
 /// `String`.
 ///
@@ -25,7 +25,7 @@ use crate::{Deadline, Errno, Result};
 /// The writer's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, level-triggered
 /// or edge-triggered, either [`try_chunk`](Self::try_chunk) must have failed with [`EAGAIN`](Errno::EAGAIN)
 /// or [`chunk_deadline`](Self::chunk_deadline) with [`ETIMEDOUT`](Errno::ETIMEDOUT). Otherwise, the
-/// descriptor may not become readable. The descriptor becomes readable (`IN`) when the ring has room, and
+/// descriptor might never become readable. The descriptor becomes readable (`IN`) when the ring has room, and
 /// reports `HUP` after the reader has ended. A wake-up can be spurious. Do not read from the descriptor. See
 /// [the reader](super::SharedReader#readiness) for a loop.
 ///
@@ -85,7 +85,7 @@ impl SharedWriter {
         self.lend(Some(Deadline::NEVER))
     }
 
-    /// Lends the next chunk as [`chunk`](Self::chunk) does, without waiting.
+    /// Lends the next chunk as [`chunk`](Self::chunk) does, but does not wait.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl SharedWriter {
     /// Fails as [`chunk`](Self::chunk) does, and with
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if the ring had no room before the deadline.
-    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before the ring had
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before the ring has
     ///   room.
     pub fn chunk_deadline(&mut self, deadline: Deadline<'_>) -> Result<&mut [u8]> {
         self.lend(Some(deadline))
@@ -150,12 +150,13 @@ impl SharedWriter {
     /// Sends the first `len` bytes of the lent chunk as one record. Never waits. If `len` is 0, the call
     /// sends nothing, and the chunk stays lent.
     ///
-    /// If the reader was killed, or dropped before its first use, the writer detects this when it must wake
-    /// the reader or when the ring has no room. Records that were sent earlier are lost, as in a pipe.
+    /// The writer may detect late that the reader was killed, or was dropped before its first use. The writer
+    /// detects this when it must wake the reader, or when the ring has no room. Records that were sent
+    /// earlier are lost, as in a pipe.
     ///
     /// # Errors
     ///
-    /// After the last two errors the chunk is no longer lent.
+    /// After the last two of these errors, the chunk is no longer lent.
     ///
     /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent, or `len` is more than the chunk's size.
     /// - [`EBUSY`](Errno::EBUSY) and [`EPROTO`](Errno::EPROTO) as for [`chunk`](Self::chunk).
@@ -191,11 +192,11 @@ impl SharedWriter {
         side.send(len)
     }
 
-    /// Releases the half without ending the stream, so that a process with a copy can use the half. A lent
-    /// chunk is not sent.
+    /// Releases the half without ending the stream, so that another process with a copy of the half can use
+    /// that copy. A lent chunk is not sent.
     ///
-    /// The process with the copy continues after the last record that this process has sent. If no process
-    /// has a copy, the stream ends.
+    /// The process with the copy continues after the last record that this process has sent. If no other
+    /// process has a copy, the stream ends.
     ///
     /// # Examples
     ///
@@ -239,7 +240,8 @@ impl AsFd for SharedWriter {
 
 #[cfg(feature = "std")]
 impl std::io::Write for SharedWriter {
-    /// Sends the buffer as one record, or its beginning if the buffer is longer than a chunk.
+    /// Sends the buffer as one record. If the buffer is longer than a chunk, sends only the buffer's
+    /// beginning.
     fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
         let len = buf.len().min(self.half.side.chunk);
         if len > 0 {

@@ -13,7 +13,7 @@ use crate::{Errno, Result};
 /// larger.
 const MOST: usize = 32 << 20;
 
-/// The capacity in bytes of a pipe that receives only plain writes. In a larger pipe, bytes would leave the
+/// The capacity in bytes of a pipe that receives only plain writes. In a larger pipe, bytes could leave the
 /// cache before the reader copies them.
 const SMALL_PIPE: usize = 128 << 10;
 
@@ -55,7 +55,7 @@ impl WriterBuilder {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
 
-    /// Sets the condition under which memory that was handed over may be written again.
+    /// Sets the condition under which the writer reuses memory that was handed over.
     pub const fn reuse(self, reuse: Reuse) -> Self {
         Self { reuse, ..self }
     }
@@ -65,7 +65,7 @@ impl WriterBuilder {
         Self { mechanism: Some(mechanism), ..self }
     }
 
-    /// Sets the policy for waiting for room in a blocking pipe. Plain writes always sleep.
+    /// Sets the policy for waiting for room in a blocking pipe. Plain writes ignore this policy and sleep.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
@@ -84,7 +84,7 @@ impl WriterBuilder {
     ///   is available or, for [`ChunkMechanism::Memfd`], no free descriptor.
     /// - [`EFBIG`](Errno::EFBIG) if the memory for [`ChunkMechanism::Memfd`] exceeds `RLIMIT_FSIZE`.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the mechanism that was set does not work on this kernel. The
-    ///   call also fails if the mechanism needs a pipe, and `to` is not a pipe or is a packet pipe
+    ///   error also occurs if the mechanism needs a pipe, and `to` is not a pipe or is a packet pipe
     ///   (`O_DIRECT`).
     ///
     /// # Examples

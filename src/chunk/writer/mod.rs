@@ -13,12 +13,12 @@ use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeWriter, Result};
 pub use builder::WriterBuilder;
 
-/// Sends chunks through a pipe without copying them. A writer lends its own memory to fill, and hands the
-/// pages to the pipe.
+/// Sends chunks through a pipe, without copying the bytes if possible. A writer lends its own memory for the
+/// caller to fill, and hands the pages to the pipe.
 ///
 /// To send data, fill a [`chunk`](Self::chunk) and call [`send`](Self::send), as often as needed. The
 /// documentation of the [module](crate::chunk) explains why this is safe and which [`Reuse`] suits which
-/// consumer. Dropping the writer closes the write end. Unread data stays in the pipe.
+/// consumer. Dropping the writer closes the write end if `W` owns it. Unread data stays in the pipe.
 ///
 /// `W` owns or borrows the descriptor: for example, a [`PipeWriter`], a `&Stdout` or a `BorrowedFd`. If the
 /// descriptor is not a pipe but a file, a socket or a terminal, each chunk is written with `write`.
@@ -49,7 +49,7 @@ pub struct ChunkWriter<W = PipeWriter> {
     pipe: W,
     reuse: Reuse,
     mechanism: ChunkMechanism,
-    /// Set if the caller has not chosen the mechanism, so that the writer may fall back to another one.
+    /// Set if the caller has not chosen the mechanism, so that the writer may fall back to `write`.
     replaceable: bool,
     chunk: usize,
     memory: Memory,
@@ -84,15 +84,15 @@ struct Lent {
     done: usize,
     /// Set if a send has succeeded, so that the chunk may only be resent.
     is_sent: bool,
-    /// The end of the bytes that were handed over by reference, and the value of `sent` after the last of
-    /// them.
+    /// The end, in the chunk, of the bytes that were handed over by reference, and the value of `sent` after
+    /// the last of these bytes.
     referenced: Option<(usize, u64)>,
 }
 
 impl<W: AsFd> ChunkWriter<W> {
-    /// Creates a writer with chunks of 1 MiB and the best mechanism. The writer is correct for every consumer
-    /// ([`Reuse::Never`]). Raises the capacity of the pipe to [`Max`](crate::pipe::Capacity::Max), as far as
-    /// the kernel allows it.
+    /// Creates a writer with chunks of 1 MiB and the best mechanism that works. The writer is correct for
+    /// every consumer ([`Reuse::Never`]). Raises the capacity of the pipe to
+    /// [`Max`](crate::pipe::Capacity::Max), as far as the kernel allows it.
     ///
     /// # Errors
     ///
@@ -101,7 +101,8 @@ impl<W: AsFd> ChunkWriter<W> {
         ChunkWriter::builder().build(pipe)
     }
 
-    /// Lends the next chunk to fill, with the size that the builder has set. Does not wait.
+    /// Lends the next chunk for the caller to fill. Does not wait. The chunk has the size that was set with
+    /// the builder.
     ///
     /// The contents of the chunk are unspecified: zeros, or bytes of an earlier chunk. With
     /// [`Reuse::AfterRead`], the chunk contains either only zeros or exactly the bytes that an earlier chunk
@@ -109,15 +110,17 @@ impl<W: AsFd> ChunkWriter<W> {
     /// bytes of a chunk that was sent in part. (To send the same bytes repeatedly, see
     /// [`resend`](Self::resend).)
     ///
-    /// In a forked child, the first call maps new memory and does not touch the parent's memory.
+    /// In a forked child, the first call maps new memory, except with [`ChunkMechanism::Write`]. The child
+    /// never changes the parent's memory.
     ///
     /// # Errors
     ///
     /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if new memory, or a
     ///   descriptor for that memory, is needed and not available. Bytes that were sent stay in the pipe. The
     ///   caller can try again later.
-    /// - [`EPERM`](Errno::EPERM), or another error of a filter, if new memory is needed and a later filter
-    ///   rejects `madvise` or `memfd_create`. The error occurs only if the caller has set the mechanism.
+    /// - [`EPERM`](Errno::EPERM), or another error of a filter, if new memory is needed and a filter that was
+    ///   installed later rejects `madvise` or `memfd_create`. The error occurs only if the caller has set the
+    ///   mechanism.
     ///
     /// # Examples
     ///
@@ -161,17 +164,19 @@ impl<W: AsFd> ChunkWriter<W> {
     ///
     /// Sends of less than 16 KiB (or less than a page, if pages are larger) are copied, because a copy is
     /// faster for small sends. Sending 0 bytes makes no system call, and the chunk stays lent. After a
-    /// success the chunk is no longer lent, even if `len` is less than the chunk's size.
+    /// successful send of at least one byte, the chunk is no longer lent, even if `len` is less than the
+    /// chunk's size.
     ///
     /// # Errors
     ///
     /// The [`Incomplete`] holds the exact number of bytes that were sent, and the reason. The remaining bytes
-    /// stay lent. Another `send` of at most that many bytes continues after the bytes that were sent.
+    /// stay lent. Another `send` of at most the remaining number of bytes continues after the bytes that were
+    /// sent.
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
     /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent or `len` is more than the remaining size of the chunk.
-    ///   The error also occurs if this process is a forked child and the chunk was lent before the fork. With
-    ///   [`ChunkMechanism::Write`], the child may send its copy. Nothing was sent.
+    ///   The error also occurs if this process is a forked child and the chunk was lent before the fork.
+    ///   (With [`ChunkMechanism::Write`], the child may send its copy.) After this error, nothing was sent.
     /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, which kills
     ///   it unless the signal is ignored, blocked or handled. Rust's `main` ignores the signal.
     ///
@@ -221,10 +226,10 @@ impl<W: AsFd> ChunkWriter<W> {
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
     /// - [`EINVAL`](Errno::EINVAL) if `len` is more than the number of bytes of the chunk that were sent, or
-    ///   more than the number that remain. The error also occurs if no chunk was sent, or if the current
-    ///   chunk was not sent completely. The error also occurs if this process is a forked child and the chunk
-    ///   was sent before the fork. With [`ChunkMechanism::Write`], the child may send its copy. Nothing was
-    ///   sent.
+    ///   more than the number that remain. The error also occurs if no chunk was sent, or if a `send` of the
+    ///   current chunk has not succeeded. The error also occurs if this process is a forked child and the
+    ///   chunk was sent before the fork. (With [`ChunkMechanism::Write`], the child may send its copy.) After
+    ///   this error, nothing was sent.
     /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, as with
     ///   [`send`](Self::send).
     ///
@@ -284,8 +289,8 @@ impl<W: AsFd> ChunkWriter<W> {
 
     /// Sends the next `len` bytes of the chunk. An error without an errno means that a call moved no bytes.
     fn push(&mut self, lent: &mut Lent, len: usize) -> core::result::Result<(), Option<Errno>> {
-        // Only this call runs the caller's code, which may panic. After this call, every page that is handed
-        // over is recorded in `lent`.
+        // In this function, only `as_fd` runs the caller's code, which may panic. After `as_fd` has returned,
+        // every page that is handed over is recorded in `lent`.
         let pipe = self.pipe.as_fd();
         let end = lent.done + len;
         let mut by_reference =
@@ -363,14 +368,14 @@ impl<W: AsFd> ChunkWriter<W> {
         Ok(())
     }
 
-    /// Returns the mechanism that moves chunks into the pipe. The mechanism becomes [`ChunkMechanism::Write`]
-    /// if the kernel rejects the mechanism and the caller has not set it.
+    /// Returns the mechanism that moves chunks into the pipe. If the kernel later rejects a mechanism that
+    /// the caller has not set, the mechanism becomes [`ChunkMechanism::Write`].
     #[must_use]
     pub const fn mechanism(&self) -> ChunkMechanism {
         self.mechanism
     }
 
-    /// Returns the condition under which memory that was handed over is written again.
+    /// Returns the condition under which the writer reuses memory that was handed over.
     #[must_use]
     pub const fn reuse(&self) -> Reuse {
         self.reuse

@@ -12,8 +12,8 @@ use alloc::vec::Vec;
 /// A pipe reaches end of file when every write end is closed. Drop this process's own write ends first.
 /// Otherwise, the call waits indefinitely.
 ///
-/// `buf` grows in steps, each time to somewhat more than twice its length. If `buf` grows to 2 MiB or more,
-/// this function requests huge pages for it (`MADV_HUGEPAGE`).
+/// If `buf` lacks room, it grows by at least 8 KiB for the first read, and to more than twice its length for
+/// later reads. If `buf` grows to 2 MiB or more, this function requests huge pages for it (`MADV_HUGEPAGE`).
 ///
 /// # Errors
 ///
@@ -41,13 +41,14 @@ pub fn read_to_end(fd: impl AsFd, buf: &mut Vec<u8>) -> crate::Result<usize> {
 /// The default capacity of a pipe in bytes.
 const PIPE: usize = 64 << 10;
 
-/// The smallest capacity in bytes of a buffer with huge pages. The kernel needs longer to allocate 512 small
-/// pages than to copy 2 MiB into them.
+/// The smallest capacity in bytes for which huge pages are requested. The kernel needs longer to allocate 512
+/// small pages than to copy 2 MiB into them.
 const LARGE: usize = 2 << 20;
 
 /// Reads at most `most` bytes with one call, appends them to `buf`, and sets `last` to the number of bytes
-/// read. The caller passes 0 to the first call, and the new `last` to the next call. If `buf` lacks room, the
-/// first call grows it by `first` bytes, and later calls grow it to more than twice its length.
+/// read. The caller sets `last` to 0 before the first call and passes it on unchanged to later calls. If
+/// `buf` lacks room, the first call grows it by `first` bytes, and later calls grow it to more than twice its
+/// length.
 pub(crate) fn read_more(
     fd: BorrowedFd<'_>,
     buf: &mut Vec<u8>,

@@ -10,15 +10,15 @@ use crate::sys::call;
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
-/// The read end of a pipe. Dropping it closes it.
+/// The read end of a pipe. Dropping this value closes the end.
 ///
 /// The methods borrow the end as `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std`,
 /// the type and references to it also implement [`std::io::Read`].
 ///
 /// # Buffered reading (Python's `os.fdopen`)
 ///
-/// [`BufReader::new(reader)`](std::io::BufReader) reads lines. `File::from(OwnedFd::from(reader))` converts
-/// the read end to a file.
+/// [`BufReader::new(reader)`](std::io::BufReader) can read lines. `File::from(OwnedFd::from(reader))`
+/// converts the read end to a file.
 ///
 /// ```
 /// use rawpipe::fd::OwnedFd;

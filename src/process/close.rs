@@ -1,4 +1,4 @@
-//! Closes the descriptors that a child must not have.
+//! Closes the descriptors that a child must not keep.
 //!
 //! # Safety
 //!

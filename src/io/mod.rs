@@ -34,10 +34,10 @@
 //! [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). The functions never follow `poll`
 //! with a blocking call, because another process could read the data or fill the pipe in between.
 //!
-//! A file may support `RWF_NOWAIT` and yet have to wait in every write that needs new blocks, for example a
-//! file that was opened with `O_DIRECT` and grows. Such a write fails with [`EAGAIN`](crate::Errno::EAGAIN)
-//! every time, and a function with a deadline retries until the deadline. Write to files with
-//! [`write`](write()).
+//! Some files support `RWF_NOWAIT` although every write that needs new blocks has to wait. An example is a
+//! file that was opened with `O_DIRECT` and grows. A write that would have to wait fails with
+//! [`EAGAIN`](crate::Errno::EAGAIN) every time, and a function with a deadline retries until the deadline.
+//! Write to files with [`write`](write()).
 //!
 //! # Deadlines that have passed
 //!
@@ -122,8 +122,8 @@ use crate::sys::call;
 /// Reads up to `buf.len()` bytes into `buf` and returns the number of bytes read. A result of 0 means end of
 /// file.
 ///
-/// A read of a pipe waits until at least one byte is available or no process has a write end open. A read of
-/// a nonblocking pipe does not wait. With an empty `buf` the call returns 0 immediately.
+/// A read of a blocking pipe waits until at least one byte is available or no process has a write end open. A
+/// read of a nonblocking pipe does not wait. With an empty `buf` the call returns 0 immediately.
 ///
 /// # Errors
 ///

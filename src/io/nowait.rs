@@ -75,9 +75,9 @@ fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usiz
 }
 
 /// Chooses the error to report after both methods have failed. `wrong` is the access mode that does not allow
-/// this call.
+/// the attempted read or write.
 fn unsupported(fd: BorrowedFd<'_>, wrong: usize, first: Errno, second: Errno) -> Errno {
-    // If the kernel lacks `preadv2` or `pwritev2`, it has not checked the descriptor.
+    // A kernel without `preadv2` or `pwritev2` has not checked the descriptor.
     let mode = call::fcntl_getfl(fd).map(|flags| flags & abi::O_ACCMODE);
     match (mode, second) {
         (Err(closed), _) => closed,

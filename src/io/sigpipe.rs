@@ -83,7 +83,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // A signal may be pending even if the call succeeded: a reader that closes in the middle of a write
+        // A signal may be pending even if the call succeeded. A reader that closes in the middle of a write
         // causes a short count and also raises the signal.
         if !self.pending_before && is_pending() == Ok(true) {
             let _ = call::rt_tgsigqueueinfo_self(&MARK);

@@ -56,7 +56,7 @@ pub(crate) fn read_more(
     most: usize,
     last: &mut usize,
 ) -> crate::Result<usize> {
-    // If `buf` had less room, the end of a packet could be lost.
+    // With room for fewer bytes, the end of a packet could be lost.
     if buf.capacity() - buf.len() < PIPE_BUF.min(most) {
         // The new size is twice the length plus the capacity of a pipe. With this size, an output whose
         // length is a power of two does not fill `buf`. A full `buf` would have to grow again only to detect
@@ -67,7 +67,7 @@ pub(crate) fn read_more(
             call::madvise_hugepage(buf);
         }
     }
-    // This code touches as many pages of `buf` as the last read has filled. The kernel would otherwise
+    // This code touches as many unused pages of `buf` as the last read has filled. The kernel would otherwise
     // allocate these pages while it holds the pipe's lock, and the writer would wait. The number of pages is
     // limited, because the next read may find only end of file.
     let next = most.min(*last).min(buf.len() / 32);

@@ -37,8 +37,8 @@ pub fn read_exact(fd: impl AsFd, buf: &mut [u8]) -> Result<(), Incomplete> {
     complete(buf.len(), |done| call::read(fd, &mut buf[done..]))
 }
 
-/// Repeats a call that moves some bytes until all `len` bytes are moved. The argument of `call` is the number
-/// of bytes moved so far.
+/// Repeats `call`, which moves some bytes, until all `len` bytes are moved. The argument of `call` is the
+/// number of bytes moved so far.
 #[inline]
 pub(crate) fn complete(
     len: usize,
@@ -52,7 +52,7 @@ pub(crate) fn complete(
 }
 
 /// Adds to `bytes` the number of bytes that a call has moved, and returns that number, or 0 if a signal
-/// interrupted the call. Fails if the call succeeded but moved no byte.
+/// interrupted the call. Fails if the call failed for any other reason or moved no byte.
 #[inline]
 fn count(answer: crate::Result<usize>, bytes: &mut usize) -> Result<usize, Incomplete> {
     let count = match answer {

@@ -11,9 +11,9 @@
 //!
 //! [`Duplex`] is the link on which a channel is built. A link has one pipe for each direction.
 //!
-//! Because these types work over pipes, the peer may be any program. A message of a channel may also be
-//! longer than the pipe's capacity. If the peer is forked from this process and messages have a maximum
-//! length, a dialogue in shared memory is faster than a dialogue over pipes. See
+//! Because the types of this module work over pipes, the peer may be any program. A message of a channel may
+//! also be longer than the pipe's capacity. If the peer is forked from this process and messages have a
+//! maximum length, a dialogue in shared memory is faster than a dialogue over pipes. See
 //! [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), which needs feature
 //! `transfer`.
 //!

@@ -79,7 +79,7 @@ impl<R: AsFd> Receiver<R> {
 
     /// Makes the receiver read ahead into a buffer of 16 KiB. One read then receives as many short messages
     /// as have arrived and fit into the buffer. If at least 8 KiB of a body are missing when the buffer is
-    /// empty, they are still read directly into their destination.
+    /// empty, these bytes are still read directly into their destination.
     ///
     /// Before you wait for the descriptor, check [`has_message`](Self::has_message): see
     /// [above](Self#reading-ahead).

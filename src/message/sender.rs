@@ -68,9 +68,9 @@ impl<W: AsFd> Sender<W> {
     }
 
     /// Sends a message that consists of these parts, with one write if the descriptor has room for the whole
-    /// message. On a pipe, the message needs a second write if the first part has at least 32 KiB and begins
-    /// within 7 bytes of a multiple of 4 KiB in memory. Waits for room even if the descriptor is nonblocking.
-    /// Retries on `EINTR`.
+    /// message. On a pipe, a first part of at least 32 KiB needs a second write if its address is within 7
+    /// bytes of a multiple of 4 KiB. Waits for room even if the descriptor is nonblocking. Retries on
+    /// `EINTR`.
     ///
     /// # Errors
     ///

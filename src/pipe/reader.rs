@@ -102,8 +102,8 @@ impl PipeReader {
         io::read_exact(self, buf)
     }
 
-    /// Reads until no write end is open, appends the bytes to `buf`, and returns the number of bytes read.
-    /// Drop this process's own write end first.
+    /// Reads until the pipe is empty and no write end is open, appends the bytes to `buf`, and returns the
+    /// number of bytes read. Drop this process's own write end first.
     ///
     /// # Errors
     ///

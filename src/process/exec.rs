@@ -153,8 +153,8 @@ pub(super) fn decimal(buffer: &mut [u8], mut number: u32) -> usize {
     digits
 }
 
-/// Replaces the program as [`execve`] does, after searching for `name` in the directories of `path`. Colons
-/// separate the directories. A name that contains a slash is used as a path.
+/// Replaces the program as [`execve`] does, after searching for `program` in the directories of `path`.
+/// Colons separate the directories. If `program` contains a slash, it is used as a path.
 ///
 /// An empty directory name means the current directory. This function does not read `PATH`: pass a search
 /// path explicitly, or pass [`DEFAULT_PATH`]. A file whose format the kernel does not recognise is not passed

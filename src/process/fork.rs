@@ -93,9 +93,9 @@ pub unsafe fn fork() -> Result<Fork> {
 /// table](crate::process#what-a-child-may-do) permits. With a single thread, no lock stays locked in the
 /// child, and no data is left in an inconsistent state.
 ///
-/// The function checks these conditions with a call to `unshare` that changes nothing. If a filter rejects
-/// that call, as in many containers, this function counts the threads in `/proc` instead. This fallback does
-/// not detect a process that shares memory.
+/// The function detects other threads and shared memory with a call to `unshare` that changes nothing. If a
+/// filter rejects that call, as in many containers, this function counts the threads in `/proc` instead. This
+/// fallback does not detect a process that shares memory.
 ///
 /// # Errors
 ///
@@ -209,7 +209,7 @@ impl Drop for AbortOnDrop {
 }
 
 /// Ends the process immediately with this exit code. No destructor and no `atexit` handler runs. Buffered
-/// stdio is not flushed, so the parent can still write that data.
+/// stdio is not flushed, so a forked child does not write data that its parent also writes.
 ///
 /// # Examples
 ///

@@ -17,9 +17,9 @@ use crate::{Deadline, Errno, Result};
 /// # Reused process ids
 ///
 /// After a process has been waited for, the kernel may reuse its id. A descriptor always refers to the
-/// original process, so its methods never reach another process. After the original process has been waited
-/// for, [`kill`](Self::kill) has no effect. The waits then fail or, on Linux 6.15 and later, return the
-/// status. All methods except `kill` and the waits fail with [`ESRCH`](Errno::ESRCH).
+/// original process, so the methods of a `Pidfd` never reach another process. After the original process has
+/// been waited for, [`kill`](Self::kill) has no effect. The waits then fail or, on Linux 6.15 and later,
+/// return the status. All methods except `kill` and the waits fail with [`ESRCH`](Errno::ESRCH).
 ///
 /// Only [`open`](Self::open) accepts an id. The id is reliable for a child of this process that was not
 /// waited for, since the kernel does not reuse that id. Any other id may belong to a new process by the time
@@ -57,7 +57,7 @@ lends_its_descriptor!(Pidfd);
 
 impl Pidfd {
     /// Opens a descriptor of the process with this id. The descriptor is close-on-exec, and
-    /// [`poll`](crate::event::poll()) reports it readable when the process has ended.
+    /// [`poll`](crate::event::poll()) reports the descriptor as readable when the process has ended.
     ///
     /// # Errors
     ///

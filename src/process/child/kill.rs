@@ -1,4 +1,4 @@
-//! Sends signals to a child, and to the process group that it leads.
+//! Sends signals to a child, and to the process group that the child leads.
 
 use super::Child;
 use crate::process::Signal;

@@ -17,8 +17,8 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// A signal then reaches this child or no process, even if the child's id is reused.
 ///
 /// Without a pidfd ([`pidfd`](Self::pidfd) returns `None`), the id is used instead, if the kernel reports
-/// that it belongs to a child of this process. No call uses the id once a wait by this handle has returned
-/// the exit status, or has reported that the status [is lost](#lost-status).
+/// that the id belongs to a child of this process. No call uses the id once a wait by this handle has
+/// returned the exit status, or has reported that the status [is lost](#lost-status).
 ///
 /// By default, dropping the handle only closes its descriptors. The child continues to run. After its end,
 /// the child stays a zombie until `wait_any` or other code collects its status, or this process ends. To
@@ -97,8 +97,8 @@ pub enum SpawnMethod {
     /// The child shared memory with its parent until it started its program. Nothing was copied, except under
     /// a user-mode emulator that turns the call into an ordinary fork.
     Vfork,
-    /// The child was a copy of its parent. The reason is an explicit fork, a change of user or groups, or a
-    /// kernel or filter that rejects shared memory.
+    /// The child was a copy of its parent. The reason for the copy is an explicit fork, a change of user or
+    /// groups, or a kernel or filter that rejects shared memory.
     Fork,
 }
 

@@ -1,4 +1,4 @@
-//! The errors of communicating with a child, with the output that was read before the failure.
+//! The errors of communicating with a child, and the output that was read before the failure.
 
 use super::super::{PipelineError, SpawnError};
 use crate::Errno;

@@ -245,7 +245,7 @@ const LAST_ROUNDS: usize = 2;
 
 /// The maximum number of reads of one pipe between two checks of all pipes. A child that makes short writes
 /// continues to write during these reads, so most of the reads find data. This process therefore need not be
-/// woken for each write, which would slow the child.
+/// woken for each write. Waking this process so often would slow the child.
 const READS: usize = 16;
 
 impl Collected {

@@ -51,7 +51,7 @@
 //! # Socket timeouts
 //!
 //! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect on the `try_` functions and the functions with a deadline,
-//! because these functions wait only in `poll`. The options do affect [`read`](read()) and
+//! because none of these functions waits in a read or write. The options do affect [`read`](read()) and
 //! [`write`](write()), which fail with `EAGAIN` when the timeout expires.
 //!
 //! # Nonblocking ends

@@ -66,8 +66,8 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Blocks the signal. If a filter rejects the change of the mask, this function fails and changes
-    /// nothing.
+    /// Blocks the signal. If a filter rejects `rt_sigpending` or `rt_sigprocmask`, this function fails and
+    /// changes nothing.
     pub(crate) fn new() -> Result<Self> {
         let is_pending = is_pending()?;
         let old = call::rt_sigprocmask(SIG_BLOCK, &ONLY_SIGPIPE)?;

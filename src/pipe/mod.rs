@@ -237,7 +237,7 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
 ///
 /// [`Capacity::Bytes`] can also fail with the following errors. The capacity then stays unchanged.
 ///
-/// - [`EBUSY`](Errno::EBUSY) if the pipe holds more bytes than the new capacity.
+/// - [`EBUSY`](Errno::EBUSY) if the unread data occupies more slots than the new capacity provides.
 /// - [`EINVAL`](Errno::EINVAL) if the size is more than 2³¹ bytes.
 /// - [`ENOMEM`](Errno::ENOMEM) if the kernel lacks memory.
 /// - [`EPERM`](Errno::EPERM) if the process lacks `CAP_SYS_RESOURCE`, and either the size is more than

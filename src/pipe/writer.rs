@@ -38,7 +38,7 @@ common_to_both_ends!(PipeWriter);
 
 impl PipeWriter {
     /// Writes up to `buf.len()` bytes of `buf` and returns the number of bytes written. All bytes are written
-    /// unless the pipe is nonblocking or a signal interrupts the write.
+    /// unless this end is nonblocking or a signal interrupts the write.
     ///
     /// # Errors
     ///

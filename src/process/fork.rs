@@ -153,7 +153,8 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
 /// returns or unwinds into the parent's code, and drops none of the values that `body` only borrows.
 ///
 /// Values that `body` owns are dropped in both processes. A pipe end moved into `body` is therefore closed in
-/// the parent, as intended. A panic in `body` ends the child with `SIGABRT`, after the panic hook has run.
+/// the parent, as intended. A panic in `body` ends the child with `SIGABRT`, after the panic hook has run. If
+/// `SIGABRT` is blocked or handled, the child exits with code 134 instead.
 ///
 /// # Errors
 ///

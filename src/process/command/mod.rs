@@ -237,7 +237,7 @@ impl<'fd> Command<'fd> {
         self.set(Spawn::setsid)
     }
 
-    /// Makes a terminal the child's controlling terminal: see [`Spawn::controlling_terminal`].
+    /// Makes `terminal` the child's controlling terminal: see [`Spawn::controlling_terminal`].
     pub fn controlling_terminal(&mut self, terminal: impl Into<MaybeOwnedFd<'fd>>) -> &mut Self {
         self.terminal = Some(terminal.into());
         self.setsid()

@@ -100,7 +100,7 @@ impl<'a> Communicate<'a> {
     /// The reader is read in pieces of up to 64 KiB whenever the pipe to the child has room. While a read
     /// blocks, no output is collected, and the deadline takes effect only when the read returns. If the input
     /// is a file, a socket or a pipe, pass that descriptor to [`Command::stdin`](super::Command::stdin)
-    /// instead. This process then copies no bytes, and none of its reads blocks.
+    /// instead. This process then copies no bytes and does not block in a read.
     ///
     /// An interrupted read is retried. Any other error, `WouldBlock` included, ends the [`run`](Self::run)
     /// with [`CommunicateErrorKind::Input`]. To continue after an error, run the same `Communicate` again.

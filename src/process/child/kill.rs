@@ -59,7 +59,7 @@ impl Child {
     /// Makes the child the leader of a new process group, which also includes the processes that the child
     /// starts later.
     ///
-    /// This call is intended for a forked child. The child may make the same call for itself. The earlier of
+    /// This call is intended for a forked child. The child may also make itself the leader. The earlier of
     /// the two calls takes effect.
     ///
     /// # Errors

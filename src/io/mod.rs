@@ -16,32 +16,34 @@
 //! Feature `event` adds `try_read`, `try_write`, and functions with a deadline such as `read_deadline`. These
 //! functions also work on blocking descriptors.
 //!
-//! `O_NONBLOCK` belongs to the open file, which other processes may share, such as a child or the parent that
-//! provided standard input. Setting the flag can break those processes, so none of these functions changes
-//! it. Instead each function uses system calls that do not wait, and waits only in `poll`.
+//! `O_NONBLOCK` belongs to the open file, which may be shared with other processes, such as a child or the
+//! parent that provided standard input. Setting the flag can break those processes, so none of these
+//! functions changes it. Instead, these functions use system calls that do not wait. Functions with a
+//! deadline wait only in `poll`.
 //!
 //! The preferred method is the flag `RWF_NOWAIT`. Pipes and sockets have supported this flag since Linux 6.4.
 //! A FIFO never supports the flag, nor does a pipe end that was once used in a [`splice`](crate::splice).
 //!
-//! The fallback for pipes is `vmsplice` and `splice`, which have their own nonblocking flag. A read copies
+//! The fallbacks for pipes are `vmsplice` and `splice`, which have their own nonblocking flag. A read copies
 //! bytes out of the pipe with `vmsplice`. A write goes to a private pipe, and its bytes are then spliced to
-//! the target. Each of these writes occupies at least one page of the target, so small writes fill the target
-//! with fewer bytes than large writes do. A read of a FIFO that is open for reading and writing also splices
-//! through a private pipe.
+//! the target. Each of these writes occupies at least one page of the target pipe, so small writes fill the
+//! pipe after fewer bytes than large writes do. A read of a FIFO that is open for reading and writing also
+//! splices through a private pipe.
 //!
 //! If neither method is supported, as on a terminal, the functions fail with
-//! [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). The functions never poll and then
-//! read, because another reader could win the race.
+//! [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). The functions never follow `poll`
+//! with a blocking call, because another process could read the data or fill the pipe in between.
 //!
-//! Some files support the flag, but a write that needs new blocks would always wait, for example if the file
-//! was opened with `O_DIRECT` and grows. The write then fails with [`EAGAIN`](crate::Errno::EAGAIN) every
-//! time, and a function with a deadline retries until the deadline. Write to files with [`write`](write()).
+//! Some files support `RWF_NOWAIT` although every write that needs new blocks has to wait. An example is a
+//! file that was opened with `O_DIRECT` and grows. A write that would have to wait fails with
+//! [`EAGAIN`](crate::Errno::EAGAIN) every time, and a function with a deadline retries until the deadline.
+//! Write to files with [`write`](write()).
 //!
 //! # Deadlines that have passed
 //!
 //! With a deadline that has already passed, a function does not wait. The function still moves the bytes that
-//! it can read or write without waiting. All these functions retry on `EINTR`, until the deadline. Another
-//! thread can end a deadline early: see [`Cancel`](crate::Cancel).
+//! it can read or write without waiting. All functions with a deadline retry on `EINTR` until the deadline
+//! passes. Another thread can end a deadline early: see [`Cancel`](crate::Cancel).
 //!
 //! A peer that holds the pipe's lock makes every read and write of that pipe wait, including calls of these
 //! functions: see [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
@@ -49,7 +51,7 @@
 //! # Socket timeouts
 //!
 //! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect on the `try_` functions and the functions with a deadline,
-//! because these functions wait only in `poll`. The options do affect [`read`](read()) and
+//! because none of these functions waits in a read or write. The options do affect [`read`](read()) and
 //! [`write`](write()), which fail with `EAGAIN` when the timeout expires.
 //!
 //! # Nonblocking ends
@@ -65,8 +67,8 @@
 //!
 //! # Packet pipes
 //!
-//! Without `RWF_NOWAIT`, a read may return several packets as one packet. The module `message` has types for
-//! packets.
+//! If `RWF_NOWAIT` is not supported, a `try_` function or a function with a deadline may read several packets
+//! as one. The module `message` has types for packets.
 
 mod descriptor;
 mod inherited;
@@ -120,8 +122,8 @@ use crate::sys::call;
 /// Reads up to `buf.len()` bytes into `buf` and returns the number of bytes read. A result of 0 means end of
 /// file.
 ///
-/// A read of a pipe waits until at least one byte is available or no process has a write end open. A read of
-/// a nonblocking pipe does not wait. With an empty `buf` the call returns 0 immediately.
+/// A read of a blocking pipe waits until at least one byte is available or no process has a write end open. A
+/// read of a nonblocking pipe does not wait. With an empty `buf` the call returns 0 immediately.
 ///
 /// # Errors
 ///
@@ -130,7 +132,7 @@ use crate::sys::call;
 /// - [`EBADF`](crate::Errno::EBADF) if the descriptor is not open for reading, for instance a write end.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was read.
 /// - [`EIO`](crate::Errno::EIO) if the peer of a pseudoterminal is closed. The master of a pseudoterminal
-///   never reaches end of file. Reading from it ends with this error.
+///   fails with this error instead of reaching end of file.
 /// - [`EISDIR`](crate::Errno::EISDIR) if the descriptor is a directory.
 ///
 /// # Examples

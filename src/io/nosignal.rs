@@ -19,8 +19,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 ///
 /// Fails as [`write()`](super::write) does, and with
 ///
-/// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM), or another error of a filter, if the filter rejects
-///   both methods. Nothing was written. See [`without_sigpipe`](crate::io::without_sigpipe).
+/// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM), or another error that a filter returns, if the
+///   filter rejects both methods. Nothing was written. See [`without_sigpipe`](crate::io::without_sigpipe).
 ///
 /// # Examples
 ///
@@ -53,8 +53,7 @@ pub fn writev_nosignal(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
     let fd = fd.as_fd();
     if !MISSING.load(Ordering::Relaxed) {
         match call::pwritev2(fd, bufs, abi::RWF_NOSIGNAL) {
-            // Too many buffers also cause this error. In that case, `writev` below fails with the same
-            // error.
+            // `EINVAL` may mean too many buffers. In that case, `writev` below fails with the same error.
             Err(Errno::EINVAL) => {}
             Err(errno) if call::is_unsupported(errno) => {
                 MISSING.store(call::fcntl_getpipe_sz(fd).is_ok(), Ordering::Relaxed);

@@ -1,8 +1,8 @@
-//! Reads and writes without waiting, even on blocking ends.
+//! Reads and writes without waiting, even on blocking descriptors.
 //!
 //! These functions use `RWF_NOWAIT` if the kernel and the file support it, and otherwise an equivalent for
-//! pipes: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline). The functions never poll and then
-//! read, because another reader could win the race.
+//! pipes: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline). The functions never follow `poll`
+//! with a blocking call, because another process could read the data or fill the pipe in between.
 
 use crate::fd::{AsFd, BorrowedFd};
 use crate::pipe::{self, Capacity};
@@ -17,7 +17,8 @@ pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
         Err(errno) if call::is_unsupported(errno) => {
             let wrong = abi::O_WRONLY as usize;
             match call::vmsplice_from(fd, buf) {
-                // The pipe is also open for writing, or this kernel implements `vmsplice` with `RWF_NOWAIT`.
+                // `fd` is open for reading and writing, or this kernel implements `vmsplice` with
+                // `RWF_NOWAIT`.
                 Err(Errno::EBADF | Errno::EOPNOTSUPP) => read_through_a_pipe(fd, buf),
                 answer => answer,
             }
@@ -32,7 +33,7 @@ fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     // `SPLICE_F_NONBLOCK` prevents waiting only between two pipes.
     let capacity = call::fcntl_getpipe_sz(from).map_err(|_| Errno::EBADF)?;
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
-    // If the private pipe were smaller, one call could move only a part of the available bytes.
+    // If the private pipe were smaller than `from`, one call could move only a part of the available bytes.
     let _ = writer.set_capacity(Capacity::Bytes(capacity));
     let flags = abi::SPLICE_F_NONBLOCK;
     let moved = call::splice(from, None, writer.as_fd(), None, buf.len(), flags)?;
@@ -74,9 +75,9 @@ fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usiz
 }
 
 /// Chooses the error to report after both methods have failed. `wrong` is the access mode that does not allow
-/// this call.
+/// the attempted read or write.
 fn unsupported(fd: BorrowedFd<'_>, wrong: usize, first: Errno, second: Errno) -> Errno {
-    // If the kernel lacks `preadv2` or `pwritev2`, it has not checked the descriptor.
+    // A kernel without `preadv2` or `pwritev2` has not checked the descriptor.
     let mode = call::fcntl_getfl(fd).map(|flags| flags & abi::O_ACCMODE);
     match (mode, second) {
         (Err(closed), _) => closed,

@@ -1,15 +1,15 @@
 //! Suppresses `SIGPIPE` for calls that raise it if the pipe has no reader.
 //!
 //! `pwritev2` has a flag that suppresses the signal ([`write_nosignal`](crate::io::write_nosignal)), but
-//! `splice`, `tee` and `sendfile` have no such flag. Therefore this thread blocks the signal during the call.
-//! If the call has raised the signal, the signal is removed before the mask is restored. The kernel sends the
-//! signal to the calling thread, so no other thread can receive it.
+//! `splice`, `tee` and `sendfile` have no such flag. Therefore the calling thread blocks the signal during
+//! the call. If the call has raised the signal, the signal is removed before the mask is restored. The kernel
+//! sends the signal to the calling thread, so no other thread can receive it.
 //!
 //! If another process sends `SIGPIPE` during the call, that signal is delivered afterwards. A signal that was
 //! already pending for this thread stays pending. If `pthread_kill` sends `SIGPIPE` to this thread during the
 //! call, that signal is lost, because the kernel merges it with the call's own signal. If a filter rejects
-//! `rt_tgsigqueueinfo`, a signal for the process that arrives during the call is lost, unless the call itself
-//! raises the signal.
+//! `rt_tgsigqueueinfo`, a `SIGPIPE` that is sent to the process during the call is lost, unless the call also
+//! raises `SIGPIPE`.
 //!
 //! This module does not block `SIGXFSZ`, which a write beyond `RLIMIT_FSIZE` raises. `SIGXFSZ` kills a
 //! process that neither ignores nor handles it.
@@ -28,8 +28,8 @@ const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 /// Runs `body` and returns its result. Calls of this thread in `body` raise no `SIGPIPE`.
 ///
 /// Other threads are not affected. The signal mask is restored afterwards. [`transfer`](crate::transfer),
-/// `fanout`, `communicate` and message senders already suppress the signal. If the signal cannot be
-/// blocked, these functions fail with the errors below before the first byte.
+/// `fanout`, `communicate` and message senders already suppress the signal. If the signal cannot be blocked,
+/// these functions fail with the errors below before they move any byte.
 ///
 /// # Errors
 ///
@@ -61,17 +61,17 @@ pub fn without_sigpipe<R>(body: impl FnOnce() -> R) -> Result<R> {
 /// Blocks `SIGPIPE` for this thread until the guard is dropped.
 pub(crate) struct Guard {
     old: SigSet,
-    /// Set if `SIGPIPE` was pending for this thread, not for the process.
+    /// Set if `SIGPIPE` was already pending for this thread, or if a filter prevents this check.
     pending_before: bool,
 }
 
 impl Guard {
-    /// Blocks the signal. If a filter rejects the change of the mask, this function fails and changes
-    /// nothing.
+    /// Blocks the signal. If a filter rejects `rt_sigpending` or `rt_sigprocmask`, this function fails and
+    /// changes nothing.
     pub(crate) fn new() -> Result<Self> {
         let is_pending = is_pending()?;
         let old = call::rt_sigprocmask(SIG_BLOCK, &ONLY_SIGPIPE)?;
-        // A signal can be pending only if it was already blocked before this call.
+        // `SIGPIPE` can be pending only if this thread had already blocked it.
         let pending_before = is_pending
             && match call::rt_tgsigqueueinfo_self(&MARK) {
                 Ok(()) => take().is_some_and(|info| call::rt_tgsigqueueinfo_self(&info).is_ok()),
@@ -83,7 +83,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // The check does not depend on the call's result. A reader that closes in the middle of a write
+        // A signal may be pending even if the call succeeded. A reader that closes in the middle of a write
         // causes a short count and also raises the signal.
         if !self.pending_before && is_pending() == Ok(true) {
             let _ = call::rt_tgsigqueueinfo_self(&MARK);

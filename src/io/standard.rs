@@ -32,16 +32,17 @@ impl AsFd for StdStream {
     }
 }
 
-/// Makes a standard stream of this process a duplicate of `fd`, which is the most common purpose of `dup2`. A
-/// program started with `exec` inherits the stream.
+/// Makes a standard stream of this process a duplicate of `fd`, as `dup2` does. A program started with `exec`
+/// inherits the stream.
 ///
-/// This function atomically closes the old file at that number. Other duplicates of the old file stay open.
-/// To restore the stream later, call [`dup_cloexec`](super::dup_cloexec) first and `redirect` with that
-/// duplicate afterwards. If `fd` already has the number of the stream, this function clears close-on-exec.
+/// In the same atomic step, the kernel closes the stream's old descriptor. Other duplicates of the old
+/// descriptor stay open. To restore the stream later, call [`dup_cloexec`](super::dup_cloexec) first and
+/// `redirect` with that duplicate afterwards. If `fd` already has the number of the stream, this function
+/// clears close-on-exec.
 ///
 /// The function allocates nothing, so a forked child can call it before it starts a program. Buffered text in
 /// [`std::io::stdin`][stdin], `stdout` or C's stdio stays in its buffer. Flush output first. Otherwise, the
-/// text goes to the new file.
+/// buffered output goes to the new file.
 ///
 /// The call is safe because no value owns the descriptors 0, 1 and 2. Any code may borrow them at any time,
 /// as `println!` does, and no code may close them. After this call, all code uses the new file, as if the
@@ -52,7 +53,7 @@ impl AsFd for StdStream {
 ///
 /// # Errors
 ///
-/// - [`EBADF`](crate::Errno::EBADF) if `RLIMIT_NOFILE` does not allow that number.
+/// - [`EBADF`](crate::Errno::EBADF) if `RLIMIT_NOFILE` does not allow the number of the stream.
 /// - [`EBUSY`](crate::Errno::EBUSY) if the stream is closed, and another thread is opening a file at its number.
 ///
 /// # Examples

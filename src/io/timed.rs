@@ -1,5 +1,5 @@
 //! Reads and writes without waiting, or with a wait that ends at a deadline. The parent module documents the
-//! methods.
+//! system calls that these functions use.
 
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::{self, Incomplete, nowait};
@@ -17,7 +17,7 @@ use crate::{Deadline, Result};
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if no data is available now.
 /// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE) if the descriptor is a FIFO that is
-///   also open for writing, and the private pipe for the read cannot be created.
+///   open for reading and writing, and the private pipe for the read cannot be created.
 /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this descriptor cannot be read without the risk of waiting.
 ///   Examples are terminals and some other devices.
 ///

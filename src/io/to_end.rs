@@ -12,8 +12,8 @@ use alloc::vec::Vec;
 /// A pipe reaches end of file when every write end is closed. Drop this process's own write ends first.
 /// Otherwise, the call waits indefinitely.
 ///
-/// `buf` grows in steps, each time to somewhat more than twice its length. If `buf` grows to 2 MiB or more,
-/// this function requests huge pages for it (`MADV_HUGEPAGE`).
+/// If `buf` lacks room, it grows by at least 8 KiB for the first read, and to more than twice its length for
+/// later reads. If `buf` grows to 2 MiB or more, this function requests huge pages for it (`MADV_HUGEPAGE`).
 ///
 /// # Errors
 ///
@@ -41,13 +41,14 @@ pub fn read_to_end(fd: impl AsFd, buf: &mut Vec<u8>) -> crate::Result<usize> {
 /// The default capacity of a pipe in bytes.
 const PIPE: usize = 64 << 10;
 
-/// The smallest capacity in bytes of a buffer with huge pages. The kernel needs longer to allocate 512 small
-/// pages than to copy 2 MiB into them.
+/// The smallest capacity in bytes for which huge pages are requested. The kernel needs longer to allocate 512
+/// small pages than to copy 2 MiB into them.
 const LARGE: usize = 2 << 20;
 
 /// Reads at most `most` bytes with one call, appends them to `buf`, and sets `last` to the number of bytes
-/// read. The caller passes 0 to the first call, and the new `last` to the next call. If `buf` lacks room, the
-/// first call grows it by `first` bytes, and later calls grow it to more than twice its length.
+/// read. The caller sets `last` to 0 before the first call and passes it on unchanged to later calls. If
+/// `buf` lacks room, the first call grows it by `first` bytes, and later calls grow it to more than twice its
+/// length.
 pub(crate) fn read_more(
     fd: BorrowedFd<'_>,
     buf: &mut Vec<u8>,
@@ -55,7 +56,7 @@ pub(crate) fn read_more(
     most: usize,
     last: &mut usize,
 ) -> crate::Result<usize> {
-    // If `buf` had less room, the end of a packet could be lost.
+    // With room for fewer bytes, the end of a packet could be lost.
     if buf.capacity() - buf.len() < PIPE_BUF.min(most) {
         // The new size is twice the length plus the capacity of a pipe. With this size, an output whose
         // length is a power of two does not fill `buf`. A full `buf` would have to grow again only to detect
@@ -66,7 +67,7 @@ pub(crate) fn read_more(
             call::madvise_hugepage(buf);
         }
     }
-    // This code touches as many pages of `buf` as the last read has filled. The kernel would otherwise
+    // This code touches as many unused pages of `buf` as the last read has filled. The kernel would otherwise
     // allocate these pages while it holds the pipe's lock, and the writer would wait. The number of pages is
     // limited, because the next read may find only end of file.
     let next = most.min(*last).min(buf.len() / 32);

@@ -37,8 +37,8 @@ pub fn read_exact(fd: impl AsFd, buf: &mut [u8]) -> Result<(), Incomplete> {
     complete(buf.len(), |done| call::read(fd, &mut buf[done..]))
 }
 
-/// Repeats a call that moves some bytes until all `len` bytes are moved. The argument of `call` is the number
-/// of bytes moved so far.
+/// Repeats `call`, which moves some bytes, until all `len` bytes are moved. The argument of `call` is the
+/// number of bytes moved so far.
 #[inline]
 pub(crate) fn complete(
     len: usize,
@@ -51,8 +51,8 @@ pub(crate) fn complete(
     Ok(())
 }
 
-/// Adds to `bytes` the number of bytes that a call has moved, or 0 if a signal interrupted the call. A result
-/// of 0 means that no more bytes can be moved.
+/// Adds to `bytes` the number of bytes that a call has moved, and returns that number, or 0 if a signal
+/// interrupted the call. Fails if the call failed for any other reason or moved no byte.
 #[inline]
 fn count(answer: crate::Result<usize>, bytes: &mut usize) -> Result<usize, Incomplete> {
     let count = match answer {
@@ -116,8 +116,8 @@ pub fn write_all_vectored(fd: impl AsFd, bufs: &mut [IoSlice<'_>]) -> Result<(),
     write_all_vectored_by(bufs, |rest| call::writev(fd, rest))
 }
 
-/// Runs the loop of [`write_all_vectored`] with any function that makes one write. `write` receives
-/// the remaining buffers and returns the number of bytes written.
+/// Runs the loop of [`write_all_vectored`] with `write`, which receives the remaining buffers and returns the
+/// number of bytes written.
 #[inline]
 pub(crate) fn write_all_vectored_by(
     mut bufs: &mut [IoSlice<'_>],
@@ -134,7 +134,7 @@ pub(crate) fn write_all_vectored_by(
 }
 
 /// Writes all of `buf`, at most [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes, in one piece or not at all. A pipe
-/// does not mix these bytes with the bytes of other writers. Waits until the pipe has room for all of them,
+/// does not mix these bytes with the bytes of other writers. Waits until the pipe has room for all of `buf`,
 /// unless `fd` is nonblocking. Retries on `EINTR`.
 ///
 /// Like [`write()`](super::write), this call raises `SIGPIPE` if the pipe has no reader. Rust programs ignore
@@ -165,8 +165,8 @@ pub fn write_atomic(fd: impl AsFd, buf: &[u8]) -> crate::Result<()> {
     write_atomic_by(buf, |buf| call::write(fd, buf))
 }
 
-/// Runs the loop of [`write_atomic`] with any function that makes one write. `write` receives all
-/// of `buf` and returns the number of bytes written.
+/// Runs the loop of [`write_atomic`] with `write`, which receives all of `buf` and returns the number of
+/// bytes written.
 #[inline]
 pub(crate) fn write_atomic_by(
     buf: &[u8],

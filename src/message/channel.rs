@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 /// A [`Sender`] and a [`Receiver`] that exchange messages in both directions, as Python's
 /// `multiprocessing.Connection` does.
 ///
-/// A channel works over any two descriptors, or over a single descriptor, such as a socket:
-/// `Channel::new(&stream, &stream)`.
+/// A channel works over any two descriptors that carry streams of bytes, or over a single two-way descriptor,
+/// such as a socket: `Channel::new(&stream, &stream)`.
 ///
 /// # Examples
 ///
@@ -44,8 +44,8 @@ pub struct Channel<R, W> {
 
 impl Channel<PipeReader, PipeWriter> {
     /// Creates a link of two pipes and returns its two sides. All descriptors are close-on-exec. Each pipe
-    /// has a capacity of 256 KiB if the kernel grants it. If messages are longer than the capacity of a
-    /// pipe, the two sides can wait for each other.
+    /// has a capacity of 256 KiB if the kernel grants it. If messages are longer than the capacity of a pipe,
+    /// the two sides can deadlock, each waiting for the peer to receive.
     ///
     /// # Errors
     ///
@@ -53,9 +53,8 @@ impl Channel<PipeReader, PipeWriter> {
     pub fn pair() -> crate::Result<(Self, Self)> {
         let (left, right) = Duplex::pair()?;
         for writer in [left.writer(), right.writer()] {
-            // Messages would be faster with a capacity above 256 KiB than with this capacity. However, all
-            // pipes of a user share one limit. Beyond that limit, new pipes of the user's other programs have
-            // only one or two pages.
+            // A larger capacity would make messages faster, but all pipes of a user share one limit. Beyond
+            // that limit, new pipes of the user's other programs have only one or two pages.
             let _ = writer.set_capacity(Capacity::Bytes(256 << 10));
         }
         Ok((left.into(), right.into()))

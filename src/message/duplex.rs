@@ -15,7 +15,7 @@ use crate::{PipeReader, PipeWriter, Result};
 ///
 /// After the peer is dropped, this side reads the bytes that are still in the link and then reaches end of
 /// file. Writes through this side fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. These
-/// guarantees hold only if no other process has a copy of the peer. [`fork`](Self::fork) ensures this
+/// guarantees hold only if no process still has a copy of the peer. [`fork`](Self::fork) ensures this
 /// condition for one child and describes the steps for several children.
 ///
 /// A link is a stream of bytes. To exchange messages, convert the link with
@@ -70,15 +70,17 @@ impl Duplex {
     }
 
     /// Creates a link and a child process that owns one side of it. The child runs `body` with its side and
-    /// exits with the code that `body` returns. The parent receives the peer. Neither process has a copy of
-    /// the other's side, so each process reaches end of file when the other process ends.
+    /// exits with the code that `body` returns. The parent receives a handle to the child and the other side
+    /// of the link. Neither process keeps a copy of the peer's side, so each process reaches end of file when
+    /// the other process ends.
     ///
     /// # Several children
     ///
     /// A child inherits copies of all descriptors of the parent, including the parent's sides of *earlier*
     /// links. While the new child runs, these copies keep an earlier child from reaching end of file when the
-    /// parent drops its side. Therefore, close the copies in the child: `body` borrows the earlier links
-    /// exclusively and drops them. The parent's own sides of these links stay open.
+    /// parent drops its side of that child's link. Therefore, close the copies in the new child. In this
+    /// example, `body` borrows the earlier links exclusively and drops them. The parent's own sides of these
+    /// links stay open.
     ///
     /// ```
     /// use rawpipe::message::Duplex;
@@ -137,7 +139,7 @@ impl Duplex {
         let (ours, theirs) = Self::pair()?;
         let mut ours = Some(ours);
         // The closure owns `theirs`, so the parent's copy is dropped when this function returns. The closure
-        // borrows `ours`, so only the child drops that side.
+        // borrows `ours` and runs only in the child, so the parent keeps its own side.
         let run = || {
             ours = None;
             body(theirs)

@@ -24,9 +24,9 @@ pub enum MessageError {
     /// An error of the kernel. After a receiving call has failed with [`ETIMEDOUT`](Errno::ETIMEDOUT), the
     /// next call continues at the same byte.
     Io(Errno),
-    /// An error of the kernel in [`send_many`](super::Sender::send_many), after the contained number of whole
-    /// messages. The caller can send the remaining messages later, unless one of them was sent in part. After
-    /// a partial message, sending fails with [`Torn`](Self::Torn).
+    /// An error of the kernel in [`send_many`](super::Sender::send_many), and the number of whole messages
+    /// that were sent before it. The caller can send the remaining messages later, unless one of them was
+    /// sent in part. After a partial message, sending fails with [`Torn`](Self::Torn).
     Stopped(Errno, usize),
     /// The message is longer than the limit. This value is the message's length in bytes. If a sending call
     /// fails with this error, no byte was sent. If a receiving call fails with this error, the peer is broken
@@ -87,10 +87,10 @@ impl From<Errno> for MessageError {
 
 #[cfg(feature = "std")]
 impl From<MessageError> for std::io::Error {
-    /// Converts [`Io`](MessageError::Io) to the system's error, with its `raw_os_error`. Converts every other
-    /// variant to an error that holds the whole `MessageError`, for `get_ref` and `downcast`. The error's
-    /// kind is `InvalidData` (too long), `InvalidInput` (buffer too short), `UnexpectedEof` (truncated),
-    /// `BrokenPipe` (torn) or the kind of the errno (stopped).
+    /// Converts [`Io`](MessageError::Io) to the corresponding system error, with its `raw_os_error`. Converts
+    /// every other variant to an error that holds the whole `MessageError`, for `get_ref` and `downcast`. The
+    /// error's kind is `InvalidData` (too long), `InvalidInput` (buffer too short), `UnexpectedEof`
+    /// (truncated), `BrokenPipe` (torn) or the kind of the errno (stopped).
     fn from(error: MessageError) -> Self {
         match error {
             MessageError::Io(errno) => errno.into(),

@@ -13,9 +13,9 @@ use core::ops::Range;
 /// The length of the buffer.
 const LEN: usize = 16 << 10;
 
-/// The offset of the buffer in its memory, which is aligned to a page. Some processors copy slowly if the
-/// target's offset within its page is a few bytes greater than the source's offset. For example, a message
-/// body may start at a page boundary in the pipe, but follow its 8-byte length in the buffer.
+/// The offset of the buffer in its page-aligned block. Some processors copy slowly if the target's offset
+/// within its page is a few bytes greater than the source's offset. For example, a body that starts at a page
+/// boundary in the pipe would otherwise be copied to page offset 8 of the block, after its 8-byte length.
 const START: usize = 64;
 #[repr(align(4096))]
 struct Block([u8; START + LEN]);
@@ -32,7 +32,7 @@ pub(super) struct Input<R> {
     pub(super) spin: Spin,
     /// The buffer, if the receiver reads ahead.
     block: Option<Box<Block>>,
-    /// The part of the buffer that contains bytes that were read but not yet consumed.
+    /// The part of the buffer whose bytes were read but not yet consumed.
     unread: Range<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! Sends messages over pipes. Each message is received whole and separately, as the sender sent it.
+//! Sends messages over pipes. Each message is received whole and separately, as it was sent.
 //!
 //! A pipe is a stream of bytes: one read may return the bytes of two writes, and one write may need two
 //! reads. This module offers three ways to keep messages apart:
@@ -11,9 +11,9 @@
 //!
 //! [`Duplex`] is the link on which a channel is built. A link has one pipe for each direction.
 //!
-//! All of these types use pipes: the peer may be any program, and messages may be longer than the pipe's
-//! capacity. If the peer is forked from this process and messages have a maximum length, a dialogue in shared
-//! memory is faster than a dialogue over pipes. See
+//! Because the types of this module work over pipes, the peer may be any program. A message of a channel may
+//! also be longer than the pipe's capacity. If the peer is forked from this process and messages have a
+//! maximum length, a dialogue in shared memory is faster than a dialogue over pipes. See
 //! [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), which needs feature
 //! `transfer`.
 //!
@@ -26,7 +26,7 @@
 //!
 //! # Deadlocks
 //!
-//! The capacity of a link is limited to the capacity of its pipes. If both sides send more than fits before
+//! Each direction of a link holds only as many bytes as its pipe. If both sides send more than that before
 //! they receive, they wait for each other forever. The methods with a deadline time out instead.
 
 mod channel;

@@ -37,7 +37,7 @@ pub fn packets() -> Result<(PacketReader, PacketWriter)> {
     Ok((PacketReader(reader), PacketWriter(writer)))
 }
 
-/// The read end of a packet pipe. A read that cuts a packet short fails with an error.
+/// The read end of a packet pipe. A read that cuts a packet short fails with [`EMSGSIZE`](Errno::EMSGSIZE).
 #[derive(Debug)]
 pub struct PacketReader(PipeReader);
 
@@ -90,8 +90,8 @@ impl PacketReader {
 }
 
 impl From<PipeReader> for PacketReader {
-    /// Converts without a check, because only the write end shows whether a pipe is a packet pipe. If the
-    /// pipe is not a packet pipe, the bytes that one read returns count as a packet.
+    /// Converts the read end without a check, because only the write end shows whether a pipe is a packet
+    /// pipe. If the pipe is not a packet pipe, the bytes that one read returns count as a packet.
     fn from(reader: PipeReader) -> Self {
         Self(reader)
     }

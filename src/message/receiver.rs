@@ -19,8 +19,8 @@ use alloc::vec::Vec;
 ///
 /// # Reading ahead
 ///
-/// With [`with_read_ahead`](Self::with_read_ahead), one read fetches many short messages. The later messages
-/// are then in the receiver's buffer and no longer in the descriptor:
+/// With [`with_read_ahead`](Self::with_read_ahead), one read can fetch many short messages. The later
+/// messages are then in the receiver's buffer and no longer in the descriptor:
 ///
 /// - Before waiting for the descriptor with `poll`, `select`, `Epoll` or an async runtime, receive until
 ///   [`has_message`](Self::has_message) returns `false`. The receiving methods check the buffer themselves.
@@ -52,7 +52,7 @@ pub struct Receiver<R> {
     have: usize,
     /// The beginning of the next message's body, if an earlier call stopped in the middle of it.
     body: Vec<u8>,
-    /// Set if no memory was available to keep the beginning of the body.
+    /// Set if no memory was available to keep the beginning of a body.
     lost: bool,
 }
 
@@ -78,8 +78,8 @@ impl<R: AsFd> Receiver<R> {
     }
 
     /// Makes the receiver read ahead into a buffer of 16 KiB. One read then receives as many short messages
-    /// as have arrived and fit into the buffer. If at least 8 KiB of a body are missing, these bytes are
-    /// still read directly into their destination.
+    /// as have arrived and fit into the buffer. If at least 8 KiB of a body are missing when the buffer is
+    /// empty, these bytes are still read directly into their destination.
     ///
     /// Before you wait for the descriptor, check [`has_message`](Self::has_message): see
     /// [above](Self#reading-ahead).
@@ -109,7 +109,7 @@ impl<R: AsFd> Receiver<R> {
         self
     }
 
-    /// Returns whether the buffer contains the next message, so that receiving it neither reads from the
+    /// Returns whether the receiver holds the whole next message, so that receiving it neither reads from the
     /// descriptor nor waits. The result is also `true` if receiving the message will fail because the message
     /// is longer than the limit.
     ///
@@ -153,7 +153,7 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// # Errors
     ///
-    /// Fails as [`recv`](Self::recv) does, and with an [`Io`](MessageError::Io) of
+    /// Fails as [`recv`](Self::recv) does, and with an [`Io`](MessageError::Io) that holds
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline has passed. The receiver keeps the part of a message
     ///   that has arrived, and the next call continues with it.
@@ -177,7 +177,7 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// - [`BufferTooShort`](MessageError::BufferTooShort) if the message is longer than `buf`. A further call
     ///   with a larger buffer receives the message.
-    /// - [`Truncated`](MessageError::Truncated) also if an earlier call failed with [`ENOMEM`](Errno::ENOMEM)
+    /// - [`Truncated`](MessageError::Truncated) if an earlier call failed with [`ENOMEM`](Errno::ENOMEM)
     ///   because no memory was available to keep the part of the message that had arrived.
     #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
@@ -229,8 +229,8 @@ impl<R: AsFd> Receiver<R> {
             match self.input.read(&mut buf[done..], until) {
                 Ok(count @ 1..) => done += count,
                 answer => {
-                    // Keeps these bytes for the next call, which appends to them. Copying all kept bytes in
-                    // each call would be slow.
+                    // Keeps these bytes for the next call. That call appends to them, because copying all
+                    // kept bytes in every call would be slow.
                     if self.body.try_reserve_exact(done).is_err() {
                         self.lost = true;
                         return Err(Errno::ENOMEM.into());

@@ -67,9 +67,10 @@ impl<W: AsFd> Sender<W> {
         if self.torn { Err(MessageError::Torn) } else { Ok(self.writer) }
     }
 
-    /// Sends a message that consists of these parts, with one write if the whole message fits. On a pipe, a
-    /// second write follows if the first part has at least 32 KiB and begins within 7 bytes of a multiple of
-    /// 4 KiB in memory. Waits for room even if the descriptor is nonblocking. Retries on `EINTR`.
+    /// Sends a message that consists of these parts, with one write if the descriptor has room for the whole
+    /// message. On a pipe, a first part of at least 32 KiB needs a second write if its address is within 7
+    /// bytes of a multiple of 4 KiB. Waits for room even if the descriptor is nonblocking. Retries on
+    /// `EINTR`.
     ///
     /// # Errors
     ///
@@ -107,15 +108,16 @@ impl<W: AsFd> Sender<W> {
     /// Sends several messages, with one write for many short messages, and waits as [`send`](Self::send)
     /// does.
     ///
-    /// The messages are copied into a buffer of 16 KiB on the stack, which is written when it is full. A
-    /// message that no longer fits is written from its own memory, usually in the same write. As with
-    /// [`send`](Self::send), it may need a second write. On a TCP socket, each further write may wait for an
-    /// acknowledgement. Set `TCP_NODELAY` to avoid this wait.
+    /// The messages are copied into a buffer of at most 16 KiB on the stack, which is written when it is full
+    /// or holds the last message. A message that no longer fits is written from its own memory, usually in
+    /// the same write. As with [`send`](Self::send), a long message may need a second write. On a TCP socket,
+    /// each further write may wait for an acknowledgement. Set `TCP_NODELAY` to avoid this wait.
     ///
     /// # Errors
     ///
-    /// - [`Stopped`](MessageError::Stopped) with an error of [`io::writev_nosignal`], after a number of whole
-    ///   messages. If the next message was sent in part, later sends fail with [`Torn`](MessageError::Torn).
+    /// - [`Stopped`](MessageError::Stopped) with an error of [`io::writev_nosignal`] and the number of whole
+    ///   messages that were sent. If the next message was sent in part, later sends fail with
+    ///   [`Torn`](MessageError::Torn).
     /// - [`TooLong`](MessageError::TooLong) if any message has more bytes than the limit. No message was
     ///   sent.
     /// - [`Torn`](MessageError::Torn) if an earlier message was sent in part.
@@ -143,7 +145,8 @@ impl<W: AsFd> Sender<W> {
     /// # Errors
     ///
     /// Fails as [`send_many`](Self::send_many) does. Also fails as [`send_deadline`](Self::send_deadline)
-    /// does, but with [`Stopped`](MessageError::Stopped) instead of [`Io`](MessageError::Io).
+    /// does, but with [`Stopped`](MessageError::Stopped) instead of [`Io`](MessageError::Io). Only an error
+    /// of [`without_sigpipe`](crate::io::without_sigpipe) is still reported as `Io`.
     ///
     /// # Examples
     ///
@@ -267,9 +270,9 @@ fn write(fd: BorrowedFd<'_>, bufs: &mut [IoSlice<'_>], until: Until<'_>) -> Resu
 }
 
 /// Returns whether the length of a message should be written to a pipe with a separate call. A separate call
-/// is faster than one call for both if the body is long and begins near the start of a page. With one call,
-/// the kernel would copy the body to page offsets that are a few bytes greater than the source's offsets. Some
-/// processors make that copy at a third of their usual speed.
+/// is faster than one call for length and body if the body is long and begins near the start of a page. With
+/// one call, the kernel would copy the body to page offsets that are a few bytes greater than the source's
+/// offsets. Some processors perform that copy at a third of their usual speed.
 fn is_slow(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> bool {
     let [length, body, ..] = bufs else { return false };
     let is_aligned = body.as_ptr().addr().wrapping_add(HEADER - 1) % 4096 < 2 * HEADER - 1;

@@ -13,7 +13,7 @@ use crate::{Errno, PipeReader, PipeWriter, Result, io};
 /// two processes that each run on their own processor.
 ///
 /// Reads, and writes of more than [`PIPE_BUF`] bytes, are attempted with `RWF_NOWAIT`. If the kernel does not
-/// support this flag for the end, `poll` precedes a blocking call.
+/// support this flag for the end, `poll` precedes the blocking call.
 ///
 /// # Examples
 ///

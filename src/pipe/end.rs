@@ -51,7 +51,7 @@ macro_rules! common_to_both_ends {
                 crate::pipe::available(self)
             }
 
-            /// Returns whether the pipe has only one or two pages. The kernel creates pipes of this size if
+            /// Returns whether the pipe has only one or two pages. The kernel creates pipes this small if
             /// this user's pipes hold too many pages.
             ///
             /// # Errors
@@ -132,7 +132,8 @@ macro_rules! common_to_both_ends {
         }
 
         impl From<OwnedFd> for $End {
-            /// Converts without a check. Calls on a descriptor of another kind or direction fail.
+            /// Converts without checking that the descriptor is this end of a pipe. Calls that the descriptor
+            /// does not support fail.
             fn from(fd: OwnedFd) -> Self {
                 Self(fd)
             }

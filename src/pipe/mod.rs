@@ -8,10 +8,10 @@
 //! - A **write** waits until all bytes are in the pipe. If no read end is open, the write fails with
 //!   [`EPIPE`](crate::Errno::EPIPE), and `SIGPIPE` is raised (Rust's `main` ignores it).
 //! - A write of up to [`PIPE_BUF`] bytes is never mixed with the bytes of other writers. A longer write may
-//!   be mixed with other bytes.
-//! - A pipe holds [`capacity`] bytes in slots of one page. If a write does not fill its last page, only a
-//!   later write can use the remaining room in that page. A pipe can therefore be full with fewer bytes than
-//!   its capacity.
+//!   be mixed with them.
+//! - A pipe holds [`capacity`] bytes in slots of one page. If a write does not fill its last page, the
+//!   remaining room in that page may stay unused. A pipe can therefore be full with fewer bytes than its
+//!   capacity.
 //!
 //! # Deadlocks
 //!
@@ -42,7 +42,7 @@ use crate::sys::abi::flags::PipeFlags;
 use crate::sys::{call, page};
 use crate::{Errno, Result};
 
-/// The largest write in bytes that is never mixed with the bytes of other writers: 4096.
+/// The size in bytes of the largest write that is never mixed with the bytes of other writers: 4096.
 pub const PIPE_BUF: usize = crate::sys::abi::PIPE_BUF;
 
 /// Creates a pipe and returns `(reader, writer)`. Both ends are close-on-exec. Neither descriptor has [a
@@ -100,7 +100,7 @@ pub fn pipe2(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
     Ok((reader.into(), writer.into()))
 }
 
-/// Creates a pipe for the crate's internal use, close-on-exec.
+/// Creates a close-on-exec pipe for the crate's internal use.
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
     pipe2(flags | PipeFlags::CLOEXEC)
@@ -131,8 +131,8 @@ pub enum Capacity {
 
 impl Capacity {
     /// The first size that `Max` requests. By default, every user may request this size
-    /// (`/proc/sys/fs/pipe-max-size`). Larger pipes do not move data faster than pipes of this size, because
-    /// they do not fit into the cache.
+    /// (`/proc/sys/fs/pipe-max-size`). Larger pipes do not fit into the cache and therefore do not move data
+    /// faster than pipes of this size.
     const MAX: u32 = 1 << 20;
 }
 
@@ -229,7 +229,7 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
 
 /// Sets the capacity of the pipe to which a descriptor belongs and returns the granted capacity in bytes.
 ///
-/// For example, standard input and output belong to pipes if the program runs in a pipeline.
+/// For example, standard input or output belongs to a pipe if the program runs in a pipeline.
 ///
 /// # Errors
 ///
@@ -237,7 +237,7 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
 ///
 /// [`Capacity::Bytes`] can also fail with the following errors. The capacity then stays unchanged.
 ///
-/// - [`EBUSY`](Errno::EBUSY) if the pipe holds more bytes than the new capacity.
+/// - [`EBUSY`](Errno::EBUSY) if the unread data occupies more slots than the new capacity provides.
 /// - [`EINVAL`](Errno::EINVAL) if the size is more than 2³¹ bytes.
 /// - [`ENOMEM`](Errno::ENOMEM) if the kernel lacks memory.
 /// - [`EPERM`](Errno::EPERM) if the process lacks `CAP_SYS_RESOURCE`, and either the size is more than
@@ -282,7 +282,7 @@ pub fn set_capacity(fd: impl AsFd, capacity: Capacity) -> Result<usize> {
 ///
 /// # Errors
 ///
-/// - [`ENOTTY`](Errno::ENOTTY) if the descriptor does not count bytes.
+/// - [`ENOTTY`](Errno::ENOTTY) if the descriptor does not report a number of unread bytes.
 /// - [`EOVERFLOW`](Errno::EOVERFLOW) if `fd` is not a pipe and the kernel's count is negative. A regular file
 ///   causes this error if it has more than 2 GiB after its position, or if its position is past its end.
 ///
@@ -301,11 +301,11 @@ pub fn available(fd: impl AsFd) -> Result<usize> {
     call::ioctl_fionread(fd.as_fd())
 }
 
-/// Returns whether the pipe has only one or two pages. The kernel creates pipes of this size if this user's
+/// Returns whether the pipe has only one or two pages. The kernel creates pipes this small if this user's
 /// pipes hold more than `/proc/sys/fs/pipe-user-pages-soft` pages.
 ///
-/// Programs that rely on room in a pipe, such as job servers, hang on a pipe this small. The result is also
-/// `true` for a pipe that was deliberately made this small.
+/// Programs that rely on room in a pipe, such as job servers, can hang on a pipe this small. The result is
+/// also `true` for a pipe that was deliberately made this small.
 ///
 /// # Errors
 ///

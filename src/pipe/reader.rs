@@ -10,15 +10,15 @@ use crate::sys::call;
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
-/// The read end of a pipe. Dropping it closes it.
+/// The read end of a pipe. Dropping this value closes the end.
 ///
 /// The methods borrow the end as `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std`,
 /// the type and references to it also implement [`std::io::Read`].
 ///
 /// # Buffered reading (Python's `os.fdopen`)
 ///
-/// [`BufReader::new(reader)`](std::io::BufReader) reads lines. `File::from(OwnedFd::from(reader))` converts
-/// the read end to a file.
+/// [`BufReader::new(reader)`](std::io::BufReader) can read lines. `File::from(OwnedFd::from(reader))`
+/// converts the read end to a file.
 ///
 /// ```
 /// use rawpipe::fd::OwnedFd;
@@ -102,8 +102,8 @@ impl PipeReader {
         io::read_exact(self, buf)
     }
 
-    /// Reads until no write end is open, appends the bytes to `buf`, and returns the number of bytes read.
-    /// Drop this process's own write end first.
+    /// Reads until the pipe is empty and no write end is open, appends the bytes to `buf`, and returns the
+    /// number of bytes read. Drop this process's own write end first.
     ///
     /// # Errors
     ///

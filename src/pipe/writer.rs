@@ -7,8 +7,8 @@ use crate::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd, lends_its_descriptor};
 use crate::io::{self, Incomplete, IoSlice};
 use crate::sys::call;
 
-/// The write end of a pipe. Dropping it closes it. After the last write end is closed, the reader receives
-/// the bytes that are still in the pipe and then reaches end of file.
+/// The write end of a pipe. Dropping this value closes the end. After the last write end is closed, the
+/// reader receives the bytes that are still in the pipe and then reaches end of file.
 ///
 /// The methods borrow the end as `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std`,
 /// the type and references to it also implement [`std::io::Write`].
@@ -38,7 +38,7 @@ common_to_both_ends!(PipeWriter);
 
 impl PipeWriter {
     /// Writes up to `buf.len()` bytes of `buf` and returns the number of bytes written. All bytes are written
-    /// unless the pipe is nonblocking or a signal interrupts the write.
+    /// unless this end is nonblocking or a signal interrupts the write.
     ///
     /// # Errors
     ///

@@ -5,13 +5,13 @@
 //! module.
 //!
 //! - A claim is entered before the call that creates the child returns. The claim is removed after the child
-//!   was waited for. At that point the id may belong to a new child, which then has a separate claim. A child
-//!   without a claim therefore never had a handle, or its handle was dropped.
+//!   has been waited for. At that point the id may belong to a new child, which then has a separate claim. A
+//!   child without a claim therefore never had a handle, or its handle was dropped.
 //! - The exception is a child that is still being created, because a claim needs the id. This module
 //!   therefore counts creations. A child without a claim is not collected until all creations that had begun
-//!   when it was found have finished. Creations are counted in two epochs. During the wait for the creations
-//!   of one epoch, new creations are counted in the other epoch. The wait therefore ends even if other
-//!   threads keep creating children.
+//!   when the child was found have finished. Creations are counted in two epochs. During the wait for the
+//!   creations of one epoch, new creations are counted in the other epoch. The wait therefore ends even if
+//!   other threads keep creating children.
 //! - A forked child starts without claims, because its parent's children are not its children.
 //!
 //! Only [`settle`] waits for other threads. Signal handlers and forked children can therefore use all other
@@ -28,17 +28,17 @@ static CLAIMED: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
 /// have no slot.
 static USED: AtomicUsize = AtomicUsize::new(0);
 /// The first slot number of this process. The numbers of a forked child differ from the numbers of its
-/// parent, so a claim that the child has inherited has no slot.
+/// parent, so a claim that the child has inherited matches no slot.
 static FIRST: AtomicUsize = AtomicUsize::new(0);
 /// For each epoch, the id of the counting process plus [`ONE`] for each of its creations in progress. In a
-/// child forked by other code, the value still contains the id of the parent, so its count is ignored.
+/// child forked by other code, the value still contains the id of the parent, so the count is ignored.
 static CREATIONS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 /// The value that counts as one creation: a number above the highest process id of Linux.
 const ONE: usize = 1 << 22;
 /// The epoch that a new creation joins.
 static EPOCH: AtomicUsize = AtomicUsize::new(0);
 
-/// A marker that a child has a handle.
+/// A record that a child has a handle.
 #[derive(Debug)]
 pub(super) struct Claim {
     number: usize,
@@ -68,7 +68,7 @@ pub(super) fn is_claimed(pid: i32) -> bool {
     used == SLOTS || CLAIMED.iter().take(used).any(|slot| slot.load(SeqCst) == pid)
 }
 
-/// A marker that this thread is creating a child, held until the child has its claim.
+/// A record that this thread is creating a child, held until the child has its claim.
 pub(super) struct Creation {
     epoch: &'static AtomicUsize,
     owner: usize,

@@ -1,4 +1,4 @@
-//! Closes the descriptors that a child must not have.
+//! Closes the descriptors that a child must not keep.
 //!
 //! # Safety
 //!
@@ -13,8 +13,9 @@ use crate::sys::call;
 /// Closes all descriptors except 0, 1, 2 and the descriptors in `keep`. This function is intended for a
 /// forked child, before that child continues or starts a program.
 ///
-/// Since Linux 5.9 a few system calls suffice. Without `close_range`, this function makes one call for each
-/// number up to `RLIMIT_NOFILE`, whether open or not. The limit may be a million. Without `close_range`, a
+/// On Linux 5.9 and later, this function calls `close_range` once for each range of numbers without a kept
+/// descriptor. Without `close_range`, this function makes one call for each number up to `RLIMIT_NOFILE`,
+/// whether or not a descriptor with that number is open. The limit may be a million. Without `close_range`, a
 /// descriptor stays open if its number is above a limit that was lowered after the descriptor was opened.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use core::ffi::CStr;
 /// The search path that a shell uses if `PATH` is not set.
 pub const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
-/// `PATH_MAX`, including the NUL. The kernel rejects longer paths.
+/// The maximum length of a path in bytes, including the NUL. The kernel rejects longer paths.
 const PATH_MAX: usize = 4096;
 
 /// Replaces the program of this process with the program at `path`. Returns only on failure.
@@ -34,12 +34,12 @@ const PATH_MAX: usize = 4096;
 /// - [`ELOOP`](Errno::ELOOP), [`ENAMETOOLONG`](Errno::ENAMETOOLONG), [`ENOTDIR`](Errno::ENOTDIR) if the path
 ///   is invalid.
 /// - [`ENOENT`](Errno::ENOENT) if the file, or the interpreter that it names, does not exist.
-/// - [`ENOEXEC`](Errno::ENOEXEC) if the kernel does not recognise the format of the file, such as a script
-///   without `#!`.
+/// - [`ENOEXEC`](Errno::ENOEXEC) if the kernel does not recognise the format of the file, for example of a
+///   script without `#!`.
 /// - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory.
-/// - [`ETXTBSY`](Errno::ETXTBSY) if the file is open for writing, even if the process that wrote it has
-///   closed it. A child that another thread of the writing process has just forked holds a copy of the
-///   descriptor until that child executes a program. In that case, retry.
+/// - [`ETXTBSY`](Errno::ETXTBSY) if the file is open for writing. This error can occur even after the writing
+///   process has closed the file. A child that another thread of that process has just forked holds a copy of
+///   the descriptor until the child executes a program. In that case, retry.
 ///
 /// # Examples
 ///
@@ -98,8 +98,8 @@ pub fn execveat(
 /// for reading or with `O_PATH`.
 ///
 /// If the kernel lacks `execveat`, this function executes the file's path in `/proc/self/fd`. The interpreter
-/// of a script opens the script through the descriptor. If the descriptor is close-on-exec, a script fails
-/// with `ENOENT`.
+/// of a script opens the script through the descriptor. If the descriptor is close-on-exec, executing a
+/// script fails with `ENOENT`.
 ///
 /// # Errors
 ///
@@ -126,12 +126,11 @@ pub fn execveat(
 pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let file = file.as_fd();
     match execveat(file, c"", argv, envp, ExecFlags::EMPTY_PATH) {
-        // EPERM and EINVAL are errors of a filter or errors of the program. In the latter case the fallback
-        // fails with the same error.
+        // EPERM and EINVAL may be errors of a filter or of the program. In the latter case the fallback fails
+        // with the same error.
         Err(errno) if call::is_missing(errno) => {}
-        // Some releases of Linux 5.10 return ENOENT for any empty path. On other releases the error
-        // concerns a script. The fallback would start the script's interpreter, which would not find
-        // the script.
+        // Some releases of Linux 5.10 return ENOENT for any empty path. On other releases ENOENT may concern
+        // a script. The fallback would start the script's interpreter, which would not find the script.
         Err(Errno::ENOENT) if call::refuses_empty_path() => {}
         result => return result,
     }
@@ -154,8 +153,8 @@ pub(super) fn decimal(buffer: &mut [u8], mut number: u32) -> usize {
     digits
 }
 
-/// Replaces the program as [`execve`] does, after searching for `name` in the directories of `path`. Colons
-/// separate the directories. A name that contains a slash is used as a path.
+/// Replaces the program as [`execve`] does, after searching for `program` in the directories of `path`.
+/// Colons separate the directories. If `program` contains a slash, it is used as a path.
 ///
 /// An empty directory name means the current directory. This function does not read `PATH`: pass a search
 /// path explicitly, or pass [`DEFAULT_PATH`]. A file whose format the kernel does not recognise is not passed
@@ -168,9 +167,10 @@ pub(super) fn decimal(buffer: &mut [u8], mut number: u32) -> usize {
 /// - [`EACCES`](Errno::EACCES) if the search found only files that could not be executed.
 /// - [`ENOENT`](Errno::ENOENT) if no directory contains the program.
 ///
-/// A candidate that exceeds the maximum path length is skipped. Any other error ends the search, as in the C
-/// library. These errors include [`ELOOP`](Errno::ELOOP) and [`ENAMETOOLONG`](Errno::ENAMETOOLONG) for a
-/// directory in `path`, even if a later directory contains the program.
+/// The search skips a candidate that does not exist, that exceeds the maximum path length, or whose disk or
+/// network is not available. Any other error except `EACCES` ends the search, as in the C library. For
+/// example, [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG) for a directory in `path` ends
+/// the search, even if a later directory contains the program.
 ///
 /// # Examples
 ///

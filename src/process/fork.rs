@@ -1,9 +1,9 @@
-//! Forks, and ends the child. The rules are in [`process`](crate::process).
+//! Forks, and ends a process. The rules for the child are in [`process`](crate::process).
 //!
 //! # Safety
 //!
-//! This file is trusted to use `fork` correctly, although it returns twice, and to keep the child inside the
-//! closure of [`fork_with`].
+//! This file is trusted to handle both returns of `fork` correctly, and to keep the child inside the closure
+//! of [`fork_with`].
 #![allow(unsafe_code, reason = "fork is unsafe to call, and this is the function")]
 
 #[cfg(feature = "process")]
@@ -93,9 +93,9 @@ pub unsafe fn fork() -> Result<Fork> {
 /// table](crate::process#what-a-child-may-do) permits. With a single thread, no lock stays locked in the
 /// child, and no data is left in an inconsistent state.
 ///
-/// The function checks with a call to `unshare` that changes nothing. If a filter rejects that call, as in
-/// many containers, this function counts the threads in `/proc` instead. This fallback does not detect a
-/// process that shares memory.
+/// The function detects other threads and shared memory with a call to `unshare` that changes nothing. If a
+/// filter rejects that call, as in many containers, this function counts the threads in `/proc` instead. This
+/// fallback does not detect a process that shares memory.
 ///
 /// # Errors
 ///
@@ -153,7 +153,8 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
 /// returns or unwinds into the parent's code, and drops none of the values that `body` only borrows.
 ///
 /// Values that `body` owns are dropped in both processes. A pipe end moved into `body` is therefore closed in
-/// the parent, as intended. A panic in `body` ends the child with `SIGABRT`, after the panic hook has run.
+/// the parent, as intended. A panic in `body` ends the child with `SIGABRT`, after the panic hook has run. If
+/// `SIGABRT` is blocked or handled, the child exits with code 134 instead.
 ///
 /// # Errors
 ///
@@ -201,15 +202,15 @@ struct AbortOnDrop;
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        // SIGABRT does not end the process if the signal is blocked or handled, so the process exits with a
-        // code. A shell reports the same exit code for a process killed by SIGABRT.
+        // SIGABRT does not end the process if the signal is blocked or handled. The process then exits with
+        // the code that a shell reports for a process killed by SIGABRT.
         let _ = call::kill(call::getpid(), Signal::ABRT.as_raw());
         exit(128 + 6)
     }
 }
 
 /// Ends the process immediately with this exit code. No destructor and no `atexit` handler runs. Buffered
-/// stdio is not flushed, so the parent can still write that data.
+/// stdio is not flushed, so a forked child does not write data that its parent also writes.
 ///
 /// # Examples
 ///

@@ -2,7 +2,7 @@
 
 use crate::sys::abi::{self, per_arch};
 
-/// A resource whose use an [`Rlimit`] limits.
+/// A resource whose use can be limited with an [`Rlimit`].
 ///
 /// [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,7 +25,7 @@ impl Resource {
     pub const MEMLOCK: Self = Self(per_arch(9, 8, 8, 8, 8));
     /// The size of the user's message queues, in bytes.
     pub const MSGQUEUE: Self = Self(12);
-    /// 20 minus the lowest niceness.
+    /// The value 20 minus the lowest niceness that the process may set.
     pub const NICE: Self = Self(13);
     /// Descriptors. The limit is one greater than the highest number that a descriptor may have.
     pub const NOFILE: Self = Self(per_arch(5, 6, 7, 7, 7));
@@ -42,7 +42,7 @@ impl Resource {
     /// The stack, in bytes.
     pub const STACK: Self = Self(3);
 
-    /// Returns the resource with this number, which only newer kernels may support.
+    /// Returns the resource with this number. Older kernels may not support the resource.
     #[must_use]
     pub const fn from_raw(number: u32) -> Self {
         Self(number)

@@ -51,7 +51,8 @@ pub fn setsid() -> Result<()> {
 /// Moves a child, or this process if `pid` is 0, into a process group of its session. If `group` is 0, the
 /// process leads its own group.
 ///
-/// [`Child::lead_group`](super::Child::lead_group) does this for a handle, which can then signal the group.
+/// [`Child::lead_group`](super::Child::lead_group) makes a child lead its own group, which the handle can
+/// then signal.
 ///
 /// # Errors
 ///

@@ -11,27 +11,27 @@ use crate::{Deadline, Errno, Result};
 /// A descriptor that refers to one process and never to another.
 ///
 /// The process need not be a child. For a child, a `Pidfd` is a second handle: one thread waits with the
-/// [`Child`], and another thread kills with the result of [`Child::try_clone_pidfd`]. Dropping a `Pidfd` does
-/// not affect the process.
+/// [`Child`], and another thread kills the child with the result of [`Child::try_clone_pidfd`]. Dropping a
+/// `Pidfd` does not affect the process.
 ///
 /// # Reused process ids
 ///
-/// After a process was waited for, the kernel may reuse its id. A descriptor always refers to the original
-/// process, so none of these methods ever reaches another process. After the original process was waited for,
-/// [`kill`](Self::kill) has no effect. The waits then fail or, on Linux 6.15 and later, return the status.
-/// All methods except `kill` and the waits fail with [`ESRCH`](Errno::ESRCH).
+/// After a process has been waited for, the kernel may reuse its id. A descriptor always refers to the
+/// original process, so the methods of a `Pidfd` never reach another process. After the original process has
+/// been waited for, [`kill`](Self::kill) has no effect. The waits then fail or, on Linux 6.15 and later,
+/// return the status. All methods except `kill` and the waits fail with [`ESRCH`](Errno::ESRCH).
 ///
 /// Only [`open`](Self::open) accepts an id. The id is reliable for a child of this process that was not
-/// waited for, since the kernel does not reuse it. Any other id may belong to a new process by the time of
-/// the call.
+/// waited for, since the kernel does not reuse that id. Any other id may belong to a new process by the time
+/// of the call.
 ///
 /// # Limits
 ///
 /// - This type has no fallback. Creating a `Pidfd` fails if the kernel has no pidfds (before Linux 5.3) or if
 ///   no descriptor is free. A [`Child`] then falls back to the process id.
 /// - Waiting needs Linux 5.4.
-/// - A `Pidfd` is not a claim: `wait_any` reports a child that has only a `Pidfd` like any other child
-///   without a `Child`.
+/// - A `Pidfd` does not protect a child from `wait_any`, which also collects a child that has a `Pidfd` but
+///   no [`Child`].
 ///
 /// # Examples
 ///
@@ -57,7 +57,7 @@ lends_its_descriptor!(Pidfd);
 
 impl Pidfd {
     /// Opens a descriptor of the process with this id. The descriptor is close-on-exec, and
-    /// [`poll`](crate::event::poll()) reports it readable when the process has ended.
+    /// [`poll`](crate::event::poll()) reports the descriptor as readable when the process has ended.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl Pidfd {
     /// # Errors
     ///
     /// - [`ESRCH`](Errno::ESRCH) if the process has ended and was waited for.
-    /// - [`EPERM`](Errno::EPERM) if this process may not send it signals.
+    /// - [`EPERM`](Errno::EPERM) if this process may not send signals to the other process.
     ///
     /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html), since Linux 5.1
     #[doc(alias = "pidfd_send_signal")]
@@ -104,7 +104,7 @@ impl Pidfd {
     ///
     /// # Errors
     ///
-    /// - [`EPERM`](Errno::EPERM) if this process may not send it signals.
+    /// - [`EPERM`](Errno::EPERM) if this process may not send signals to the other process.
     ///
     /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html), since Linux 5.1
     pub fn kill(&self) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Sends signals to a child, and to the process group that it leads.
+//! Sends signals to a child, and to the process group that the child leads.
 
 use super::Child;
 use crate::process::Signal;
@@ -41,7 +41,8 @@ impl Child {
         self.send_signal(Signal::KILL)
     }
 
-    /// Sends the child a signal. The signal never reaches another process with the same id.
+    /// Sends the child a signal. If the child has a [`pidfd`](Self::pidfd), the signal never reaches another
+    /// process with the same id: see [`Child`](Self#reused-process-ids).
     ///
     /// If the child has ended but was not waited for, the call succeeds and has no effect.
     ///
@@ -58,7 +59,7 @@ impl Child {
     /// Makes the child the leader of a new process group, which also includes the processes that the child
     /// starts later.
     ///
-    /// This call is intended for a forked child. The child may also make itself the leader, and the first of
+    /// This call is intended for a forked child. The child may also make itself the leader. The earlier of
     /// the two calls takes effect.
     ///
     /// # Errors
@@ -135,12 +136,13 @@ impl Child {
         let (id, flags) =
             if group { (-self.pid, abi::PIDFD_SIGNAL_PROCESS_GROUP) } else { (self.pid, 0) };
         match self.pidfd().map(|fd| call::pidfd_send_signal(fd, signal.as_raw(), flags)) {
-            // The child has no pidfd, a filter rejected the call, or the kernel does not support groups.
+            // The child has no pidfd, a filter rejected the call, or the kernel cannot signal a group with a
+            // pidfd.
             None => {}
             Some(Err(errno)) if call::is_missing(errno) => {}
             Some(result) => return result,
         }
-        // The process id is safe only until the child has been waited for.
+        // The process id is safe to use only until the child has been waited for.
         if self.end.is_some() || self.waitid(abi::PEEK).is_err() {
             return Err(Errno::ESRCH);
         }

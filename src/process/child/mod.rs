@@ -14,11 +14,11 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// A child process, created by [`fork`](crate::fork) and its variants, or by starting a program.
 ///
 /// If the kernel supports pidfds (Linux 5.3), the handle holds a *pidfd*, a descriptor of the process itself.
-/// A signal then reaches this child or no process, even if its id is reused.
+/// A signal then reaches this child or no process, even if the child's id is reused.
 ///
 /// Without a pidfd ([`pidfd`](Self::pidfd) returns `None`), the id is used instead, if the kernel reports
-/// that it belongs to a child of this process. No call uses the id once a wait by this handle has returned
-/// the exit status, or has reported that the status [is lost](#lost-status).
+/// that the id belongs to a child of this process. No call uses the id once a wait by this handle has
+/// returned the exit status, or has reported that the status [is lost](#lost-status).
 ///
 /// By default, dropping the handle only closes its descriptors. The child continues to run. After its end,
 /// the child stays a zombie until `wait_any` or other code collects its status, or this process ends. To
@@ -51,7 +51,8 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 pub struct Child {
     pub(super) pid: i32,
     pub(super) pidfd: Option<OwnedFd>,
-    /// The claim to the child's id, held until a wait has returned the child's exit status.
+    /// The claim to the child's id, held until a wait has returned the child's exit status or reported its
+    /// loss.
     #[cfg(feature = "process")]
     claim: Option<Claim>,
     /// The id of the process that created the child and may wait for it.
@@ -96,8 +97,8 @@ pub enum SpawnMethod {
     /// The child shared memory with its parent until it started its program. Nothing was copied, except under
     /// a user-mode emulator that turns the call into an ordinary fork.
     Vfork,
-    /// The child was a copy of its parent. The reason is an explicit fork, a change of user or groups, or a
-    /// kernel or filter that rejects shared memory.
+    /// The child was a copy of its parent. The reason for the copy is an explicit fork, a change of user or
+    /// groups, or a kernel or filter that rejects shared memory.
     Fork,
 }
 
@@ -164,19 +165,19 @@ impl Child {
         self.pidfd.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// Borrows the write end of the pipe that is the child's standard input, if that is a pipe.
+    /// Borrows the write end of the pipe that is the child's standard input, if this handle holds that end.
     #[must_use]
     pub const fn stdin_ref(&self) -> Option<&PipeWriter> {
         self.stdin.as_ref()
     }
 
-    /// Borrows the read end of the pipe that is the child's standard output, if that is a pipe.
+    /// Borrows the read end of the pipe that is the child's standard output, if this handle holds that end.
     #[must_use]
     pub const fn stdout_ref(&self) -> Option<&PipeReader> {
         self.stdout.as_ref()
     }
 
-    /// Borrows the read end of the pipe that is the child's standard error, if that is a pipe.
+    /// Borrows the read end of the pipe that is the child's standard error, if this handle holds that end.
     #[must_use]
     pub const fn stderr_ref(&self) -> Option<&PipeReader> {
         self.stderr.as_ref()

@@ -11,7 +11,7 @@ use crate::{Deadline, Errno, Result};
 
 impl Child {
     /// Waits until the child has ended, and returns how it ended. Retries on `EINTR`. If this process traces
-    /// the child, a stop of the child does not end the wait, and stays pending for the tracer's own wait.
+    /// the child, a stop of the child does not end this wait, and stays pending for the tracer's own wait.
     ///
     /// This call first closes [`stdin`](Self::stdin_ref), as std does, so that the child and this process do
     /// not wait for each other. Once a call has returned the exit status or reported its loss, later calls
@@ -46,15 +46,15 @@ impl Child {
             if let Some(status) = self.wait_once(abi::WNOWAIT)? {
                 return Ok(status);
             }
-            // Here the child has stopped, and this process traces the child. `pause` would do the same,
-            // and would add the code for deadlines to programs that use no deadlines.
+            // Here the child has stopped, and this process traces the child. `pause` would do the same, but
+            // it would add the code for deadlines to programs that use no deadlines.
             let _ = backoff.next().map(|time| poll(&mut [], Some(time)));
             let child = self.pidfd().map(|fd| PollFd::from_borrowed_fd(fd, PollEvents::IN));
             let _ = child.map(|child| poll(&mut [child], None));
         }
     }
 
-    /// Waits until the child has ended, was stopped by a signal, or has continued after a stop. Returns the
+    /// Waits until the child has ended, was stopped by a signal, or has continued after a stop. Returns that
     /// change. Retries on `EINTR`.
     ///
     /// [`stdin`](Self::stdin_ref) stays open. Each stop and each continuation is reported at most once. A
@@ -165,8 +165,8 @@ impl Child {
     }
 
     /// Waits for the child's end with `poll`, which does not report stops. Without a pidfd, the function only
-    /// pauses. The function also only pauses if `poll` reports the end and `waitid` does not, because another
-    /// process traces the child.
+    /// pauses. If another process traces the child, `poll` may report the end before `waitid` does. The
+    /// growing pauses then prevent a busy loop.
     fn pause(&self, deadline: Deadline<'_>, backoff: &mut Backoff) {
         backoff.pause(Some(deadline));
         if let Some(fd) = self.pidfd() {
@@ -179,7 +179,7 @@ impl Child {
     /// could reach another child with the same process id.
     ///
     /// With `WNOWAIT`, this function reports only the end. The kernel reports each stop of a traced child to
-    /// its tracer, regardless of the options. For these stops the function returns `None`, and the stop stays
+    /// its tracer, regardless of the options. For such a stop the function returns `None`, and the stop stays
     /// pending for the tracer's own loop.
     pub(in crate::process) fn wait_once(&mut self, options: usize) -> Result<Option<ExitStatus>> {
         if let Some(end) = self.end {
@@ -200,7 +200,7 @@ impl Child {
                 return Ok(None);
             }
             // This call collects the exit status. If another waiter collects the status first, the call fails
-            // with ECHILD, but the call above has already read the status.
+            // with ECHILD, but `end` already holds the status.
             match self.waitid((abi::WEXITED | options) & !abi::WNOWAIT) {
                 Ok(_) | Err(Errno::ECHILD) => {}
                 Err(errno) => return Err(errno),
@@ -215,8 +215,9 @@ impl Child {
         end.map(Some)
     }
 
-    /// Returns whether this process may still wait for the child. A forked copy of this handle may be in a
-    /// process that reuses the creator's id. The child's id may by now belong to another child.
+    /// Returns whether this process may still wait for the child. Comparing `owner` with the process id is
+    /// not enough: a forked copy of this handle may be in a process that reuses the creator's id. Without a
+    /// pidfd, the child's id may by now belong to another child.
     pub(in crate::process) fn is_a_child(&self) -> bool {
         !matches!(self.waitid(abi::PEEK), Err(Errno::ECHILD))
     }
@@ -233,7 +234,7 @@ pub(in crate::process) fn waitid(
     options: usize,
 ) -> Result<Option<Waited>> {
     retry(|| match pidfd.map(|pidfd| call::waitid_pidfd(pidfd, options)) {
-        // Linux 5.3 supports pidfds but cannot wait for them, and a filter may reject waiting with a pidfd.
+        // Linux 5.3 supports pidfds but cannot wait with them, and a filter may reject such a wait.
         None => call::waitid_pid(pid, options),
         Some(Err(errno)) if call::is_missing(errno) => call::waitid_pid(pid, options),
         Some(result) => result,
@@ -245,7 +246,7 @@ pub(in crate::process) fn is_end(status: ExitStatus) -> bool {
     status.code().is_some() || status.signal().is_some()
 }
 
-/// Returns how a process ended, from its pidfd, if `waitid` has no status.
+/// Returns how a process ended according to its pidfd, for use when `waitid` has no status.
 pub(in crate::process) fn end_by_pidfd(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
     call::pidfd_get_info_exit(pidfd).ok().flatten().map(ExitStatus::from_raw)
 }

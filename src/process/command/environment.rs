@@ -67,8 +67,8 @@ impl Environment {
         self.changes.clear();
     }
 
-    /// Returns all entries: the variables, as `NAME=value`, and the entries of this process that are not
-    /// variables.
+    /// Returns all entries: the variables, as `NAME=value`, and, unless the environment was cleared, the
+    /// entries of this process that are not variables.
     pub(super) fn entries(&self) -> Strings {
         let mut all = Strings { bytes: Vec::with_capacity(4096), count: 0 };
         if !self.cleared {
@@ -88,7 +88,7 @@ impl Environment {
     }
 }
 
-/// Returns the entries with which this process was started that are not variables. [`vars_os`] omits them.
+/// Returns the entries of this process's initial environment that are not variables. [`vars_os`] omits them.
 ///
 /// The entries are read from `/proc`. The C library's own list can be read safely only under std's lock,
 /// which is not available. Without the lock the read would race with `set_var`. Empty entries are omitted,

@@ -51,9 +51,10 @@ impl Command<'_> {
     }
 }
 
-/// Formats a shell command line that starts the program. The line sets the directory, the changes of the
+/// Formats a shell command line that starts the program. The line includes the directory, the changes of the
 /// environment (using `env(1)`), and the arguments. The line shows neither streams nor descriptors nor any
-/// other setting. A separate argument 0 is set with `bash`, which adds variables (`PWD`, `SHLVL`, `_`).
+/// other setting. If argument 0 was set separately, the line sets it with `bash`, which adds variables
+/// (`PWD`, `SHLVL`, `_`).
 ///
 /// Words are quoted for any POSIX shell. Control characters and bytes that are not UTF-8 are written as
 /// `"$(printf '\377')"`. A newline is written unchanged. The shell may interpret a program without a slash in

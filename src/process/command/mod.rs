@@ -19,11 +19,11 @@ pub use stdio::Stdio;
 
 /// A program to start, together with its settings.
 ///
-/// The methods of [`std::process::Command`] have the same names here. Other methods pass any descriptor at
-/// any number ([`fd_map`](Self::fd_map)), and set sessions, limits, signals and all other attributes of a
-/// child. The cost of creating the child does not depend on the size of this process, unless the user or
-/// groups change, or the kernel rejects shared memory: see [`Spawn`]. An error names the stage that failed
-/// ([`SpawnError::stage`](crate::process::SpawnError::stage)).
+/// The methods that this type shares with [`std::process::Command`] have the same names. Other methods pass
+/// any descriptor at any number ([`fd_map`](Self::fd_map)), and set sessions, limits, signals and other
+/// attributes of a child. The cost of creating the child usually does not depend on the size of this process.
+/// The exceptions are a change of user or groups, and a kernel that rejects shared memory: see [`Spawn`]. An
+/// error names the stage that failed ([`SpawnError::stage`](crate::process::SpawnError::stage)).
 ///
 /// A command may be started any number of times, even by several threads at the same time. A descriptor is
 /// passed to the command by value, or by reference for the lifetime `'fd`. A clone is an independent command.
@@ -32,17 +32,18 @@ pub use stdio::Stdio;
 /// No signal is blocked when the program begins, unless [`signal_mask`](Self::signal_mask) or
 /// [`inherit_mask`](Self::inherit_mask) is set.
 ///
-/// By default, the child inherits the environment, the standard streams and the directory of this process at
-/// the time of its start. The child inherits no other descriptor, except descriptors that are not
+/// By default, the child inherits the environment, the standard streams and the directory of this process, as
+/// they are when the child is started. The child also inherits all other descriptors that are not
 /// close-on-exec. A program without a slash in its name is searched for in the directories of `PATH` *in the
 /// child's environment*. For signals see [`Spawn`].
 ///
-/// The environment is passed on unchanged, including variables that occur twice. This includes entries
-/// without a `=` after their first byte, if this process was started with them. These entries are read from
-/// `/proc` and follow the variables, and empty ones are omitted. Code such as `setproctitle` overwrites the
-/// memory that `/proc` shows. If the title is written before the first start, these entries include a part
-/// of the title. Entries without a `=` that C code adds to its list later are not passed on.
-/// [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove all variables with that name.
+/// The environment is passed on unchanged, including variables that occur twice. The child also receives
+/// entries without a `=` after their first byte, if this process was started with them. These entries are
+/// read from `/proc` and follow the variables, and empty ones are omitted. Code such as `setproctitle`
+/// overwrites the memory that `/proc` shows. If a title is written before the first start of a command, these
+/// entries include a part of the title. Entries without a `=` that C code adds to the C library's list later
+/// are not passed on. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove all variables
+/// with that name.
 ///
 #[doc = include_str!("pre_exec.md")]
 ///
@@ -196,7 +197,7 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Gives the child a descriptor at this number, independently of its number in this process.
+    /// Gives the child a descriptor at this number, whatever number the descriptor has in this process.
     ///
     /// Any set of numbers is allowed, including numbers in use in this process. For 0, 1 and 2, the
     /// descriptor replaces the default of the standard stream, even with [`output`](Self::output). A
@@ -236,7 +237,7 @@ impl<'fd> Command<'fd> {
         self.set(Spawn::setsid)
     }
 
-    /// Makes a terminal the child's controlling terminal: see [`Spawn::controlling_terminal`].
+    /// Makes `terminal` the child's controlling terminal: see [`Spawn::controlling_terminal`].
     pub fn controlling_terminal(&mut self, terminal: impl Into<MaybeOwnedFd<'fd>>) -> &mut Self {
         self.terminal = Some(terminal.into());
         self.setsid()

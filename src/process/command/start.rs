@@ -1,4 +1,4 @@
-//! Converts a command into a [`Spawn`](super::Spawn), and starts it.
+//! Converts a command into a [`Spawn`](super::Spawn), and starts the program.
 
 use super::Command;
 use super::stdio::{self, Source, Stdio};

@@ -73,8 +73,8 @@ impl Stdio<'_> {
     /// Connects standard error to the same child's standard output, as `2>&1` does in a shell. The output of
     /// the two streams stays in order.
     ///
-    /// If standard output is a pipe or another descriptor, standard error uses the same one. This setting is
-    /// resolved when the child is started, so the order of the settings does not matter. In a
+    /// If standard output is a pipe or another descriptor, standard error uses the same pipe or descriptor.
+    /// This setting is resolved when the child is started, so the order of the settings does not matter. In a
     /// [`Pipeline`](crate::process::Pipeline), standard error uses the pipe to the next program. For standard
     /// input or output, this setting makes `spawn` fail with `EINVAL` at
     /// [`SpawnStage::Arguments`](crate::process::SpawnStage::Arguments).

@@ -1,4 +1,4 @@
-//! The errors of communicating with a child, with the output that was read before the failure.
+//! The errors of communicating with a child, and the output that was read before the failure.
 
 use super::super::{PipelineError, SpawnError};
 use crate::Errno;
@@ -47,7 +47,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The error of communicating with a child that has stopped early: the reason, and the output that was read.
+/// The error of a communication that has stopped early: the reason, and the output that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommunicateError {
     pub(super) reason: Kind,
@@ -57,7 +57,7 @@ pub struct CommunicateError {
 }
 
 impl CommunicateError {
-    /// Returns the reason for stopping. [`kind`](Self::kind) returns the nearest kind that std has.
+    /// Returns the reason for stopping. [`kind`](Self::kind) returns the nearest error kind of std.
     #[must_use]
     pub const fn reason(&self) -> CommunicateErrorKind {
         self.reason
@@ -118,7 +118,7 @@ crate::errno::like_std!(CommunicateError, this => match this.reason {
     _ => std::io::ErrorKind::Other,
 });
 
-/// The error of a program that could not be started, or whose run has stopped early.
+/// The error of a program that could not be started, or with which communicating has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunError {

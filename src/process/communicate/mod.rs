@@ -1,9 +1,9 @@
 //! Communicates with a child: writes its input and collects its output at the same time, in one thread.
 //!
-//! A process may deadlock with its child if it first writes all of the input, or first reads one output to
-//! its end. The deadlock occurs as soon as a pipe is full. This module therefore polls all pipes, and reads
-//! or writes each one when it is ready. Only this process's ends are made nonblocking. The child's ends are
-//! different open files and stay unchanged.
+//! A process may deadlock with its child if the process first writes all of the input, or first reads one
+//! output to its end. The deadlock occurs as soon as a pipe is full. This module therefore polls all pipes,
+//! and reads or writes each one when it is ready. Only this process's ends are made nonblocking. The child's
+//! ends are different open files and stay unchanged.
 
 mod error;
 mod run;
@@ -41,8 +41,8 @@ impl From<Output> for std::process::Output {
 /// The settings for communicating with a child: its input, and the limits on time and output.
 ///
 /// [`Child::communicate`] uses the default settings. [`Command::output`](super::Command::output) has separate
-/// settings with the same names. On failure, [`Command::output`](super::Command::output) also kills the
-/// child, unlike [`run`](Self::run).
+/// settings, such as `input`, `limit` and `deadline`. On failure, [`Command::output`](super::Command::output)
+/// also kills the child, unlike [`run`](Self::run).
 ///
 /// # Examples
 ///
@@ -74,8 +74,8 @@ impl From<Output> for std::process::Output {
 #[must_use = "nothing is done before `run`"]
 pub struct Communicate<'a> {
     input: &'a [u8],
-    /// The reader that replaces `input`. The reader's buffer keeps bytes that one run has read but not
-    /// written, for the next run.
+    /// The reader that replaces `input`. For the next run, the buffer keeps the bytes that a run has read but
+    /// not written.
     reader: Option<BufReader<&'a mut dyn Read>>,
     limit: usize,
     deadline: Option<Deadline<'a>>,
@@ -100,7 +100,7 @@ impl<'a> Communicate<'a> {
     /// The reader is read in pieces of up to 64 KiB whenever the pipe to the child has room. While a read
     /// blocks, no output is collected, and the deadline takes effect only when the read returns. If the input
     /// is a file, a socket or a pipe, pass that descriptor to [`Command::stdin`](super::Command::stdin)
-    /// instead. This process then copies no bytes, and none of its reads blocks.
+    /// instead. This process then copies no bytes and does not block in a read.
     ///
     /// An interrupted read is retried. Any other error, `WouldBlock` included, ends the [`run`](Self::run)
     /// with [`CommunicateErrorKind::Input`]. To continue after an error, run the same `Communicate` again.
@@ -123,7 +123,7 @@ impl<'a> Communicate<'a> {
         self
     }
 
-    /// Sets the maximum number of bytes that the child may write to standard output, and also to standard
+    /// Sets the maximum number of bytes that the child may write to each of standard output and standard
     /// error. If the child writes more to either output, the [`run`](Self::run) fails with
     /// [`CommunicateErrorKind::Limit`], but does not kill the child.
     pub const fn limit(mut self, bytes: usize) -> Self {
@@ -138,8 +138,8 @@ impl<'a> Communicate<'a> {
         self
     }
 
-    /// Sets the maximum time to wait for the outputs to end after the child has ended. By default this wait
-    /// has no limit.
+    /// Sets the maximum time to wait for the outputs to end after the child has ended. By default, only the
+    /// deadline limits this wait.
     ///
     /// A process that the child has started, such as a daemon, may still have the outputs open.
     #[doc(alias = "WaitDelay")]
@@ -157,8 +157,8 @@ impl<'a> Communicate<'a> {
     /// # Errors
     ///
     /// [`CommunicateError`] with a [`CommunicateErrorKind`] and all output that was read. On failure this
-    /// call does not kill the child, and the child's handle holds the pipes that have not ended. To continue,
-    /// call this method again with the remaining input. Otherwise [`kill`](Child::kill) the child.
+    /// call does not kill the child, and the child's handle keeps the pipe ends that are still open. To
+    /// continue, call this method again with the remaining input. Otherwise [`kill`](Child::kill) the child.
     ///
     /// A filter may reject the call that blocks `SIGPIPE`. The kind is then [`Io`](CommunicateErrorKind::Io)
     /// of [`Stdin`](crate::io::StdStream::Stdin) with the filter's error, such as
@@ -212,7 +212,8 @@ impl Child {
     /// Closes the child's input, collects its output, and waits for its end, as std's method of the same name
     /// does.
     ///
-    /// If this call fails, it kills the child and waits for it, because it consumes the handle.
+    /// If this call fails, it kills the child and waits for the child's end, because the call consumes the
+    /// handle.
     ///
     /// # Errors
     ///

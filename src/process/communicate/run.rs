@@ -1,4 +1,4 @@
-//! Runs a whole program in one call, with `output` and `status`, and holds the settings for these calls.
+//! Runs a program to its end in one call, with `output` or `status`, and holds the settings for these calls.
 
 use super::super::command::Source;
 use super::super::{Command, ExitStatus, Stdio};
@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::slice;
 use core::time::Duration;
 
-/// The settings of a [`Command`] for its runs.
+/// The settings of a [`Command`] for `output` and `status`.
 #[derive(Clone, Default)]
 pub(in super::super) struct Terms<'fd> {
     pub(in super::super) input: Vec<u8>,
@@ -45,9 +45,9 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets the time limit of each [`output`](Self::output) or [`status`](Self::status), measured from its
-    /// start to the end of the child. After that time, the call kills the child and fails: see
-    /// [`output`](Self::output).
+    /// Sets the time limit of each call of [`output`](Self::output) or [`status`](Self::status), measured
+    /// from the start of the call to the end of the child. After that time, the call kills the child and
+    /// fails: see [`output`](Self::output).
     ///
     /// # Examples
     ///
@@ -71,9 +71,9 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets the time by which each [`output`](Self::output) or [`status`](Self::status) must have finished.
-    /// If a [`timeout`](Self::timeout) is also set, the earlier limit applies. If the deadline has already
-    /// passed, the program is started and killed.
+    /// Sets the time by which each call of [`output`](Self::output) or [`status`](Self::status) must have
+    /// finished. If a [`timeout`](Self::timeout) is also set, the earlier limit applies. If the deadline has
+    /// already passed, the program is started and killed.
     pub fn deadline(&mut self, deadline: Deadline<'fd>) -> &mut Self {
         self.terms.deadline = Some(deadline);
         self
@@ -112,8 +112,8 @@ impl<'fd> Command<'fd> {
     ///
     /// Processes that the child has started continue to run. To kill them as well, make the child lead a
     /// process group with [`process_group(0)`](Self::process_group) or [`setsid`](Self::setsid), and set
-    /// [`on_drop(KillGroup)`](Self::on_drop). In both cases this call does not wait for these processes, even
-    /// if they have the pipes open.
+    /// [`on_drop(KillGroup)`](Self::on_drop). With or without these settings, this call does not wait for
+    /// these processes, even if they have the pipes open.
     ///
     /// This call therefore returns soon after the deadline, with four exceptions:
     ///

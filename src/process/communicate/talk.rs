@@ -14,8 +14,8 @@ use std::io::{BufRead, ErrorKind};
 /// The ends of a child's pipes that this process holds.
 pub(in super::super) type Ends = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
 
-/// The state of one [`Communicate::run`](super::Communicate::run). A field is `None` once that pipe end has
-/// been closed.
+/// The state of one [`Communicate::run`](super::Communicate::run). The field of a pipe end is `None` once
+/// that end has been closed.
 pub(in super::super) struct Talk<'t, 'a> {
     how: &'t mut Communicate<'a>,
     input: Option<PipeWriter>,
@@ -135,8 +135,8 @@ impl<'t, 'a> Talk<'t, 'a> {
         Ok(())
     }
 
-    /// Waits until a pipe end is ready. Returns the events of each pipe end and of the child, or no events if
-    /// a signal interrupts the wait.
+    /// Waits until a pipe end or the child is ready, or until `wait` has passed. Returns the events of each
+    /// pipe end and of the child, or no events if the time has passed or a signal interrupts the wait.
     fn poll(
         &self,
         child: Option<BorrowedFd<'_>>,
@@ -190,7 +190,6 @@ impl<'t, 'a> Talk<'t, 'a> {
                     self.input = None;
                 } else if count < left && !self.input_grown {
                     self.input_grown = true;
-                    // This call requests the largest capacity that the kernel allows.
                     let _ = input.set_capacity(Capacity::Max);
                 }
             }
@@ -241,12 +240,12 @@ impl<'t, 'a> Talk<'t, 'a> {
 const WITHOUT_PIDFD: Duration = Duration::from_millis(10);
 
 /// The number of checks of the pipes after the deadline: one to read the remaining bytes, and one to detect
-/// the end of file after them.
+/// end of file after these bytes.
 const LAST_ROUNDS: usize = 2;
 
-/// The number of reads between two checks of all pipes. Most reads find data, because a child that makes
-/// short writes has continued to write. This process therefore need not be woken for each write. Each such
-/// wake-up would slow the child.
+/// The maximum number of reads of one pipe between two checks of all pipes. A child that makes short writes
+/// continues to write during these reads, so most of the reads find data. This process therefore need not be
+/// woken for each write. Waking this process so often would slow the child.
 const READS: usize = 16;
 
 impl Collected {
@@ -274,7 +273,7 @@ impl Collected {
                     // The pipe was full, so the child had to wait.
                     if count >= self.capacity && !self.grown {
                         self.grown = true;
-                        // The kernel may reject the largest capacity.
+                        // If the kernel rejects the request, the pipe keeps its capacity.
                         let _ = reader.set_capacity(Capacity::Max);
                     }
                     if left == 0 {

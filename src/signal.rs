@@ -23,7 +23,7 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
-/// One line per signal: its constant, its name, its numbers on most architectures, on MIPS and on
+/// Each line defines one signal: its constant, its name, its numbers on most architectures, on MIPS and on
 /// SPARC, and its meaning.
 macro_rules! signals {
     ($($name:ident $full:literal $other:literal $mips:literal $sparc:literal $meaning:literal;)*) => {
@@ -46,7 +46,7 @@ macro_rules! signals {
             }
         }
 
-        /// The name and signal of every line, for comparison with the C headers.
+        /// The name and the signal of each line, which a test compares with the C headers.
         #[cfg(test)]
         pub(crate) const ALL: &[(&str, Signal)] = &[$(($full, Signal::$name)),*];
     };
@@ -146,7 +146,7 @@ impl SignalSet {
         Self([0; abi::SIGSET_WORDS])
     }
 
-    /// Returns the set of all signals, including those without a name.
+    /// Returns the set of all signals, including signals without a name.
     pub const fn full() -> Self {
         Self([usize::MAX; abi::SIGSET_WORDS])
     }

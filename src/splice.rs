@@ -1,5 +1,5 @@
-//! Moves and duplicates bytes inside the kernel, one call at a time. [`transfer`](crate::transfer) repeats
-//! such calls until all bytes are moved.
+//! Moves and duplicates bytes inside the kernel, one call at a time. [`transfer`](crate::transfer) moves
+//! whole streams with repeated calls.
 //!
 //! `splice`, `tee` and `vmsplice` pass pages by reference where possible. Unread bytes in a pipe may
 //! therefore change if the file or memory from which they were taken is modified.
@@ -198,7 +198,7 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
 /// even if only a part of the page is sent.
 ///
 /// The call waits until the pipe has room for the first page, unless [`NONBLOCK`](SpliceFlags::NONBLOCK) is
-/// given. **`O_NONBLOCK` on the pipe has no effect**: only `flags` count.
+/// given. **`O_NONBLOCK` on the pipe has no effect.**
 ///
 /// The kernel does not report when it has finished with a page. Even if the pipe is empty, the kernel may
 /// still use a page, because the reader may have spliced that page to another file.

@@ -1,4 +1,4 @@
-//! Reads and writes with flags for one call, and the equivalent for pipes.
+//! Reads and writes with flags for each call, and a read from a pipe that does not wait.
 //!
 //! # Safety
 //!

@@ -173,7 +173,8 @@ impl SignalSet {
     }
 }
 
-/// Returns the word and the bit of a signal. Signal n is bit n − 1 of an array of pointer-sized words.
+/// Returns the index of the word that holds a signal's bit, and the mask of that bit. Signal n is bit n − 1
+/// of an array of pointer-sized words.
 const fn place(signal: Signal) -> (usize, usize) {
     let index = signal.0.unsigned_abs() - 1;
     ((index / usize::BITS) as usize, 1 << (index % usize::BITS))

@@ -47,8 +47,8 @@ pub struct Change {
 /// This call never collects the status of a [`Child`] that was not passed, even if another thread owns that
 /// handle or is still creating it. Every handle claims its process id until the child has been waited for or
 /// the handle is dropped. A child without a claim may belong to a handle that another thread is still
-/// creating. This call therefore waits until all calls that were creating children at that time have
-/// returned, and then checks for a claim again. A forgotten handle ([`mem::forget`](core::mem::forget)) keeps
+/// creating. Once this call has found such a child, it waits until all calls that were then creating children
+/// have returned, and checks for a claim again. A forgotten handle ([`mem::forget`](core::mem::forget)) keeps
 /// its claim.
 ///
 /// Handles from outside this crate make no claim. `std::process::Child`, `system` and similar code lose the

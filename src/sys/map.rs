@@ -9,8 +9,8 @@
 //!
 //! *The kernel* may still hold references to the pages after the unmapping, for instance in a pipe that they
 //! were spliced into. The kernel counts references per page. Unmapping drops only the mapping's own
-//! reference. A page keeps its contents until the last reference is dropped, and only then is freed for other
-//! uses. The same applies to [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
+//! reference. A page keeps its contents until the last reference is dropped, and is freed for other uses only
+//! then. The same applies to [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
 //!
 //! *A forked child* has a copy of the mapping at the same addresses, and a copy of the `Map`. Dropping that
 //! copy unmaps the child's own mapping. The address space belongs to the child, and the mapping has existed
@@ -29,7 +29,7 @@ use core::{ffi::CStr, ptr::NonNull, slice};
 /// benefit is lost.
 pub(crate) const HUGE: usize = 2 << 20;
 
-/// The requested length, in bytes, from which a mapping uses huge pages.
+/// The minimum requested length, in bytes, of a mapping with huge pages.
 const LARGE: usize = 64 << 10;
 
 /// A mapping that this process owns: readable, writable, and initially zeros.

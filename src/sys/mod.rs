@@ -16,7 +16,7 @@
 //!
 //! # The contract of `arch`
 //!
-//! Each backend provides exactly these names, and the other layers use nothing else from it:
+//! Each backend provides exactly these names, and no other code uses anything else from a backend:
 //!
 //! | name | what it must do |
 //! |---|---|

@@ -12,7 +12,7 @@
 //! | `--cfg rawpipe_sanitize="memory"` | memory that the kernel may read must be initialised | exactly what the kernel has written is initialised: the `n` bytes of a `read`, and not the remaining bytes of its buffer |
 //! | `--cfg rawpipe_sanitize="thread"` | memory that the kernel may read counts as read by this thread, and everything before the call is visible to later readers of the same pipe or file | memory that the kernel has written counts as written by this thread, which sees everything before the writers' calls |
 //!
-//! If one thread reads bytes from a pipe that another thread has written, the write happens before the read.
+//! If one thread reads bytes that another thread has written to a pipe, the write happens before the read.
 //! Each file uses one of [`PLACES`], chosen by its inode number: a write or a close releases that address,
 //! and a read acquires it. If two files use the same address, the only effect is that a race may be missed. A
 //! wait for any of many descriptors acquires everything that all files have released. Unmapping and mapping
@@ -170,9 +170,9 @@ fn of_file(fd: BorrowedFd<'_>) -> usize {
     call::statx(fd).map_or(0, |file| file.stx_ino as usize % FILES)
 }
 
-/// The stack that a child runs on while its parent is stopped. The parent drops this value afterwards. The
-/// functions that run on this stack do not all return. ThreadSanitizer therefore receives a fiber for the
-/// stack, and a report to AddressSanitizer clears the marks of the stack's frames.
+/// The stack that a child runs on while its parent is stopped. The parent drops this value afterwards. Some
+/// functions that run on this stack never return. ThreadSanitizer therefore receives a fiber for the stack,
+/// and a report to AddressSanitizer clears the marks of the stack's frames.
 pub(super) struct OtherStack {
     stack: (*mut u8, usize),
     fibers: [*mut u8; 2],

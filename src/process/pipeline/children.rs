@@ -205,8 +205,8 @@ pub struct PipelineOutput {
     pub statuses: Vec<ExitStatus>,
     /// The standard output of the last program. The vector is empty if that stream was not a pipe.
     pub stdout: Vec<u8>,
-    /// The data from the pipe that is the programs' standard error. The vector is empty if no such pipe was
-    /// created.
+    /// The data that the programs have written to their shared pipe for standard error. The vector is empty
+    /// if no such pipe was created.
     pub stderr: Vec<u8>,
 }
 

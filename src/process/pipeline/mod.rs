@@ -110,11 +110,11 @@ impl<'fd> Pipeline<'fd> {
         Self { stderr: Some(stderr.into()), ..self }
     }
 
-    /// Puts all programs into one process group that the first program leads, for
+    /// Puts all programs into one process group that the first program leads, for use with
     /// [`kill_group`](PipelineChildren::kill_group).
     ///
-    /// This setting replaces [`Command::process_group`]. A program that begins a session cannot join the
-    /// group: `spawn` then fails with `EPERM` at [`SpawnStage::Setpgid`]. `spawn` also fails in this way
+    /// This setting replaces [`Command::process_group`]. A later program that begins a session cannot join
+    /// the group: `spawn` then fails with `EPERM` at [`SpawnStage::Setpgid`]. `spawn` also fails in this way
     /// if the first program ends early and leaves no zombie. No zombie remains if `SIGCHLD` is ignored or
     /// another thread waits for all children.
     ///
@@ -148,7 +148,8 @@ impl<'fd> Pipeline<'fd> {
         self.start([Source::Inherit; 3], self.stderr.is_some())
     }
 
-    /// Starts the programs, waits for all of them, and returns how they ended, in order.
+    /// Starts the programs, waits for all of them, and returns how they ended, in order. The command settings
+    /// that are listed for [`output`](Self::output) also apply to this call.
     ///
     /// # Errors
     ///

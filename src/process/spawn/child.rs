@@ -201,7 +201,7 @@ fn parent_lives((pid, pidfd): (i32, Option<RawFd>)) -> bool {
 /// first descriptor is copied to a free number.
 fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
     let failed = |step: Move| SpawnError::at(SpawnStage::Dup { from: step.from, to: step.to });
-    // SAFETY: the borrow is used only for one call, which fails if the descriptor is not open.
+    // SAFETY: each borrow is used only for calls that fail if the descriptor is not open.
     let borrow = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
     for index in 0..moves.len() {
         let Some(step) = moves.get(index).copied() else { break };

@@ -33,8 +33,8 @@ const PIDFD: u64 = abi::CLONE_PIDFD as u64;
 const THREAD: u64 =
     (abi::CLONE_VM | abi::CLONE_VFORK | abi::CLONE_SIGHAND | abi::CLONE_THREAD) as u64;
 
-/// The result of the check whether a clone with shared memory really shares memory: `UNKNOWN`, `SHARES` or
-/// `COPIES`.
+/// The result of checking whether a clone that requests shared memory really shares it: `UNKNOWN`, `SHARES`
+/// or `COPIES`.
 static SHARED: AtomicU8 = AtomicU8::new(UNKNOWN);
 const UNKNOWN: u8 = 0;
 const SHARES: u8 = 1;
@@ -66,10 +66,10 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
         plan.handlers_cleared = flags & abi::CLONE_CLEAR_SIGHAND != 0;
         let arg = (&raw mut plan).cast::<()>().cast_const();
         let _creation = Creation::begin();
-        // SAFETY: the stack lives in `launch`, its end is aligned, and only the child uses it. Shared memory
-        // is requested with CLONE_VFORK, and `child::begin` may run in shared memory: see the top of its
-        // file. The plan and everything that it refers to outlive this call. While the child runs, this code
-        // accesses none of this data except the report, which is atomic.
+        // SAFETY: the stack lives in `launch`, its end is aligned, and only the child uses it. A clone that
+        // shares memory also has CLONE_VFORK, and `child::begin` may run in shared memory: see the
+        // documentation of `child`. The plan and everything that it refers to outlive this call. While the
+        // child runs, this code accesses none of this data except the report, which is atomic.
         match unsafe { call::clone_on_stack(flags, stack, child::begin, arg) } {
             Ok((pid, pidfd)) => {
                 if vfork && SHARED.load(Ordering::Relaxed) == UNKNOWN {
@@ -92,9 +92,9 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
 
 /// Replaces the program of this process. Returns only on failure.
 ///
-/// A new thread with its own copies of the per-thread attributes changes these attributes: descriptors,
-/// directory, umask, niceness and ids. After a failure, the attributes of all other threads are therefore
-/// unchanged. Signal handlers belong to the process, and `execve` resets them.
+/// If the settings change per-thread attributes, such as descriptors, directory, umask, niceness or ids, a
+/// new thread changes its own copies of them. After a failure, the attributes of all other threads are
+/// therefore unchanged. Signal handlers belong to the process, and `execve` resets them.
 pub(super) fn replace(
     mut plan: Plan<'_>,
     stack: (*mut u8, usize),

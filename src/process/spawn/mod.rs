@@ -40,8 +40,8 @@
 //! The child reports a failure through the shared memory. User-mode emulators, however, turn the clone into
 //! an ordinary fork, and the child's stores are lost. For that reason, the first spawn of a process also
 //! creates a pipe. Later children report through the shared memory if the parent saw the first child's mark
-//! in it, and through a pipe otherwise. An ordinary fork always uses the pipe. A child that is killed reports
-//! no failure: see [`proof`].
+//! in it, and through a pipe otherwise. A child of an ordinary fork always uses a pipe. A child that is
+//! killed reports no failure: see [`proof`].
 
 mod child;
 mod error;
@@ -71,8 +71,8 @@ use stack::Stack;
 /// descriptors that are not close-on-exec, and the descriptors of [`fd_maps`](Self::fd_maps). No signal is
 /// blocked in the child, unless [`signal_mask`](Self::signal_mask) or [`inherit_mask`](Self::inherit_mask) is
 /// set. Ignored signals stay ignored, except the signals of [`default_signals`](Self::default_signals). By
-/// default that set contains only `SIGPIPE`, because Rust programs ignore it and other programs do not expect
-/// it to be ignored.
+/// default that set contains only `SIGPIPE`, because Rust programs ignore this signal and other programs do
+/// not expect it to be ignored.
 ///
 /// # Examples
 ///

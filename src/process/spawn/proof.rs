@@ -66,7 +66,7 @@ fn check(child: &Child) -> (Option<bool>, Result<Option<Waited>, Errno>) {
 /// Returns whether the child has begun its program, or `None` if `setpgid` cannot determine that. In this
 /// process's own session, `setpgid` fails with `EACCES` exactly if the child has begun its program. A filter
 /// may also return `EACCES`. A call with a negative group detects such a filter: the kernel returns `EINVAL`,
-/// but a filter does not check the group.
+/// but a filter, which does not check the group, returns `EACCES` again.
 fn by_session(pid: i32) -> Option<bool> {
     let same = call::getsid(pid).ok()? == call::getsid(0).ok()?;
     let usable = same && call::setpgid(pid, -1) == Err(Errno::EINVAL);

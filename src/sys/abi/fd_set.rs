@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! This file is trusted to lend only descriptors that a caller has lent to the set. A set has one bit for
-//! each descriptor. Only `insert` sets bits, and `select` only clears them.
+//! each descriptor. Only `insert_borrowed_fd` sets bits, and `select` only clears them.
 #![allow(unsafe_code, reason = "a descriptor is lent again by its number")]
 
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};

@@ -164,7 +164,8 @@ flags! {
     pub struct SpliceFlags;
     /// Moves pages rather than copying them. This flag is a hint that the kernel may ignore.
     const MOVE = 1;
-    /// Does not wait for a *pipe*. A descriptor that is not a pipe waits unless it is itself nonblocking.
+    /// Does not wait for a *pipe*. The call still waits for a descriptor that is not a pipe, unless that
+    /// descriptor is nonblocking.
     const NONBLOCK = abi::SPLICE_F_NONBLOCK;
     /// Announces that more data follows immediately, so that a socket may delay sending until that data
     /// arrives. Do not set this flag on the last call, because the flag delays the data of that call by up to

@@ -155,7 +155,7 @@ pub(crate) const F_SEAL_GROW: usize = 4;
 pub(crate) const F_SEAL_FUTURE_WRITE: usize = 16;
 pub(crate) const RLIMIT_FSIZE: u32 = 1;
 
-// Values for `fork` through `clone` in the assembly backends: sched.h, signal.h, prctl.h.
+// Values for the fork that the assembly backends make with `clone`: sched.h, signal.h, prctl.h.
 #[allow(dead_code, reason = "the shim leaves it to the C library")]
 pub(crate) const CLONE_CHILD_CLEARTID: usize = 0x0020_0000;
 #[allow(dead_code, reason = "the shim leaves it to the C library")]

@@ -72,7 +72,7 @@ pub(crate) fn fcntl_dupfd_cloexec(fd: BorrowedFd<'_>, minimum: usize) -> Result<
     fcntl_dupfd(fd, abi::F_DUPFD_CLOEXEC, minimum)
 }
 
-/// Calls `F_DUPFD` or `F_DUPFD_CLOEXEC`, with a minimum number of 3 or above.
+/// Calls `fcntl` with `F_DUPFD` or `F_DUPFD_CLOEXEC`, and a minimum number of 3 or above.
 pub(super) fn fcntl_dupfd(fd: BorrowedFd<'_>, operation: usize, minimum: usize) -> Result<OwnedFd> {
     // If the limit of descriptors is `minimum` or less, no number is free. The kernel then returns EINVAL
     // instead of EMFILE.

@@ -138,6 +138,6 @@ pub(crate) unsafe fn vmsplice_mut(to: BorrowedFd<'_>, buf: &mut [u8], flags: u32
     tell!(reads_each(&bufs));
     let list = lent(&bufs);
     // SAFETY: `IoSliceMut` has the layout of `struct iovec`. The kernel reads the list and takes references
-    // to the pages of the buffer, for which the caller is responsible.
+    // to the pages of the buffer. The caller is responsible for these pages.
     decode(unsafe { syscall4(nr::VMSPLICE, sink(to), list, 1, flags as usize) })
 }

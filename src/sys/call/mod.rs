@@ -1,4 +1,4 @@
-//! One typed function per system call, by topic.
+//! Typed functions for the system calls, one per call, grouped by topic.
 //!
 //! Each safe function accepts descriptors as `BorrowedFd` and memory as references. New descriptors are
 //! returned as `OwnedFd`. No function retries on `EINTR`: the caller decides whether to retry.

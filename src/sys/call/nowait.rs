@@ -1,4 +1,4 @@
-//! Reads and writes with flags for each call, and a read from a pipe that does not wait.
+//! Reads and writes that accept flags, and a nonblocking read from a pipe.
 //!
 //! # Safety
 //!

@@ -34,7 +34,7 @@ pub(crate) unsafe fn fork() -> Result<Option<(i32, Option<OwnedFd>)>> {
     #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
     #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
     let pid = answer as i32;
-    // SAFETY: the kernel has stored a new descriptor in `pidfd`, or has not changed −1.
+    // SAFETY: the kernel has stored a new descriptor in `pidfd`, or `pidfd` is still −1.
     Ok((pid != 0).then(|| (pid, unsafe { own_pidfd(pidfd) })))
 }
 
@@ -112,7 +112,8 @@ pub(crate) fn setpgid(pid: i32, group: i32) -> Result<()> {
     decode(unsafe { syscall2(nr::SETPGID, number(pid), number(group)) }).map(drop)
 }
 
-/// Changes nothing, but fails with `EINVAL` if another thread or process shares this process's memory.
+/// Fails with `EINVAL` if another thread or process shares this process's memory. Otherwise the call has no
+/// effect.
 pub(crate) fn unshare_memory() -> Result<()> {
     // SAFETY: the argument is an integer, and the call changes no memory.
     decode(unsafe { syscall1(nr::UNSHARE, abi::CLONE_VM) }).map(drop)

@@ -42,7 +42,7 @@ pub(crate) unsafe fn clone_on_stack(
     #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
     #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
     let pid = decode(answer)? as i32;
-    // SAFETY: the kernel has stored a new descriptor in `pidfd`, or has not changed −1.
+    // SAFETY: the kernel has stored a new descriptor in `pidfd`, or `pidfd` is still −1.
     Ok((pid, unsafe { own_pidfd(pidfd) }))
 }
 

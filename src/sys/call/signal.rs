@@ -36,7 +36,7 @@ pub(crate) fn sched_getaffinity() -> Result<u32> {
 pub(crate) fn rt_sigaction_default(signal: usize) -> Result<()> {
     let action = SigAction::default();
     let (place, size) = (lent(&action), size_of::<SigSet>());
-    // SAFETY: the kernel reads one `struct sigaction` at the given address, where the array is as large as
+    // SAFETY: the kernel reads one `struct sigaction` at the given address. The array there has the size of
     // the largest one. No handler is installed.
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, place, 0, size, size) }).map(drop)
 }
@@ -62,7 +62,7 @@ pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
     Ok(action)
 }
 
-/// Returns the signals that are pending for this thread or process.
+/// Returns the signals that are pending for this thread or for this process.
 #[inline]
 pub(crate) fn rt_sigpending() -> Result<SigSet> {
     let mut pending = SigSet::default();

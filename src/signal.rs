@@ -86,8 +86,8 @@ signals! {
 }
 
 impl Signal {
-    /// Returns the signal with this number: 1 to 64, or 1 to 127 on MIPS. Returns `None` for any other
-    /// number.
+    /// Returns the signal with this number. Valid numbers are 1 to 64, or 1 to 127 on MIPS. Returns `None`
+    /// for any other number.
     #[must_use]
     pub const fn from_raw(number: i32) -> Option<Self> {
         if number >= 1 && number <= if abi::MIPS { 127 } else { 64 } {

@@ -75,7 +75,7 @@ pub(super) fn reads<T: ?Sized>(lent: &T) {
     }
 }
 
-/// Reports, before a call, that the call may read all bytes of several buffers.
+/// Reports, before a call, that the call may read all bytes of these buffers.
 pub(super) fn reads_each(bufs: &[impl Deref<Target = [u8]>]) {
     bufs.iter().for_each(|buf| reads(&**buf));
 }
@@ -92,7 +92,7 @@ pub(super) fn writes<T: ?Sized>(lent: &T) {
     }
 }
 
-/// Reports, before a call, that the call may write to all bytes of several buffers.
+/// Reports, before a call, that the call may write to all bytes of these buffers.
 pub(super) fn writes_each(bufs: &[impl Deref<Target = [u8]>]) {
     bufs.iter().for_each(|buf| writes(&**buf));
 }

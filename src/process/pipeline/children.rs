@@ -146,9 +146,9 @@ impl PipelineChildren {
     ///
     /// # Errors
     ///
-    /// Any error of [`Child::wait`]. If one wait fails, this call still waits for the remaining programs.
-    /// Call [`Child::wait`] on each of [`children_mut`](Self::children_mut) to obtain the result for each
-    /// program.
+    /// Any error of [`Child::wait`]. If one wait fails, this call still waits for the remaining programs. To
+    /// obtain the result for each program, call [`Child::wait`] on each child of
+    /// [`children_mut`](Self::children_mut).
     pub fn wait(&mut self) -> crate::Result<Vec<ExitStatus>> {
         self.each(|child| child.wait().map(Some)).map(Option::unwrap_or_default)
     }

@@ -33,7 +33,7 @@ pub(super) struct Move {
 /// The child's report to its parent, used with shared memory.
 #[derive(Default)]
 pub(super) struct Report {
-    /// A mark that the child sets. The parent sees the mark only if the memory is shared.
+    /// A mark that the child sets when it starts. The parent sees the mark only if the memory is shared.
     pub(super) started: AtomicBool,
     pub(super) words: [AtomicI32; 4],
 }

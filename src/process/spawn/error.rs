@@ -10,9 +10,9 @@ use core::mem::discriminant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpawnStage {
-    /// Checking the settings. The check fails with `EINVAL`, for instance if a string contains a NUL, a list
-    /// does not end with [`Arg::END`](crate::process::Arg::END), or a descriptor number is negative or used
-    /// twice.
+    /// Checking the settings. The check fails with `EINVAL`, for instance for a string with a NUL, a list
+    /// without a final [`Arg::END`](crate::process::Arg::END), or a descriptor number that is negative or
+    /// used twice.
     Arguments,
     /// Opening the child's standard streams.
     Stdio,

@@ -88,8 +88,8 @@ impl<'a> Spawn<'a> {
         Self { cgroup: Some(processes), ..self }
     }
 
-    /// Adds `increment` to the child's niceness, limited to −20 to 19. A negative increment requires
-    /// privileges.
+    /// Adds `increment` to the child's niceness. The result is limited to the range −20 to 19. A negative
+    /// increment requires privileges.
     pub const fn nice(self, increment: i32) -> Self {
         Self { nice: Some(increment), ..self }
     }

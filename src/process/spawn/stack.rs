@@ -26,7 +26,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 const SIZE: usize = 64 << 10;
 
 /// Returns the size of the inaccessible memory below the stack, in bytes. The size is 64 KiB, or one page if
-/// pages are larger. The size is a multiple of the page size even if the kernel does not report that size.
+/// pages are larger. The size is a multiple of the page size even if the page size cannot be determined.
 fn guard() -> usize {
     page::size().max(64 << 10)
 }

@@ -1,4 +1,4 @@
-//! Sets of descriptors for `select`, of any size.
+//! Sets of descriptors for `select`, without a limit on the descriptor numbers.
 //!
 //! # Safety
 //!

@@ -61,5 +61,6 @@ pub(crate) unsafe fn clone_on_stack(
     unsafe { backend::enter(nr::CLONE3, [place, size_of::<CloneArgs>(), 0], child, arg) }
 }
 
-/// The bits in the flags of `clone` that hold the signal sent to the parent when the child ends.
+/// The bits of the `clone` flags that hold the number of the signal that the parent receives when the child
+/// ends.
 const EXIT_SIGNAL: u64 = 0xff;

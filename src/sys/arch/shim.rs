@@ -1,4 +1,4 @@
-//! The backend for any Linux target, which uses `csrc/shim.c` and the C library.
+//! The backend that uses `csrc/shim.c` and the C library, for any Linux target.
 //!
 //! `syscall0` to `syscall6` all call one C function with six arguments. Unused arguments are zeros, which the
 //! kernel ignores.

@@ -53,7 +53,7 @@ pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<
     decode(unsafe { syscall3(nr::DUP3, arg(fd), sink(new), flags as usize) }).map(drop)
 }
 
-/// Calls `dup3` onto a standard stream. The copy stays open across an exec.
+/// Calls `dup3` with a standard stream as the target. The copy stays open across an exec.
 #[inline]
 pub(crate) fn dup_onto_standard(fd: BorrowedFd<'_>, stream: StdStream) -> Result<()> {
     // SAFETY: `dup3` touches no memory. No value owns the descriptors 0 to 2, and a borrowed standard stream
@@ -123,9 +123,9 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
     unread(bytes, || fcntl_getpipe_sz(fd).is_ok())
 }
 
-/// Converts the `int` of `FIONREAD`. For a pipe this `int` is an unsigned sum. For any other file a negative
-/// value is not a count, so the function fails with `EOVERFLOW`. The value is negative if a regular file has
-/// more than 2 GiB after its position, or if its position is past its end.
+/// Converts the `int` of `FIONREAD`. For a pipe, this `int` is an unsigned count. For any other file a
+/// negative value is not a count, so the function fails with `EOVERFLOW`. The value is negative if a regular
+/// file has more than 2 GiB after its position, or if its position is past its end.
 fn unread(bytes: u32, is_pipe: impl FnOnce() -> bool) -> Result<usize> {
     let count = usize::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
     if i32::try_from(bytes).is_ok() || is_pipe() { Ok(count) } else { Err(Errno::EOVERFLOW) }

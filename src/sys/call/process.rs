@@ -12,7 +12,7 @@ use crate::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use crate::sys::abi::{self, PidfdInfo, SigInfo};
 use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
 
-/// Ends the process. The kernel uses the lower 8 bits of `status`.
+/// Ends the process.
 pub(crate) fn exit_group(status: u8) -> ! {
     loop {
         // SAFETY: `exit_group` touches no memory of this process that could be read later. The call returns

@@ -77,8 +77,8 @@ pub(crate) fn exit() -> ! {
     }
 }
 
-/// Returns further entries of a directory, as `struct linux_dirent64`. Returns `None` at the end, or on an
-/// error.
+/// Returns the next entries of a directory, as `struct linux_dirent64`. Returns `None` at the end of the
+/// directory, or on an error.
 pub(crate) fn getdents64<'a>(folder: BorrowedFd<'_>, entries: &'a mut [u8]) -> Option<&'a [u8]> {
     let (place, size) = (lent_mut(entries), entries.len());
     // SAFETY: the kernel writes at most as many bytes to the given address as `entries` has.

@@ -23,7 +23,7 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
-/// One line per signal: its constant, its name, its numbers on most architectures, on MIPS and on
+/// Each line defines one signal: its constant, its name, its numbers on most architectures, on MIPS and on
 /// SPARC, and its meaning.
 macro_rules! signals {
     ($($name:ident $full:literal $other:literal $mips:literal $sparc:literal $meaning:literal;)*) => {
@@ -46,7 +46,7 @@ macro_rules! signals {
             }
         }
 
-        /// The name and signal of every line, for comparison with the C headers.
+        /// The name and the signal of each line, which a test compares with the C headers.
         #[cfg(test)]
         pub(crate) const ALL: &[(&str, Signal)] = &[$(($full, Signal::$name)),*];
     };
@@ -86,8 +86,8 @@ signals! {
 }
 
 impl Signal {
-    /// Returns the signal with this number: 1 to 64, or 1 to 127 on MIPS. Returns `None` for any other
-    /// number.
+    /// Returns the signal with this number. Valid numbers are 1 to 64, or 1 to 127 on MIPS. Returns `None`
+    /// for any other number.
     #[must_use]
     pub const fn from_raw(number: i32) -> Option<Self> {
         if number >= 1 && number <= if abi::MIPS { 127 } else { 64 } {
@@ -146,7 +146,7 @@ impl SignalSet {
         Self([0; abi::SIGSET_WORDS])
     }
 
-    /// Returns the set of all signals, including those without a name.
+    /// Returns the set of all signals, including signals without a name.
     pub const fn full() -> Self {
         Self([usize::MAX; abi::SIGSET_WORDS])
     }
@@ -173,7 +173,8 @@ impl SignalSet {
     }
 }
 
-/// Returns the word and the bit of a signal. Signal n is bit n − 1 of an array of pointer-sized words.
+/// Returns the index of the word that holds a signal's bit, and the mask of that bit. Signal n is bit n − 1
+/// of an array of pointer-sized words.
 const fn place(signal: Signal) -> (usize, usize) {
     let index = signal.0.unsigned_abs() - 1;
     ((index / usize::BITS) as usize, 1 << (index % usize::BITS))

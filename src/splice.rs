@@ -1,8 +1,8 @@
-//! Moves and duplicates bytes inside the kernel, one call at a time. [`transfer`](crate::transfer) provides
-//! the loops.
+//! Moves and duplicates bytes inside the kernel, one call at a time. [`transfer`](crate::transfer) moves
+//! whole streams with repeated calls.
 //!
 //! `splice`, `tee` and `vmsplice` pass pages by reference where possible. Unread bytes in a pipe may
-//! therefore change if the file or memory from which they were taken is written.
+//! therefore change if the file or memory from which they were taken is modified.
 //!
 //! # Safety
 //!
@@ -28,9 +28,9 @@ use crate::{PipeWriter, Result};
 /// if [`NONBLOCK`](SpliceFlags::NONBLOCK) is given, nor for the other end if that end is nonblocking.
 ///
 /// If the other end is a blocking socket, terminal or device, the kernel waits for it while holding the
-/// pipe's lock, even with `NONBLOCK`. Every process that then reads or writes the pipe sleeps uninterruptibly
-/// while the peer is silent: no signal reaches that process, not even `SIGKILL`.
-/// [`transfer`](crate::transfer) avoids this effect by waiting with a private pipe.
+/// pipe's lock, even with `NONBLOCK`. Until the other end is ready, every process that reads or writes the
+/// pipe sleeps uninterruptibly: no signal wakes that process, not even `SIGKILL`.
+/// [`transfer`](crate::transfer) avoids this effect by using a private pipe for such a wait.
 ///
 /// # Errors
 ///
@@ -38,7 +38,7 @@ use crate::{PipeWriter, Result};
 /// - [`EBADF`](crate::Errno::EBADF) if a descriptor is not open in the required direction.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was moved.
 /// - [`EINVAL`](crate::Errno::EINVAL) if neither end is a pipe, both ends are the same pipe, `to` is open for
-///   appending, or a file system or device lacks support.
+///   appending, or a file system or device does not support the call.
 /// - [`EPIPE`](crate::Errno::EPIPE) if `to` is a pipe without a reader. The process also receives `SIGPIPE`,
 ///   unless [`without_sigpipe`](crate::io::without_sigpipe) is used.
 /// - [`ESPIPE`](crate::Errno::ESPIPE) if an offset was given for a pipe.
@@ -114,7 +114,8 @@ pub fn sendfile(
 }
 
 /// Copies up to `len` bytes from one file to another inside the kernel and returns the number of bytes
-/// copied. A result of 0 means end of file. The copy shares blocks if the file system supports it.
+/// copied. A result of 0 means end of file. The copy shares blocks with the source if the file system
+/// supports shared blocks.
 ///
 /// If an offset is given, the call begins at that position in the file and advances the offset. The file's
 /// own position then does not change. The call may copy fewer bytes than `len`, and copies at most
@@ -161,15 +162,15 @@ pub fn copy_file_range(
 /// Duplicates up to `len` bytes from one pipe to another and returns the number of bytes duplicated. A result
 /// of 0 means end of file. `from` keeps its bytes.
 ///
-/// Two calls in a row duplicate the same bytes, so consume them from `from` between the calls. The call may
-/// duplicate fewer bytes than `len`.
+/// Two calls in a row duplicate the same bytes, unless those bytes are read from `from` between the calls.
+/// The call may duplicate fewer bytes than `len`.
 ///
 /// # Errors
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if no data or no room is available, and the call must not wait.
 /// - [`EBADF`](crate::Errno::EBADF) if a descriptor is not open in the required direction.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran during the wait.
-/// - [`EINVAL`](crate::Errno::EINVAL) if either descriptor is not a pipe, or both are the same pipe.
+/// - [`EINVAL`](crate::Errno::EINVAL) if either descriptor is not a pipe, or both refer to the same pipe.
 /// - [`EPIPE`](crate::Errno::EPIPE) if `to` has no reader. The process also receives `SIGPIPE`, unless
 ///   [`without_sigpipe`](crate::io::without_sigpipe) is used.
 ///
@@ -197,12 +198,12 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
 /// even if only a part of the page is sent.
 ///
 /// The call waits until the pipe has room for the first page, unless [`NONBLOCK`](SpliceFlags::NONBLOCK) is
-/// given. **`O_NONBLOCK` on the pipe has no effect**: only the flag counts.
+/// given. **`O_NONBLOCK` on the pipe has no effect.**
 ///
-/// The kernel does not report when it has finished with a page. An empty pipe does not prove that the kernel
-/// has finished: the reader may have spliced the page to another file.
-/// [`ChunkWriter`](crate::chunk::ChunkWriter) does the same safely, and also works on kernels that copy the
-/// pages instead.
+/// The kernel does not report when it has finished with a page. Even if the pipe is empty, the kernel may
+/// still use a page, because the reader may have spliced that page to another file.
+/// [`ChunkWriter`](crate::chunk::ChunkWriter) sends pages by reference safely, and also works on kernels that
+/// copy the pages instead.
 ///
 /// # Errors
 ///
@@ -217,9 +218,10 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
 /// # Safety
 ///
 /// - After the call begins, `bufs` must not change, and their memory must not be reused, while a reference to
-///   the pages can exist. For memory of an allocator or a stack, this requirement never ends. Memory that was
-///   mapped for this purpose may be unmapped at any time, because the pipe keeps its references. If the bytes
-///   change, the reader sees the new contents, which may belong to another stream or be secret.
+///   the pages can exist. For memory from an allocator or a stack, this requirement never ends. Memory that
+///   was mapped for this purpose may be unmapped at any time, because the pipe keeps its references to the
+///   pages. If the bytes change, the reader sees the new contents, which may belong to another stream or be
+///   secret.
 /// - If `writer` was created from another descriptor, that descriptor must not be the *read* end of a pipe.
 ///   On a read end the system call copies from the pipe into `bufs`, which are borrowed for reading only.
 ///

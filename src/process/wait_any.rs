@@ -36,19 +36,20 @@ pub struct Change {
 /// - children whose [`Child`] was dropped or became a [`Pidfd`](super::Pidfd);
 /// - children that other code has created.
 ///
-/// An init process passes the handles of its services, so that every other child is an orphan.
+/// An init process passes the handles of its services, so that every other reported child is an orphan.
 ///
-/// `flags` select the changes that are reported in addition to ends. A handle that was passed keeps the
-/// status, so its [`wait`](Child::wait) returns the same status again. Handles that already hold their
+/// `flags` select the changes that are reported in addition to ends. A handle that was passed keeps its
+/// child's exit status, so [`wait`](Child::wait) returns that status again. Handles that already hold their
 /// child's status are skipped.
 ///
 /// # Other handles
 ///
 /// This call never collects the status of a [`Child`] that was not passed, even if another thread owns that
 /// handle or is still creating it. Every handle claims its process id until the child has been waited for or
-/// the handle is dropped. Another thread may still be creating a child that has no claim yet. That child is
-/// collected only after all calls that were creating children when it was found have returned. A forgotten
-/// handle ([`mem::forget`](core::mem::forget)) keeps its claim.
+/// the handle is dropped. A child without a claim may belong to a handle that another thread is still
+/// creating. Once this call has found such a child, it waits until all calls that were then creating children
+/// have returned, and checks for a claim again. A forgotten handle ([`mem::forget`](core::mem::forget)) keeps
+/// its claim.
 ///
 /// Handles from outside this crate make no claim. `std::process::Child`, `system` and similar code lose the
 /// statuses of their children to this call, as to any `waitpid(-1, …)`. After the loss, std's `kill` may
@@ -64,13 +65,14 @@ pub struct Change {
 /// # Limits
 ///
 /// - An ended child whose handle was not passed hides the children after it in the kernel's list until that
-///   child is waited for. The processes in `/proc` are then tried one by one, at first every 0.1 ms and later
-///   every 6.4 ms. Without a `/proc` of this pid namespace, the hidden children are collected only after that
-///   wait.
+///   child is waited for. This call then checks all processes in `/proc`, with pauses between the checks that
+///   grow from 0.1 ms to 6.4 ms. Without a `/proc` of this pid namespace, the hidden children are collected
+///   only after that child has been waited for.
 /// - If another thread is delayed while it starts a program, this call is delayed as well.
 /// - If this process was forked without this crate's [`fork`](super::fork()), it keeps the claims of its
 ///   parent. A child whose process id has one of these claims is not reported.
-/// - Once 65,536 handles have existed at the same time, only children whose handles are passed are reported.
+/// - Once 65,536 handles have existed at the same time, this call reports only children whose handles are
+///   passed.
 /// - Signal handlers must not call this function.
 ///
 /// # Errors
@@ -147,8 +149,8 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
         if let Some((first, _)) = retry(|| call::waitid_all(options | WNOWAIT | nohang))? {
             let mut change = take(children, options, deadline, &first)?;
             if change.is_none() {
-                // The child has another handle. The kernel reports this child first until the child is
-                // waited for.
+                // The child may have a handle that was not passed. The kernel then reports this child first
+                // until the child is waited for.
                 change = each_process(|pid| match call::waitid_pid(pid, options | PEEK) {
                     Ok(Some((info, _))) => take(children, options, deadline, &info),
                     _ => Ok(None),
@@ -173,8 +175,8 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
 }
 
 impl Child {
-    /// Returns the resources that the child had used at the time a wait by this handle last returned a
-    /// status. Returns `None` if no wait has returned a status yet, or another waiter collected it: see [Lost
+    /// Returns the resources that the child had used when a wait by this handle last returned a status.
+    /// Returns `None` if no wait has returned a status yet, or another waiter collected the status: see [Lost
     /// status](Self#lost-status).
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
@@ -185,8 +187,8 @@ impl Child {
     }
 }
 
-/// Collects the child that was found. Returns `None` if the child has another handle or another waiter
-/// collected it.
+/// Collects the status of the child that was found. Returns `None` if the child has a handle that was not
+/// passed, or another waiter collected the status.
 fn take<C: BorrowMut<Child>>(
     children: &mut [C],
     options: usize,
@@ -202,7 +204,7 @@ fn take<C: BorrowMut<Child>>(
         let used = child.rusage().unwrap_or_default();
         (Some(index), status.map(|status| status.map(|status| (status, used))))
     } else {
-        // If this process traces the child, the tracer's own wait handles a stop.
+        // A stop that was not requested is reported only to a tracer, whose own wait handles that stop.
         if ends_only && !is_end(ExitStatus::new(found)) || is_claimed(pid) {
             return Ok(None);
         }

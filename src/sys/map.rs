@@ -4,20 +4,20 @@
 //! # Safety
 //!
 //! This file is trusted to manage mapped memory. A [`Map`] is the only owner of its range of addresses. The
-//! range did not overlap another mapping, can be reached only by borrowing the `Map`, and is unmapped once,
-//! on drop. `&self` therefore lends bytes as `&[u8]`, and `&mut self` lends them as `&mut [u8]`.
+//! range overlaps no other mapping, can be reached only by borrowing the `Map`, and is unmapped once, on
+//! drop. `&self` therefore lends bytes as `&[u8]`, and `&mut self` lends them as `&mut [u8]`.
 //!
 //! *The kernel* may still hold references to the pages after the unmapping, for instance in a pipe that they
 //! were spliced into. The kernel counts references per page. Unmapping drops only the mapping's own
-//! reference. A page keeps its contents until the last reference is dropped, and only then is freed for other
-//! uses. The same applies to [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
+//! reference. A page keeps its contents until the last reference is dropped, and is freed for other uses only
+//! then. The same applies to [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
 //!
 //! *A forked child* has a copy of the mapping at the same addresses, and a copy of the `Map`. Dropping that
 //! copy unmaps the child's own mapping. The address space belongs to the child, and the mapping has existed
 //! in it since the fork, so no other mapping can be at these addresses. The child sees a copy of the bytes,
-//! or zeros after [`wipe_on_fork`](Map::wipe_on_fork). If a file is mapped, the child sees the same bytes
-//! that the parent modifies. Code that maps a file must detect that it was forked, and must then not use
-//! those bytes.
+//! or zeros after [`wipe_on_fork`](Map::wipe_on_fork). If a file is mapped, the child and its parent share
+//! the bytes. Code that maps a file must detect that it runs in a forked child, and must then not use those
+//! bytes.
 #![allow(unsafe_code, reason = "slices of mapped memory")]
 
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,7 +29,7 @@ use core::{ffi::CStr, ptr::NonNull, slice};
 /// benefit is lost.
 pub(crate) const HUGE: usize = 2 << 20;
 
-/// The minimum length in bytes of a mapping with huge pages.
+/// The minimum requested length, in bytes, of a mapping with huge pages.
 const LARGE: usize = 64 << 10;
 
 /// A mapping that this process owns: readable, writable, and initially zeros.
@@ -80,7 +80,7 @@ impl Map {
     pub(crate) fn new(len: usize) -> Result<Self> {
         match call::mmap(len, abi::PROT_RW, abi::MAP_OWN, None) {
             // The kernel returns EAGAIN if the process has reached its limit of locked memory. Callers would
-            // misread EAGAIN as a call that would wait.
+            // misread EAGAIN as the error of a call that would have to wait.
             Err(Errno::EAGAIN) => Err(Errno::ENOMEM),
             base => Ok(Self { base: base?, len }),
         }
@@ -185,13 +185,13 @@ impl Cells {
         Ok(Self(Map { base: call::mmap(len, protection, flags, file)?, len }))
     }
 
-    /// Maps one page of zeros for this process.
+    /// Maps one private page of zeros.
     pub(crate) fn page() -> Result<Self> {
         Map::page().map(Self)
     }
 
-    /// Maps one page of zeros for this process. In a forked child the page holds zeros again. Fails with
-    /// `EOPNOTSUPP` if the kernel does not support `MADV_WIPEONFORK`, or a filter rejects the call.
+    /// Maps one private page of zeros. In a forked child the page holds zeros again. Fails with `EOPNOTSUPP`
+    /// if the kernel does not support `MADV_WIPEONFORK`, or a filter rejects the call.
     pub(crate) fn marks() -> Result<Self> {
         let mut page = Map::page()?;
         let refused = |errno| if call::is_missing(errno) { Errno::EOPNOTSUPP } else { errno };
@@ -213,7 +213,7 @@ impl Cells {
 }
 
 /// Creates a file of `len` zeros in memory. The size of the file is sealed, so touching a mapping never fails
-/// because the file is shorter. A process that may write to the file can punch holes, which read as zeros.
+/// because the file was shortened. A process that may write to the file can punch holes, which read as zeros.
 pub(crate) fn file(name: &CStr, len: usize) -> Result<OwnedFd> {
     let file = call::memfd_create(name)?;
     // For a file larger than this limit, the kernel would send `SIGXFSZ`.
@@ -225,7 +225,7 @@ pub(crate) fn file(name: &CStr, len: usize) -> Result<OwnedFd> {
     Ok(file)
 }
 
-/// Rounds up to a multiple of `unit`. Fails with `ENOMEM` if the result exceeds any address space.
+/// Rounds up to a multiple of `unit`. Fails with `ENOMEM` if the result is longer than any mapping can be.
 pub(crate) fn round_up(len: usize, unit: usize) -> Result<usize> {
     let rounded = len.checked_next_multiple_of(unit).ok_or(Errno::ENOMEM)?;
     if rounded > isize::MAX as usize - HUGE { Err(Errno::ENOMEM) } else { Ok(rounded) }

@@ -2,21 +2,21 @@
 //!
 //! # The layers
 //!
-//! A public module, such as [`pipe`](mod@crate::pipe), calls down through these layers. Each layer makes its
-//! system calls only through the next lower layer:
+//! A public module, such as [`pipe`](mod@crate::pipe), makes system calls through two layers, of which the
+//! first calls the second:
 //!
 //! 1. `call` has one typed function per system call. Its functions accept and return owned and borrowed
 //!    descriptors, slices, and [`Errno`](crate::Errno).
-//! 2. `arch` is the layer of the machine. It has all assembly code, the declarations of the C shim, and the
-//!    system call numbers.
+//! 2. `arch` is the machine-dependent layer. It contains all assembly code, the declarations of the C shim,
+//!    and the system call numbers.
 //!
-//! Every layer uses `abi`, which holds everything with the kernel's layout or values, and the basic types of
-//! the crate ([`errno`](crate::Errno), [`fd`](crate::fd)). `map` and `page` own the memory that the crate
-//! maps for itself. `sanitize` reports to sanitizers the memory that the kernel reads and writes.
+//! Both layers use the basic types of the crate ([`errno`](crate::Errno), [`fd`](crate::fd)) and `abi`, which
+//! defines everything with the kernel's layout or values. `map` and `page` own the memory that the crate maps
+//! for itself. `sanitize` reports to sanitizers the memory that the kernel reads and writes.
 //!
 //! # The contract of `arch`
 //!
-//! Each backend provides exactly these names, and the other layers use nothing else from it:
+//! Each backend provides exactly these names, and no other code uses anything else from a backend:
 //!
 //! | name | what it must do |
 //! |---|---|
@@ -26,22 +26,22 @@
 //! | `nr::*` | the system call numbers of this target |
 //!
 //! A backend MUST NOT touch `errno` or any other thread-local state, and MUST NOT retry. The backend MUST let
-//! the compiler assume that the call has read and written all memory (no `nomem`, no `readonly`). The kernel
-//! writes through pointers that the compiler sees as integers.
+//! the compiler assume that the call has read and written all memory (no `nomem`, no `readonly`). Otherwise
+//! the compiler would ignore the kernel's accesses, because it sees the pointers as integers.
 //!
 //! A missing name is a compile error. Only [`errno::decode`](crate::errno::decode) splits a returned value
 //! into success and error.
 //!
 //! # Choice of the backend
 //!
-//! `build.rs` lists the architectures with assembly. Each of them has a file with its name in `arch`. For any
-//! other architecture, and for all architectures with feature `c-shim`, `build.rs` compiles `csrc/shim.c` and
-//! sets `rawpipe_shim`.
+//! `build.rs` lists the architectures with assembly. Each of these architectures has a file with its name in
+//! `arch`. For any other architecture, and for all architectures with feature `c-shim`, `build.rs` compiles
+//! `csrc/shim.c` and sets `rawpipe_shim`.
 
 #![allow(clippy::must_use_candidate, reason = "a call by number may be made for its effect")]
 
-/// Reports to a sanitizer the memory that a system call reads or writes, with a function of `sanitize`. In
-/// builds without a sanitizer, the macro expands to nothing.
+/// Calls a function of `sanitize`, which reports the effects of a system call to a sanitizer. In builds
+/// without a sanitizer, the macro expands to nothing.
 macro_rules! tell {
     ($function:ident($($argument:expr),*)) => {{
         #[cfg(any(

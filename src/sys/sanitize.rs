@@ -12,11 +12,11 @@
 //! | `--cfg rawpipe_sanitize="memory"` | memory that the kernel may read must be initialised | exactly what the kernel has written is initialised: the `n` bytes of a `read`, and not the remaining bytes of its buffer |
 //! | `--cfg rawpipe_sanitize="thread"` | memory that the kernel may read counts as read by this thread, and everything before the call is visible to later readers of the same pipe or file | memory that the kernel has written counts as written by this thread, which sees everything before the writers' calls |
 //!
-//! Passing bytes through a pipe orders two threads. Each file uses one of [`PLACES`], chosen by its inode
-//! number: a write or a close releases that address, and a read acquires it. If two files use the same
-//! address, the only effect is that a race may be missed. A wait for any of many descriptors acquires
-//! everything that all files have released. Unmapping and mapping use a separate address, because the kernel
-//! may give a thread addresses that another thread has unmapped.
+//! If one thread reads bytes that another thread has written to a pipe, the write happens before the read.
+//! Each file uses one of [`PLACES`], chosen by its inode number: a write or a close releases that address,
+//! and a read acquires it. If two files use the same address, the only effect is that a race may be missed. A
+//! wait for any of many descriptors acquires everything that all files have released. Unmapping and mapping
+//! use a separate address, because the kernel may give a thread addresses that another thread has unmapped.
 //!
 //! # Safety
 //!
@@ -60,7 +60,7 @@ const ANY: usize = FILES;
 const MAPPINGS: usize = FILES + 1;
 
 /// The maximum number of bytes of each range that are reported to ThreadSanitizer, which uses four bytes of
-/// memory for each byte. This number is enough to find another thread's access.
+/// memory for each byte. This number is enough to detect an access by another thread.
 const CHECKED: usize = 1 << 20;
 
 /// Reports, before a call, that the call may read all of `lent`.
@@ -75,12 +75,12 @@ pub(super) fn reads<T: ?Sized>(lent: &T) {
     }
 }
 
-/// Reports, before a call, that the call may read all bytes of several buffers.
+/// Reports, before a call, that the call may read all bytes of these buffers.
 pub(super) fn reads_each(bufs: &[impl Deref<Target = [u8]>]) {
     bufs.iter().for_each(|buf| reads(&**buf));
 }
 
-/// Reports, before a call, that the call reads strings.
+/// Reports, before a call, that the call reads these strings.
 pub(super) fn reads_strings(strings: &[Arg<'_>]) {
     strings.iter().filter_map(|string| string.as_c_str()).for_each(reads);
 }
@@ -92,7 +92,7 @@ pub(super) fn writes<T: ?Sized>(lent: &T) {
     }
 }
 
-/// Reports, before a call, that the call may write to all bytes of several buffers.
+/// Reports, before a call, that the call may write to all bytes of these buffers.
 pub(super) fn writes_each(bufs: &[impl Deref<Target = [u8]>]) {
     bufs.iter().for_each(|buf| writes(&**buf));
 }
@@ -170,9 +170,9 @@ fn of_file(fd: BorrowedFd<'_>) -> usize {
     call::statx(fd).map_or(0, |file| file.stx_ino as usize % FILES)
 }
 
-/// The stack that a child runs on while its parent is stopped. The parent drops this value afterwards.
-/// Functions that start on this stack do not return. ThreadSanitizer therefore receives a fiber for the
-/// stack, and a report to AddressSanitizer clears the marks of the stack's frames.
+/// The stack that a child runs on while its parent is stopped. The parent drops this value afterwards. Some
+/// functions that run on this stack never return. ThreadSanitizer therefore receives a fiber for the stack,
+/// and a report to AddressSanitizer clears the marks of the stack's frames.
 pub(super) struct OtherStack {
     stack: (*mut u8, usize),
     fibers: [*mut u8; 2],

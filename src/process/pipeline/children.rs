@@ -7,9 +7,8 @@ use alloc::vec::Vec;
 
 /// The started programs of a [`Pipeline`](super::Pipeline).
 ///
-/// Dropping this value closes the pipes of the programs' outputs and drops all of its handles. The policy of
-/// each handle is the one that its command has set with
-/// [`Command::on_drop`](crate::process::Command::on_drop).
+/// Dropping this value closes the pipes of the programs' outputs and drops all of its handles. Each handle
+/// follows the policy that its command has set with [`Command::on_drop`](crate::process::Command::on_drop).
 ///
 /// # Examples
 ///
@@ -52,8 +51,8 @@ impl PipelineChildren {
         &mut self.children
     }
 
-    /// Takes the read end of the pipe that is the standard error of all programs. Returns `None` if that pipe
-    /// does not exist.
+    /// Takes the read end of the pipe that is the standard error of all programs. Returns `None` if no such
+    /// pipe was created, or if its read end was already taken.
     pub const fn take_stderr(&mut self) -> Option<PipeReader> {
         self.stderr.take()
     }
@@ -88,7 +87,7 @@ impl PipelineChildren {
     /// The errors of [`Child::send_signal_group`] for the first program:
     ///
     /// - [`ESRCH`](Errno::ESRCH) if no process of the group remains. Before Linux 6.9 this error also occurs
-    ///   if the first program was waited for, even if other programs run.
+    ///   if the first program was waited for, even if other programs still run.
     /// - [`EINVAL`](Errno::EINVAL) if the first program does not lead a group.
     ///
     /// # Examples
@@ -147,8 +146,9 @@ impl PipelineChildren {
     ///
     /// # Errors
     ///
-    /// Any error of [`Child::wait`]. Even after an error, this call has waited for every program, and
-    /// [`children_mut`](Self::children_mut) gives access to each result.
+    /// Any error of [`Child::wait`]. If one wait fails, this call still waits for the remaining programs. To
+    /// obtain the result for each program, call [`Child::wait`] on each child of
+    /// [`children_mut`](Self::children_mut).
     pub fn wait(&mut self) -> crate::Result<Vec<ExitStatus>> {
         self.each(|child| child.wait().map(Some)).map(Option::unwrap_or_default)
     }
@@ -167,7 +167,7 @@ impl PipelineChildren {
 
 impl Communicate<'_> {
     /// Communicates with a pipeline in the same way as [`run`](Self::run) does with one child. This call
-    /// writes to the first program, and reads from the last program and from the pipe for the errors of all
+    /// writes to the first program, and reads the output of the last program and the standard error of all
     /// programs. The grace period begins when all programs have ended.
     ///
     /// # Errors
@@ -205,7 +205,8 @@ pub struct PipelineOutput {
     pub statuses: Vec<ExitStatus>,
     /// The standard output of the last program. The vector is empty if that stream was not a pipe.
     pub stdout: Vec<u8>,
-    /// The standard error of all programs. The vector is empty if that stream was not a pipe.
+    /// The data that the programs have written to their shared pipe for standard error. The vector is empty
+    /// if no such pipe was created.
     pub stderr: Vec<u8>,
 }
 

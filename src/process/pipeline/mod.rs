@@ -14,23 +14,23 @@ pub use children::{PipelineChildren, PipelineOutput};
 use core::borrow::Borrow;
 use core::fmt;
 
-/// A pipeline of programs. The output of each program is the input of the next one, through a pipe. This
-/// process keeps no end of that pipe.
+/// A pipeline of programs. A pipe connects the output of each program to the input of the next one. This
+/// process keeps no end of these pipes.
 ///
-/// [`Command::pipe`] creates a pipeline, and so does `collect` from a list of commands. A pipeline owns
+/// [`Command::pipe`] creates a pipeline, and so does `collect` on an iterator over commands. A pipeline owns
 /// clones of the commands and shares the descriptors that the commands own. A pipeline without borrowed
 /// descriptors can therefore be returned and sent to a thread. A later change of a command does not affect
 /// the pipeline.
 ///
 /// - The standard input of the first command and the standard output of the last one can be set on the
-///   pipeline. Otherwise the command's own setting applies. If neither is set, [`spawn`](Self::spawn) and
-///   [`status`](Self::status) use the stream of this process.
+///   pipeline. Otherwise the command's own setting applies. Without either setting, the program inherits the
+///   stream of this process with [`spawn`](Self::spawn) and [`status`](Self::status).
 /// - Between the commands, the settings of [`Command::stdin`] and [`Command::stdout`] are ignored, and a
 ///   [`fd_map`](Command::fd_map) to 0 or 1 fails with `EINVAL`.
-/// - Standard error can be set here for all commands, or by each command for itself. If several commands set
-///   it to a pipe, [`output`](Self::output) and [`status`](Self::status) create and read one shared pipe.
-///   [`spawn`](Self::spawn) creates a separate pipe for each of these commands, and the caller must read from
-///   each pipe.
+/// - Standard error can be set on the pipeline for all commands, or on individual commands. If several
+///   commands set standard error to a pipe, [`output`](Self::output) and [`status`](Self::status) create and
+///   read one shared pipe. [`spawn`](Self::spawn) creates a separate pipe for each of these commands, and the
+///   caller must read from each pipe.
 /// - [`Stdio::same_as_stdout`] refers to each program's own output. For all programs except the last one,
 ///   that output is the pipe to the next program, as with `a 2>&1 | b` in a shell.
 ///
@@ -62,7 +62,8 @@ pub struct Pipeline<'fd> {
 }
 
 impl<'fd> Command<'fd> {
-    /// Creates a pipeline of this program and the next one, which reads its output. Clones both commands.
+    /// Creates a pipeline of this program and `next`, which reads the output of this program. Clones both
+    /// commands.
     ///
     /// # Examples
     ///
@@ -109,27 +110,28 @@ impl<'fd> Pipeline<'fd> {
         Self { stderr: Some(stderr.into()), ..self }
     }
 
-    /// Puts all programs into one process group that the first program leads, for
+    /// Puts all programs into one process group that the first program leads, for use with
     /// [`kill_group`](PipelineChildren::kill_group).
     ///
-    /// This setting replaces [`Command::process_group`]. A program that begins a session cannot join the
-    /// group: `spawn` then fails with `EPERM` at [`SpawnStage::Setpgid`]. `spawn` also fails in this way
+    /// This setting replaces [`Command::process_group`]. A later program that begins a session cannot join
+    /// the group: `spawn` then fails with `EPERM` at [`SpawnStage::Setpgid`]. `spawn` also fails in this way
     /// if the first program ends early and leaves no zombie. No zombie remains if `SIGCHLD` is ignored or
     /// another thread waits for all children.
     ///
     /// With [`OnDrop::KillGroup`] on the first command, a failed [`output`](Self::output) kills the whole
-    /// group. On another command this policy fails with `EINVAL`, because that command leads no group.
+    /// group. On another command this policy makes `spawn` fail with `EINVAL`, because that command leads no
+    /// group.
     pub fn in_one_group(self) -> Self {
         Self { group: true, ..self }
     }
 
-    /// Sets the policy for the programs that have already started if a later program cannot be started. By
+    /// Sets what happens to the programs that have already started if a later program cannot be started. By
     /// default these programs are killed and waited for, as with [`OnDrop::Kill`].
     ///
     /// This policy replaces [`Command::on_drop`] for these programs. Without a process group, `KillGroup`
-    /// does the same as `Kill`. With `Leave`, no handle of these programs remains. After its end, a program
-    /// then stays a zombie until [`wait_any`](crate::process::wait_any) or other code collects its status, or
-    /// this process ends.
+    /// does the same as `Kill`. With `Leave`, no handle of these programs remains. Each program then stays a
+    /// zombie after its end until [`wait_any`](crate::process::wait_any) or other code collects its status,
+    /// or this process ends.
     pub fn on_failure(self, policy: OnDrop) -> Self {
         Self { on_failure: Some(policy), ..self }
     }
@@ -146,11 +148,12 @@ impl<'fd> Pipeline<'fd> {
         self.start([Source::Inherit; 3], self.stderr.is_some())
     }
 
-    /// Starts the programs, waits for all of them, and returns how they ended, in order.
+    /// Starts the programs, waits for all of them, and returns how they ended, in order. The command settings
+    /// that are listed for [`output`](Self::output) also apply to this call.
     ///
     /// # Errors
     ///
-    /// Any error of [`output`](Self::output), whose settings also apply here.
+    /// Any error of [`output`](Self::output).
     ///
     /// # Examples
     ///
@@ -165,8 +168,7 @@ impl<'fd> Pipeline<'fd> {
         Ok(self.run([Source::Inherit; 3])?.statuses)
     }
 
-    /// Starts the programs, waits for all of them, and returns their exit statuses and the output of the last
-    /// one.
+    /// Starts the programs, waits for all of them, and returns their exit statuses and the collected output.
     ///
     /// By default, this call collects standard output of the last program and standard error of all programs.
     /// Standard input of the first program is `/dev/null`.
@@ -195,8 +197,8 @@ impl<'fd> Pipeline<'fd> {
         Ok(output.inspect_err(|_| pipeline.children.iter_mut().for_each(Child::do_not_leave))?)
     }
 
-    /// Starts the programs. `defaults` apply to the standard streams that are not set. With `one_pipe`, every
-    /// standard error that becomes a pipe is the same pipe.
+    /// Starts the programs. `defaults` apply to the standard streams that are not set. With `one_pipe`, all
+    /// programs whose standard error is set to a pipe share one pipe.
     fn start(
         &self,
         defaults: [Source<'_>; 3],
@@ -206,7 +208,7 @@ impl<'fd> Pipeline<'fd> {
         let mut started = PipelineChildren { children, stderr: None };
         let result = self.start_each(defaults, one_pipe, &mut started);
         for child in started.children.iter_mut().filter(|_| result.is_err()) {
-            // The first child's handle kills the group.
+            // `KillGroup` fails for a child that leads no group, and that child keeps `Kill`.
             let _ = child.on_drop(OnDrop::Kill);
             let _ = child.on_drop(self.on_failure.unwrap_or(OnDrop::Kill));
         }
@@ -248,8 +250,8 @@ impl<'fd> Pipeline<'fd> {
             ];
             let child = command.start(sources).map_err(|error| PipelineError { index, error })?;
             started.children.push(child);
-            // This assignment closes the previous read end, of which the child has a copy. The write end is
-            // dropped here too.
+            // This assignment closes the previous read end, of which the child has a copy. The end of the
+            // loop body drops `writer` as well.
             before = after;
         }
         started.stderr = errors;
@@ -272,8 +274,8 @@ fn pipe_if(index: usize, needed: bool) -> Result<MaybePipe, PipelineError> {
 
 type MaybePipe = (Option<PipeReader>, Option<PipeWriter>);
 
-/// The failure to start a pipeline: the index of the program, and the reason. [`Pipeline::on_failure`] sets
-/// the policy for the other programs.
+/// The failure to start a pipeline: the index of the program that could not be started, and the reason.
+/// [`Pipeline::on_failure`] sets the policy for the programs that had already started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PipelineError {
     index: usize,
@@ -281,7 +283,7 @@ pub struct PipelineError {
 }
 
 impl PipelineError {
-    /// Returns the index of the program, counted from 0.
+    /// Returns the index of the program that could not be started, counted from 0.
     #[must_use]
     pub const fn index(&self) -> usize {
         self.index

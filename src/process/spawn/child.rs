@@ -1,4 +1,4 @@
-//! The child's part of a spawn, from its creation until its program begins.
+//! The child's part of a spawn, from the creation of the child until its program begins.
 //!
 //! The child usually runs in its parent's memory, with the thread-local storage of a thread that is stopped
 //! while the child runs. The code in this file therefore never allocates, locks, panics, touches thread-local
@@ -9,8 +9,8 @@
 //!
 //! This file is trusted to use descriptors by number. All of these descriptors are the child's own copies,
 //! and no other code runs in the child that could use them. The same applies to the thread that replaces this
-//! process's program, because it has a separate table of descriptors. If the program is replaced without that
-//! thread (see [`make::replace`](super::make)), no descriptor is replaced or closed.
+//! process's program, because that thread has a separate table of descriptors. If the program is replaced
+//! without that thread (see [`make::replace`](super::make)), no descriptor is replaced or closed.
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
 
 use super::super::{Signal, SignalSet, close::close_all_but, execvpe};
@@ -33,7 +33,7 @@ pub(super) struct Move {
 /// The child's report to its parent, used with shared memory.
 #[derive(Default)]
 pub(super) struct Report {
-    /// A mark that the child sets. The parent sees the mark if the memory is shared.
+    /// A mark that the child sets when it starts. The parent sees the mark only if the memory is shared.
     pub(super) started: AtomicBool,
     pub(super) words: [AtomicI32; 4],
 }
@@ -51,19 +51,19 @@ pub(super) struct Plan<'a> {
     /// The mapping of descriptors, sorted by the number in the child.
     pub(super) moves: &'a mut [Move],
     pub(super) path: &'a [u8],
-    /// The parent's process id, and its pidfd if that exists and is needed.
+    /// The parent's process id, and a pidfd of the parent if one was opened for the parent-death signal.
     pub(super) parent: (i32, Option<RawFd>),
     pub(super) report: &'a Report,
-    /// The write end of the pipe for failures. Neither its number nor the pidfd's number is a target of
-    /// `moves`.
+    /// The write end of the pipe for failures. Neither the number of this write end nor the number of the
+    /// parent's pidfd is a target of `moves`.
     pub(super) channel: Option<RawFd>,
     /// Set if the kernel has already reset all signal handlers.
     pub(super) handlers_cleared: bool,
-    /// Set if the program replaces the program of this process.
+    /// Set if the new program replaces the program of this process.
     pub(super) is_exec: bool,
-    /// Set if a thread replaces the program. If `death_signal` is not 0, the thread sets it as its own
-    /// parent-death signal.
+    /// Set if a new thread replaces the program.
     pub(super) is_thread: bool,
+    /// The parent-death signal of the calling thread, which the new thread also sets, or 0.
     pub(super) death_signal: usize,
     /// The ignored signals that an exec has set to their default effect.
     pub(super) no_longer_ignored: SignalSet,
@@ -90,8 +90,8 @@ pub(super) extern "C" fn begin(plan: *const ()) -> ! {
         // SAFETY: the parent keeps the descriptor open during the clone, so this process has a copy, and no
         // code closes it.
         let channel = unsafe { BorrowedFd::borrow_raw(channel) };
-        // The report is one write, since it is shorter than `PIPE_BUF`. Without a reader the failure cannot
-        // be reported.
+        // The report is shorter than `PIPE_BUF`, so one call writes all of it. If the pipe has no reader, the
+        // failure cannot be reported.
         let _ = retry(|| call::write(channel, bytes.as_flattened()));
     }
     call::exit_group(127)
@@ -134,15 +134,15 @@ pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible,
     if let Some(signal) = spawn.death_signal {
         let signal = number(signal);
         call::prctl_set_pdeathsig(signal).map_err(E::at(SpawnStage::DeathSignal))?;
-        // A parent that has already ended sends no signal. In that case, no process would read a reported
-        // failure.
+        // If the parent has already ended, the kernel sends no signal, and no process would read a report of
+        // the failure.
         if !parent_lives(plan.parent) {
             call::exit_group(u8::try_from(signal | 128).unwrap_or(u8::MAX));
         }
     }
     reset_handlers(plan).map_err(E::at(SpawnStage::Signals))?;
-    // The mask is set last, because signals may arrive from now on. If the child shares its parent's memory,
-    // no handler remains that could run in that memory.
+    // The mask is set last, because signals may arrive once it is set. If the child shares its parent's
+    // memory, no handler remains that could run in that memory.
     call::rt_sigprocmask(abi::SIG_SETMASK, &plan.mask.0).map_err(E::at(SpawnStage::Signals))?;
     execvpe(spawn.program, plan.path, spawn.argv, spawn.envp).map_err(E::at(SpawnStage::Exec))
 }
@@ -158,7 +158,8 @@ fn change_session(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     if let Some(group) = group.filter(|group| !(spawn.session && *group == 0)) {
         call::setpgid(0, group).map_err(E::at(SpawnStage::Setpgid))?;
     }
-    // The terminal still has its number in the parent, so this step precedes the mapping of descriptors.
+    // This step precedes the mapping of descriptors, because that mapping may replace the descriptor of the
+    // terminal.
     if let Some(terminal) = spawn.terminal {
         call::ioctl_tiocsctty(terminal).map_err(E::at(SpawnStage::ControllingTerminal))?;
     }
@@ -177,7 +178,7 @@ fn foreground(terminal: Option<BorrowedFd<'_>>, group: i32) -> Result<()> {
     }
     let own = call::openat_for_reading(c"/dev/tty")?;
     let done = call::ioctl_tiocspgrp(own.as_fd(), group);
-    // After a failed exec, this process continues.
+    // The descriptor is closed explicitly, because this process continues if an exec fails.
     let _ = call::close(own);
     done
 }
@@ -200,14 +201,14 @@ fn parent_lives((pid, pidfd): (i32, Option<RawFd>)) -> bool {
 /// first descriptor is copied to a free number.
 fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
     let failed = |step: Move| SpawnError::at(SpawnStage::Dup { from: step.from, to: step.to });
-    // SAFETY: the borrow is used only for one call, which fails if the descriptor is not open.
+    // SAFETY: each borrow is used only for calls that fail if the descriptor is not open.
     let borrow = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
     for index in 0..moves.len() {
         let Some(step) = moves.get(index).copied() else { break };
         let is_target = moves.binary_search_by_key(&step.from, |other| other.to).is_ok();
         if is_target && step.from != step.to {
-            // No value owns the descriptor. The exec closes the descriptor, or a mapped descriptor with the
-            // same number replaces it.
+            // No value owns the copies. A mapped descriptor later replaces each rejected copy, and the exec
+            // closes the copy that is used.
             let copy = copy_elsewhere(borrow(step.from), moves, |copy| _ = copy.into_raw_fd());
             let copy = copy.map_err(failed(step))?.into_raw_fd();
             moves.iter_mut().skip(index).take(1).for_each(|step| step.from = copy);
@@ -226,7 +227,7 @@ fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
     Ok(())
 }
 
-/// Adds `increment` to the niceness, limited to its valid range.
+/// Adds `increment` to the niceness, and limits the sum to the valid range.
 fn nice(increment: i32) -> Result<()> {
     let nice = 20_i32.saturating_sub(i32::try_from(call::getpriority()?).unwrap_or(20));
     call::setpriority(nice.saturating_add(increment).clamp(-20, 19))
@@ -236,16 +237,17 @@ fn nice(increment: i32) -> Result<()> {
 /// change the groups.
 fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     // The kernel clears the `dumpable` flag only if the effective ids change, or the process gains
-    // capabilities. A parent that already has the effective ids may have set the flag again. The flag cleared
-    // here belongs to the child's own copy of the memory.
+    // capabilities. A parent that already has the new effective ids may have set the flag again. The flag
+    // cleared here belongs to the child's own copy of the memory.
     if spawn.changes_ids() {
         call::prctl_not_dumpable().map_err(SpawnError::at(SpawnStage::Setuid))?;
     }
     // A child that changes its user must not keep the groups of the current user.
     if let Some(groups) = spawn.groups.or(spawn.uid.map(|_| &[][..])) {
         match call::setgroups(groups) {
-            // Without the privilege, the kernel denies this call. The error is ignored if the user does not
-            // change and is not root, or if the process already has these groups.
+            // Without the privilege, the kernel denies this call. The error is ignored in two cases: the
+            // process already has these groups, or no groups were set and `uid` is the process's own id, but
+            // not 0.
             Err(Errno::EPERM) if spawn.groups.is_none() && is_own(spawn.uid) || are_own(groups) => {
             }
             result => result.map_err(SpawnError::at(SpawnStage::Setgroups))?,
@@ -282,14 +284,14 @@ fn are_own(groups: &[u32]) -> bool {
 /// Resets signal handlers, which would otherwise run in the parent's memory. Ignored signals stay ignored,
 /// except the signals of `default_signals`.
 ///
-/// For an exec, `execve` resets the handlers instead. After a failure, this function could not restore the
-/// handlers, because their owners may have removed the code.
+/// For an exec, `execve` resets the handlers instead, because this function could not restore them safely
+/// after a failed exec. The owner of a handler may have removed the handler's code by then.
 fn reset_handlers(plan: &mut Plan<'_>) -> Result<()> {
     for signal in (1..).map_while(Signal::from_raw) {
         let to_default = plan.spawn.default_signals.contains(signal);
         if to_default && !plan.is_exec {
-            // The call fails for some signals with `EINVAL`, and emulators reserve other signals for internal
-            // use.
+            // The result is ignored, because the call fails with `EINVAL` for some signals, and emulators
+            // reserve other signals for internal use.
             let _ = call::rt_sigaction_default(number(signal));
         } else if to_default || !plan.is_exec && !plan.handlers_cleared {
             let Ok(action) = call::rt_sigaction_get(number(signal)) else { continue };

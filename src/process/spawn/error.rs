@@ -1,4 +1,4 @@
-//! The stages at which a child can fail to start, and the child's report of the failure to its parent.
+//! The stages at which a spawn can fail, and the child's report of a failure to its parent.
 
 use super::super::{Resource, Signal};
 use crate::Errno;
@@ -10,16 +10,17 @@ use core::mem::discriminant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpawnStage {
-    /// Checking the settings. The check fails with `EINVAL` if a string contains a NUL, a list does not end
-    /// with [`Arg::END`](crate::process::Arg::END), or a descriptor number is negative or used twice.
+    /// Checking the settings. The check fails with `EINVAL`, for instance for a string with a NUL, a list
+    /// without a final [`Arg::END`](crate::process::Arg::END), or a descriptor number that is negative or
+    /// used twice.
     Arguments,
     /// Opening the child's standard streams.
     Stdio,
     /// Mapping a stack for the child.
     Stack,
-    /// Creating the pipe through which the child reports a failure, if it needs one (see
-    /// [`Spawn::spawn`](super::Spawn::spawn)). This stage is also reported, with `ECHILD`, if the child has
-    /// failed and could not report its failure.
+    /// Creating the pipe through which the child reports a failure, if that pipe is needed (see
+    /// [`Spawn::spawn`](super::Spawn::spawn)). This stage is also reported, with `ECHILD`, if the child
+    /// failed and could not report the failure.
     Channel,
     /// Blocking signals in this thread, or resetting signals in the child.
     Signals,
@@ -61,7 +62,7 @@ pub enum SpawnStage {
     DeathSignal,
     /// Starting the program.
     Exec,
-    /// Failure with `ECHILD` because this signal killed the child before its program began.
+    /// Waiting for the program to begin. This signal killed the child first, and the errno is `ECHILD`.
     Killed(Signal),
 }
 
@@ -141,7 +142,7 @@ pub struct SpawnError {
 }
 
 impl SpawnError {
-    /// Returns a function for `map_err`.
+    /// Returns a function for `map_err` that creates an error of this stage from an errno.
     pub(crate) const fn at(stage: SpawnStage) -> impl Fn(Errno) -> Self {
         move |errno| Self { stage, errno }
     }

@@ -33,7 +33,8 @@ const PIDFD: u64 = abi::CLONE_PIDFD as u64;
 const THREAD: u64 =
     (abi::CLONE_VM | abi::CLONE_VFORK | abi::CLONE_SIGHAND | abi::CLONE_THREAD) as u64;
 
-/// The result of checking whether a child that was created with shared memory really shares the memory.
+/// The result of checking whether a clone that requests shared memory really shares it: `UNKNOWN`, `SHARES`
+/// or `COPIES`.
 static SHARED: AtomicU8 = AtomicU8::new(UNKNOWN);
 const UNKNOWN: u8 = 0;
 const SHARES: u8 = 1;
@@ -56,7 +57,7 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
         if channel.is_none() && !(vfork && shared == SHARES) {
             channel = match open_channel(plan.moves) {
                 Ok(ends) => Some(ends),
-                // The pipe is not needed if the memory is shared, which is most likely.
+                // The memory is most likely shared, and the child then needs no pipe.
                 Err(_) if vfork && shared == UNKNOWN => None,
                 Err(errno) => return Err(SpawnError::at(SpawnStage::Channel)(errno)),
             };
@@ -65,10 +66,10 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
         plan.handlers_cleared = flags & abi::CLONE_CLEAR_SIGHAND != 0;
         let arg = (&raw mut plan).cast::<()>().cast_const();
         let _creation = Creation::begin();
-        // SAFETY: the stack lives in `spawn`, its end is aligned, and only the child uses it. Shared memory
-        // is requested with CLONE_VFORK, and `child::begin` may run in shared memory: see the top of its
-        // file. The plan and everything that it refers to outlive this call. While the child runs, this code
-        // accesses none of this data except the report, which is atomic.
+        // SAFETY: the stack lives in `launch`, its end is aligned, and only the child uses it. A clone that
+        // shares memory also has CLONE_VFORK, and `child::begin` may run in shared memory: see the
+        // documentation of `child`. The plan and everything that it refers to outlive this call. While the
+        // child runs, this code accesses none of this data except the report, which is atomic.
         match unsafe { call::clone_on_stack(flags, stack, child::begin, arg) } {
             Ok((pid, pidfd)) => {
                 if vfork && SHARED.load(Ordering::Relaxed) == UNKNOWN {
@@ -89,11 +90,11 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
     Err(SpawnError::at(SpawnStage::Clone)(last_error))
 }
 
-/// Replaces the program of this process. Returns the failure.
+/// Replaces the program of this process. Returns only on failure.
 ///
-/// A thread with separate copies changes per-thread attributes: descriptors, directory, umask, niceness and
-/// ids. After a failure, the attributes of all other threads are therefore unchanged. Signal handlers belong
-/// to the process, and `execve` resets them.
+/// If the settings change per-thread attributes, such as descriptors, directory, umask, niceness or ids, a
+/// new thread changes its own copies of them. After a failure, the attributes of all other threads are
+/// therefore unchanged. Signal handlers belong to the process, and `execve` resets them.
 pub(super) fn replace(
     mut plan: Plan<'_>,
     stack: (*mut u8, usize),
@@ -103,13 +104,13 @@ pub(super) fn replace(
     let failure = if plan.is_thread {
         plan.death_signal = call::prctl_get_pdeathsig().unwrap_or(0);
         let arg = (&raw mut plan).cast::<()>().cast_const();
-        // SAFETY: as in `make`. Without CLONE_SETTLS the thread uses the thread-local storage of this thread,
-        // which is stopped.
+        // SAFETY: as in `make`. Without CLONE_SETTLS the new thread uses the thread-local storage of the
+        // calling thread, which is stopped.
         let made = unsafe { call::clone_on_stack(THREAD, stack, child::begin, arg) };
         let (thread, _) = made.map_err(SpawnError::at(SpawnStage::Clone))?;
-        // The thread releases the memory before it closes its copies of the descriptors, so this loop waits
-        // until the thread has ended. The wait is limited to one second, in case another process has received
-        // the thread's id.
+        // The new thread releases the memory before it closes its copies of the descriptors, so this loop
+        // waits until the thread has ended. The wait is limited to one second, in case another process has
+        // received the thread's id.
         for _ in (0..20_000).take_while(|_| call::getsid(thread).is_ok()) {
             let _ = poll(&mut [], Some(Duration::from_micros(50)));
         }
@@ -127,19 +128,20 @@ pub(super) fn replace(
     Err(failure.unwrap_or(SpawnError::at(SpawnStage::Channel)(Errno::ECHILD)))
 }
 
-/// Creates a close-on-exec pipe, with its write end at a number that the child does not map.
+/// Creates a close-on-exec pipe whose write end has a number that is not a target of `moves`.
 fn open_channel(moves: &[Move]) -> crate::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = call::pipe2(PipeFlags::CLOEXEC.bits())?;
     Ok((reader, move_elsewhere(writer, moves)?))
 }
 
-/// Returns the descriptor, or a copy of it, at a number that the child does not map.
+/// Returns the descriptor itself if its number is not a target of `moves`, or otherwise a copy with such a
+/// number.
 pub(super) fn move_elsewhere(fd: OwnedFd, moves: &[Move]) -> crate::Result<OwnedFd> {
     if is_target(fd.as_raw_fd(), moves) { copy_elsewhere(fd.as_fd(), moves, drop) } else { Ok(fd) }
 }
 
-/// Returns a close-on-exec copy at a number of 3 or above that the child does not map. Passes copies at other
-/// numbers to `reject`.
+/// Returns a close-on-exec copy whose number is 3 or above and not a target of `moves`. Passes each copy
+/// whose number is a target to `reject`.
 pub(super) fn copy_elsewhere(
     fd: BorrowedFd<'_>,
     moves: &[Move],

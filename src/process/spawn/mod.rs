@@ -8,7 +8,8 @@
 //! child only makes system calls. If the kernel rejects shared memory, the spawn falls back to an ordinary
 //! fork, and [`Child::method`] reports the fallback.
 //!
-//! A child that changes its ids is always created by an ordinary fork, for the reason given below.
+//! A child that changes its ids is always created by an ordinary fork, for the reason given under *Ids*
+//! below.
 //!
 //! # Why sharing memory is sound
 //!
@@ -25,22 +26,22 @@
 //!   would give that user access to the memory through `/proc/PID/mem` and `ptrace`. Only the `dumpable` flag
 //!   of the memory would prevent this access. The parent shares this flag and cannot restore it in time. A
 //!   vfork returns *before* the child has released the memory, both in `execve` and in `exit`. A child that
-//!   will change its user, group or groups therefore receives a copy of the memory. The child clears the flag
-//!   of that copy before the ids change, because the kernel clears the flag only if the effective ids change.
-//! - *Ids that another thread changes during the spawn*, with a C library that changes them in all threads,
-//!   do not affect the child. The child is not a thread of this process, and keeps the ids that it was
-//!   created with. Therefore, do not drop privileges in one thread while another thread spawns.
+//!   will change its user, group or groups therefore receives a copy of the memory. The kernel clears the
+//!   flag only if the effective ids change, so the child first clears the flag of its copy itself.
+//! - *Changes of ids by other threads* during the spawn do not affect the child, even if a C library changes
+//!   the ids of all threads. The child is not a thread of this process, and keeps the ids that it was created
+//!   with. Therefore, do not drop privileges in one thread while another thread spawns.
 //!
 //! Before Linux 5.16, a core dump ends every process that shares the dumped memory. On these kernels, a child
-//! that receives a signal with a core dump before its program begins also ends this process.
+//! that dumps core before its program begins also ends this process.
 //!
 //! # How a failure is reported
 //!
 //! The child reports a failure through the shared memory. User-mode emulators, however, turn the clone into
 //! an ordinary fork, and the child's stores are lost. For that reason, the first spawn of a process also
-//! creates a pipe. All later spawns use the shared memory if the parent saw the child's mark in it, and
-//! otherwise the pipe. An ordinary fork always uses the pipe. A child that is killed reports no failure: see
-//! [`proof`].
+//! creates a pipe. Later children report through the shared memory if the parent saw the first child's mark
+//! in it, and through a pipe otherwise. A child of an ordinary fork always uses a pipe. A child that is
+//! killed reports no failure: see [`proof`].
 
 mod child;
 mod error;
@@ -70,8 +71,8 @@ use stack::Stack;
 /// descriptors that are not close-on-exec, and the descriptors of [`fd_maps`](Self::fd_maps). No signal is
 /// blocked in the child, unless [`signal_mask`](Self::signal_mask) or [`inherit_mask`](Self::inherit_mask) is
 /// set. Ignored signals stay ignored, except the signals of [`default_signals`](Self::default_signals). By
-/// default that set contains only `SIGPIPE`, because Rust programs ignore it and other programs do not expect
-/// it to be ignored.
+/// default that set contains only `SIGPIPE`, because Rust programs ignore this signal and other programs do
+/// not expect it to be ignored.
 ///
 /// # Examples
 ///
@@ -165,10 +166,10 @@ impl<'a> Spawn<'a> {
     /// Starts the program. Retries on `EINTR`.
     ///
     /// Returns when the child has begun its program. If the child was killed before its program began, the
-    /// call fails at [`SpawnStage::Killed`]. This detection is reliable, unless the child leaves no zombie:
-    /// `SIGCHLD` is ignored or has `SA_NOCLDWAIT`, or another thread waits for all children. With
-    /// [`setsid`](Self::setsid), the detection also depends on reading `/proc/PID/stat`. Reading that file
-    /// needs a free descriptor, and a `/proc` of this pid namespace that shows the child. With the mount
+    /// call fails at [`SpawnStage::Killed`]. This detection is reliable unless the child leaves no zombie,
+    /// because `SIGCHLD` is ignored or has `SA_NOCLDWAIT`, or because another thread waits for all children.
+    /// With [`setsid`](Self::setsid), the detection also depends on reading `/proc/PID/stat`. Reading that
+    /// file needs a free descriptor, and a `/proc` of this pid namespace that shows the child. With the mount
     /// option `hidepid`, `/proc` does not show a child of another user.
     ///
     /// The settings are applied in this order: session and process group, terminal, control group,
@@ -187,7 +188,7 @@ impl<'a> Spawn<'a> {
     /// - At [`SpawnStage::Clone`]:
     ///   - [`EAGAIN`](Errno::EAGAIN) if the user or the control group has reached its process limit.
     ///   - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory, or the init process of the
-    ///     pid namespace of children has ended.
+    ///     pid namespace for new children has ended.
     ///   - [`EPERM`](Errno::EPERM) or [`ENOSYS`](Errno::ENOSYS) if the kernel or a filter of system calls
     ///     rejects every way to create a child.
     /// # Examples
@@ -217,7 +218,7 @@ impl<'a> Spawn<'a> {
         };
         let outcome = failure.map_or_else(|| proof::wait(&child), Err);
         if let Err(failure) = outcome {
-            // The child is about to end.
+            // This wait is short, because the child is about to end.
             let _ = child.wait();
             return Err(failure);
         }
@@ -240,23 +241,25 @@ impl<'a> Spawn<'a> {
     ///
     /// The process continues. The following state of the process stays changed: session, process group,
     /// controlling terminal, the terminal's foreground group, control group and limits. After a change of
-    /// ids, the memory of the process stays closed to other processes (`PR_SET_DUMPABLE`). Everything else is
-    /// restored: descriptors, directory, umask, niceness, ids, signal mask, handlers and parent-death signal.
+    /// ids, the memory of the process stays inaccessible to unprivileged processes (`PR_SET_DUMPABLE`).
+    /// Everything else is restored: descriptors, directory, umask, niceness, ids, signal mask, handlers and
+    /// parent-death signal.
     ///
     /// Immediately before the program begins, an ignored signal of
-    /// [`default_signals`](Self::default_signals), such as `SIGPIPE`, has its default effect in the whole
-    /// process. If another thread writes to a pipe without a reader at that moment, the signal kills the
-    /// process. (std's `exec` has the same effect, and does not restore the ignored signal after a failure.)
-    /// A process that must survive a failure sets `default_signals` to the empty set.
+    /// [`default_signals`](Self::default_signals), such as `SIGPIPE`, is set to its default effect in the
+    /// whole process. If another thread then writes to a pipe without a reader, `SIGPIPE` kills the process.
+    /// (std's `exec` has the same effect, and does not restore the ignored signal after a failure.) A process
+    /// that must not be killed in this way sets `default_signals` to the empty set.
     ///
     /// # Settings that need a thread
     ///
     /// Replacing descriptors in the calling thread would invalidate owners of these descriptors: owners in
     /// other threads immediately, and owners in the calling thread after a failure. The following settings
-    /// therefore need a separate thread: [`fd_maps`](Self::fd_maps),
-    /// [`close_other_fds`](Self::close_other_fds), [`current_dir`](Self::current_dir), [`nice`](Self::nice),
-    /// [`umask`](Self::umask), [`parent_death_signal`](Self::parent_death_signal), [`uid`](Self::uid),
-    /// [`gid`](Self::gid) and [`groups`](Self::groups).
+    /// change descriptors or other attributes that a failed call must not change, so they need a separate
+    /// thread: [`fd_maps`](Self::fd_maps), [`close_other_fds`](Self::close_other_fds),
+    /// [`current_dir`](Self::current_dir), [`nice`](Self::nice), [`umask`](Self::umask),
+    /// [`parent_death_signal`](Self::parent_death_signal), [`uid`](Self::uid), [`gid`](Self::gid) and
+    /// [`groups`](Self::groups).
     ///
     /// If any of these settings is used, the call creates a thread with a separate copy of the attributes
     /// that these settings change. The thread shares everything else with this process. The thread executes
@@ -265,11 +268,12 @@ impl<'a> Spawn<'a> {
     /// so do not call this method from a handler.
     ///
     /// When the program begins, the kernel treats the calling thread like any other thread that ends.
-    /// Children that this thread has created with a parent-death signal receive that signal. Record locks of
-    /// `fcntl(2)` (`F_SETLK`) are released, and locks of `flock(2)` are kept. `SEM_UNDO` takes effect, and
-    /// signals that are pending for the calling thread are lost. A real-time policy is dropped if it has
-    /// `SCHED_RESET_ON_FORK`. A sandbox or an emulator may reject the creation of this thread. The kernel
-    /// rejects the creation with `EINVAL` if new children of this process are in another pid namespace.
+    /// Children that the calling thread has created with a parent-death signal receive that signal. Record
+    /// locks of `fcntl(2)` (`F_SETLK`) are released, and locks of `flock(2)` are kept. `SEM_UNDO` adjustments
+    /// are performed, and signals that are pending for the calling thread are lost. A real-time scheduling
+    /// policy is reset if it has `SCHED_RESET_ON_FORK`. A sandbox or an emulator may reject the creation of
+    /// the separate thread. The kernel rejects the creation with `EINVAL` if new children of this process are
+    /// in another pid namespace.
     ///
     /// With a parent-death signal, this process exits if its parent ends during the call.
     ///
@@ -328,7 +332,8 @@ impl<'a> Spawn<'a> {
         if moves.windows(2).any(|pair| pair[0].to == pair[1].to) {
             return Err(SpawnError::at(SpawnStage::Arguments)(Errno::EINVAL));
         }
-        // Without a pidfd, as before Linux 5.3, a child in another pid namespace does not check its parent.
+        // Without a pidfd, as before Linux 5.3, a child in another pid namespace does not check whether its
+        // parent has ended.
         let pidfd = self.death_signal.and_then(|_| call::pidfd_open(parent).ok());
         let pidfd = pidfd.and_then(|pidfd| move_elsewhere(pidfd, moves).ok());
         let mask = call::rt_sigprocmask(SIG_SETMASK, &SignalSet::full().0);
@@ -358,8 +363,8 @@ impl<'a> Spawn<'a> {
         // The kernel interprets the id −1 as "no change".
         let ids = [self.uid, self.gid].into_iter().flatten();
         let mut ids = ids.chain(self.groups.into_iter().flatten().copied());
-        // A program without an argument 0 interprets its environment, which follows the arguments, as
-        // arguments.
+        // A program that starts without `argv[0]` may read its environment, which follows the arguments in
+        // memory, as arguments.
         let valid = ended(self.argv)
             && self.argv.first().is_some_and(|name| name.as_c_str().is_some())
             && ended(self.envp)

@@ -8,8 +8,8 @@
 //!   here does not exist, so the call changes nothing. This single inexpensive call is sufficient for almost
 //!   every child. If the child is in a separate session, the call fails with `EPERM` before the kernel checks
 //!   the flag. The child's program may have created that session.
-//! - `/proc/PID/stat` shows the flag of any child, including an ended one. If this file cannot be read, a
-//!   child in the session of this process can still be checked.
+//! - `/proc/PID/stat` shows the flag of any child, including a child that has ended. If this file cannot be
+//!   read, `setpgid` still determines the state of a child in the session of this process.
 //!
 //! `waitid` alone is not enough: a vfork returns before a killed child can be waited for.
 
@@ -36,7 +36,8 @@ const NONE: i32 = i32::MAX;
 pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
     while let (Some(false), end) = check(child) {
         match end {
-            // Here the child has released this memory, but has neither begun its program nor ended.
+            // At this point, the child has released the shared memory, but has neither begun its program nor
+            // ended.
             Ok(None) => _ = poll(&mut [], Some(Duration::from_micros(50))),
             Ok(Some((end, _))) => {
                 // An exit code means that the child could not report its error.
@@ -62,10 +63,10 @@ fn check(child: &Child) -> (Option<bool>, Result<Option<Waited>, Errno>) {
     (by_proc(pid).or_else(|| by_session(pid)), end)
 }
 
-/// Returns whether the child has begun its program, or `None` if `setpgid` cannot show this fact. In this
+/// Returns whether the child has begun its program, or `None` if `setpgid` cannot determine that. In this
 /// process's own session, `setpgid` fails with `EACCES` exactly if the child has begun its program. A filter
-/// may also return `EACCES`. The call with a negative group detects that filter: the kernel fails with
-/// `EINVAL`, but a filter does not check the group.
+/// may also return `EACCES`. A call with a negative group detects such a filter: the kernel returns `EINVAL`,
+/// but a filter, which does not check the group, returns `EACCES` again.
 fn by_session(pid: i32) -> Option<bool> {
     let same = call::getsid(pid).ok()? == call::getsid(0).ok()?;
     let usable = same && call::setpgid(pid, -1) == Err(Errno::EINVAL);
@@ -101,7 +102,7 @@ fn stat(path: &CStr) -> Option<[u32; 3]> {
     Some([pid, number(fields.nth(1)?)?, number(fields.nth(4)?)?])
 }
 
-/// Returns the child's report from the pipe, or `None` if the pipe ends.
+/// Returns the child's report from the pipe, or `None` if the child has written no report.
 ///
 /// Another process that was forked at the same time may hold a copy of the write end until it begins a
 /// program. This function therefore stops waiting for the end of the pipe once the state of the child is

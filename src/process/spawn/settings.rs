@@ -6,9 +6,9 @@ use crate::process::{Resource, Rlimit, Signal, SignalSet};
 use core::ffi::CStr;
 
 impl<'a> Spawn<'a> {
-    /// Sets the descriptors of the child and their numbers. The numbers may be in use in this process.
-    /// Descriptors may exchange their numbers, and one descriptor may have several numbers. Each descriptor
-    /// stays open across the exec.
+    /// Sets the descriptors that the child receives, with their numbers in the child. The numbers may be in
+    /// use in this process. Descriptors may exchange their numbers, and one descriptor may have several
+    /// numbers. Each descriptor stays open across the exec.
     ///
     /// This call replaces the list. [`Command::fd_map`](crate::process::Command::fd_map) adds an entry.
     pub const fn fd_maps(self, fds: &'a [(BorrowedFd<'a>, RawFd)]) -> Self {
@@ -18,8 +18,8 @@ impl<'a> Spawn<'a> {
     /// Closes all descriptors in the child except 0, 1, 2 and the descriptors of [`fd_maps`](Self::fd_maps).
     ///
     /// Since Linux 5.9 a few system calls suffice. Without `close_range` (older kernels, some filters), the
-    /// child makes one call for each number up to `RLIMIT_NOFILE`, whether open or not. The limit may be a
-    /// million. Without `close_range`, a descriptor stays open if its number is above a limit that was
+    /// child makes one call for each number up to `RLIMIT_NOFILE`, whether or not it is open. The limit may
+    /// be a million. Without `close_range`, a descriptor stays open if its number is above a limit that was
     /// lowered after the descriptor was opened.
     pub const fn close_other_fds(self) -> Self {
         Self { close_others: true, ..self }
@@ -41,9 +41,9 @@ impl<'a> Spawn<'a> {
         Self { session: true, ..self }
     }
 
-    /// Makes a terminal the child's controlling terminal: the child opens it as `/dev/tty`, and keys such as
-    /// Ctrl-C send the child signals. The child leads its own session, as with [`setsid`](Self::setsid). The
-    /// child's process group becomes the terminal's foreground group.
+    /// Makes a terminal the child's controlling terminal: the child can open it as `/dev/tty`, and keys such
+    /// as Ctrl-C send the child signals. The child leads its own session, as with [`setsid`](Self::setsid).
+    /// The child's process group becomes the terminal's foreground group.
     ///
     /// This setting does not map the terminal to the standard streams: see [`fd_maps`](Self::fd_maps).
     /// `spawn` fails at [`SpawnStage::ControllingTerminal`](crate::process::SpawnStage::ControllingTerminal)
@@ -88,8 +88,8 @@ impl<'a> Spawn<'a> {
         Self { cgroup: Some(processes), ..self }
     }
 
-    /// Adds `increment` to the child's niceness, limited to −20 to 19. A negative increment requires
-    /// privileges.
+    /// Adds `increment` to the child's niceness. The result is limited to the range −20 to 19. A negative
+    /// increment requires privileges.
     pub const fn nice(self, increment: i32) -> Self {
         Self { nice: Some(increment), ..self }
     }
@@ -103,7 +103,7 @@ impl<'a> Spawn<'a> {
     /// Sets the child's supplementary groups. With this setting, an ordinary fork creates the child, as
     /// described for [`uid`](Self::uid).
     ///
-    /// The kernel may deny `setgroups` (`EPERM`). The spawn still succeeds if the process already has exactly
+    /// If the kernel denies `setgroups` (`EPERM`), the spawn succeeds only if the process already has exactly
     /// these groups, in any order.
     pub const fn groups(self, groups: &'a [u32]) -> Self {
         Self { groups: Some(groups), ..self }
@@ -126,22 +126,23 @@ impl<'a> Spawn<'a> {
     /// [`gid`](Self::gid).
     ///
     /// The kernel's rules for capabilities apply. A change from user 0 drops capabilities. A change from
-    /// another user keeps ambient capabilities, and with `SECBIT_NO_SETUID_FIXUP` keeps all capabilities.
+    /// another user keeps the ambient capabilities, and with `SECBIT_NO_SETUID_FIXUP` keeps all capabilities.
     ///
     /// After the change and until the child has begun its program, any process of that user may stop or kill
-    /// the child. Stopping the child also stops the thread that spawns the child.
+    /// the child. Stopping the child also blocks the thread that spawns the child.
     ///
     /// # Cost
     ///
-    /// A child with [`groups`](Self::groups), `gid` or `uid` never shares this process's memory, because the
-    /// other user could read and write that memory through the child. An ordinary fork creates the child, and
-    /// [`Child::method`](crate::process::Child::method) returns [`Fork`](crate::process::SpawnMethod::Fork).
-    /// The kernel copies the page tables, which takes about 50 ms for each GiB of resident memory. This
-    /// process then has a page fault at its first write to each page.
+    /// A child with [`groups`](Self::groups), `gid` or `uid` never shares this process's memory, because
+    /// another user could read and write that memory through the child. An ordinary fork creates the child,
+    /// and [`Child::method`](crate::process::Child::method) returns
+    /// [`Fork`](crate::process::SpawnMethod::Fork). The kernel copies the page tables, which takes about 50
+    /// ms for each GiB of resident memory. This process then has a page fault at its first write to each
+    /// page.
     ///
-    /// A large process has two alternatives. The process can fork a small helper process early and spawn from
-    /// there. Alternatively, it can spawn a small program that changes the ids and executes the intended
-    /// program, such as `setpriv --reuid … --regid … --init-groups`.
+    /// A large process has two alternatives. The process can fork a helper process early, while it is still
+    /// small, and spawn from that helper. Alternatively, it can spawn a small program that changes the ids
+    /// and executes the intended program, such as `setpriv --reuid … --regid … --init-groups`.
     pub const fn uid(self, uid: u32) -> Self {
         Self { uid: Some(uid), ..self }
     }
@@ -167,7 +168,7 @@ impl<'a> Spawn<'a> {
         Self { signal_mask: Some(signals), ..self }
     }
 
-    /// Keeps the signal mask of the thread that spawns the child.
+    /// Starts the program with the signal mask of the thread that spawns the child.
     pub const fn inherit_mask(self) -> Self {
         Self { signal_mask: None, ..self }
     }

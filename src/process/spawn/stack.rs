@@ -1,5 +1,5 @@
-//! The memory that a child starts on: a stack, a guard below it, and the list of the child's descriptors
-//! above it.
+//! The memory on which a child runs until its program begins: a stack, a guard below it, and the list of the
+//! child's descriptors above it.
 //!
 //! # Safety
 //!
@@ -8,9 +8,9 @@
 //! below that list is never lent, so that it may serve as a child's stack while a `Stack` is borrowed. The
 //! lowest pages are the guard: touching them ends the process.
 //!
-//! Mapping and touching a stack is one seventh of the cost of starting a small program. For that reason, one
-//! stack is kept in [`SPARE`] for the next spawn. The spawn that takes a stack from [`SPARE`] is its only
-//! owner. A forked process has its own copy of the spare stack.
+//! Mapping and touching a new stack accounts for one seventh of the cost of starting a small program. For
+//! that reason, one stack is kept in [`SPARE`] for the next spawn. The spawn that takes a stack from
+//! [`SPARE`] is its only owner. A forked process has its own copy of the spare stack.
 #![allow(unsafe_code, reason = "mapped memory as a stack and as a slice")]
 
 use super::child::Move;
@@ -20,13 +20,13 @@ use core::ptr::{self, NonNull};
 use core::slice;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-/// The size in bytes of an ordinary stack with its moves. The size fits a path, the moves of an
-/// ordinary spawn, and the frames of the child's code in a build without optimisation. Untouched pages
-/// cost nothing.
+/// The size in bytes of an ordinary stack with its moves. This size has room for a path, the moves of an
+/// ordinary spawn, and the frames of the child's code in a build without optimisation. Untouched pages cost
+/// nothing.
 const SIZE: usize = 64 << 10;
 
 /// Returns the size of the inaccessible memory below the stack, in bytes. The size is 64 KiB, or one page if
-/// pages are larger. The size is a multiple of the page size even if the kernel does not report that size.
+/// pages are larger. The size is a multiple of the page size even if the page size cannot be determined.
 fn guard() -> usize {
     page::size().max(64 << 10)
 }
@@ -74,8 +74,8 @@ impl Stack {
     /// Returns the stack's lowest address and its size, without the guard. The moves begin at the end of the
     /// stack.
     ///
-    /// An ordinary stack always has the same size, so that a child's frame never becomes a move of the next
-    /// child. A sanitizer would report that overlap, because it keeps a frame marked if its function never
+    /// An ordinary stack always has the same size, so that no move is stored where an earlier child had a
+    /// frame. A sanitizer would report that store, because it keeps the marks of a frame whose function never
     /// returned.
     pub(super) fn stack(&self) -> (*mut u8, usize) {
         let room = (self.moves.max(FEW) * size_of::<Move>()).next_multiple_of(ALIGN);
@@ -106,7 +106,7 @@ impl Drop for Stack {
         if self.moves <= FEW && place().is_ok() {
             return;
         }
-        // SAFETY: this value owns the range, and no borrow is left. The child has ended or begun its program,
+        // SAFETY: this value owns the range, and no borrow exists. The child has ended or begun its program,
         // so it no longer uses the memory.
         let _ = unsafe { call::munmap(self.base, self.len) };
     }
@@ -116,8 +116,8 @@ impl Drop for Stack {
 mod tests {
     use super::*;
 
-    /// If the end moved, a sanitizer would report the parent's writes to memory that it has marked as a
-    /// child's frames.
+    /// If the end of the stack moved, a sanitizer would report the parent's writes to memory that it has
+    /// marked as a child's frames.
     #[test]
     fn stack_ends_at_the_same_place_for_few_moves_and_for_none() {
         let size = |moves| Stack::new(moves).unwrap().stack().1;

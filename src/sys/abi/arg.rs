@@ -42,7 +42,7 @@ impl<'a> Arg<'a> {
     /// The end of a list.
     pub const END: Self = Self { string: ptr::null(), lent: PhantomData };
 
-    /// Creates an entry of a list from its string.
+    /// Creates a list entry from a string.
     #[must_use]
     pub const fn new(string: &'a CStr) -> Self {
         Self { string: string.as_ptr(), lent: PhantomData }

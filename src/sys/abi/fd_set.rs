@@ -1,9 +1,9 @@
-//! Sets of descriptors for `select`, of any size.
+//! Sets of descriptors for `select`, without a limit on the descriptor numbers.
 //!
 //! # Safety
 //!
-//! This file is trusted to lend only descriptors that were lent to it. A set has one bit for each descriptor.
-//! Only `insert` sets bits, and `select` only clears them.
+//! This file is trusted to lend only descriptors that a caller has lent to the set. A set has one bit for
+//! each descriptor. Only `insert_borrowed_fd` sets bits, and `select` only clears them.
 #![allow(unsafe_code, reason = "a descriptor is lent again by its number")]
 
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -13,7 +13,7 @@ use core::marker::PhantomData;
 
 const BITS: usize = usize::BITS as usize;
 
-/// A set of descriptors. The descriptors' numbers have no limit such as `FD_SETSIZE`.
+/// A set of descriptors. The numbers of the descriptors are not limited by `FD_SETSIZE`.
 #[derive(Clone, Default)]
 pub struct FdSet<'fd> {
     /// The kernel's `fd_set`: descriptor `n` is bit `n % BITS` of word `n / BITS`.
@@ -21,7 +21,7 @@ pub struct FdSet<'fd> {
     lent: PhantomData<BorrowedFd<'fd>>,
 }
 
-/// Returns the word and the bit of a descriptor.
+/// Returns the index of the word that holds a descriptor's bit, and the mask of that bit.
 #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
 fn place(fd: BorrowedFd<'_>) -> (usize, usize) {
     let number = fd.as_raw_fd() as usize;
@@ -89,7 +89,7 @@ impl<'fd> FdSet<'fd> {
     }
 }
 
-/// Lends the descriptor of a bit that is set.
+/// Lends the descriptor with this number, whose bit is set.
 #[expect(clippy::cast_possible_truncation, reason = "descriptors are C ints")]
 #[expect(clippy::cast_possible_wrap, reason = "descriptors are C ints")]
 fn lend<'fd>(number: usize) -> BorrowedFd<'fd> {

@@ -1,10 +1,10 @@
-//! Flag types. A flag type keeps bits that the crate does not define, so that a newer kernel's flag can be
+//! Flag types. A flag type keeps bits that the crate does not define, so that flags of newer kernels can be
 //! passed and returned.
 
 use crate::sys::abi;
 use core::fmt;
 
-/// Defines a flag type: a newtype over its bits with named constants.
+/// Defines a flag type: a newtype over `u32` with a named constant for each flag.
 macro_rules! flags {
     (
         $(#[$type_meta:meta])*
@@ -164,10 +164,12 @@ flags! {
     pub struct SpliceFlags;
     /// Moves pages rather than copying them. This flag is a hint that the kernel may ignore.
     const MOVE = 1;
-    /// Does not wait for a *pipe*. A descriptor that is not a pipe follows its own nonblocking flag.
+    /// Does not wait for a *pipe*. The call still waits for a descriptor that is not a pipe, unless that
+    /// descriptor is nonblocking.
     const NONBLOCK = abi::SPLICE_F_NONBLOCK;
-    /// More data follows immediately, and a socket may delay sending until that data arrives. Do not set this
-    /// flag on the last call, because it delays that call by up to 200 ms.
+    /// Announces that more data follows immediately, so that a socket may delay sending until that data
+    /// arrives. Do not set this flag on the last call, because the flag delays the data of that call by up to
+    /// 200 ms.
     const MORE = 4;
 }
 
@@ -175,8 +177,8 @@ flags! {
     /// Events of [`poll`](crate::event::poll()) and `Epoll`: the events to wait for, and the events that were
     /// found.
     ///
-    /// The last three flags are only for an `Epoll`. A [`PollFd`](crate::event::PollFd) holds the lower 16
-    /// bits.
+    /// `EXCLUSIVE`, `ONESHOT` and `ET` are only for an `Epoll`. A [`PollFd`](crate::event::PollFd) stores
+    /// only the lower 16 bits.
     ///
     /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html),
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
@@ -187,27 +189,27 @@ flags! {
     const PRI = 0x002;
     /// Data can be written. On a pipe, a whole slot (one page) is free.
     const OUT = 0x004;
-    /// An error. On the write end of a pipe, all readers are closed. This event is reported even if
-    /// it was not requested.
-    const ERR = 0x008;
-    /// Hang-up. On the read end of a pipe, all writers are closed. Unread bytes can still be read. This
+    /// An error has occurred. On the write end of a pipe, this event means that all readers are closed. This
     /// event is reported even if it was not requested.
+    const ERR = 0x008;
+    /// The peer has hung up. On the read end of a pipe, this event means that all writers are closed. Unread
+    /// bytes can still be read. This event is reported even if it was not requested.
     const HUP = 0x010;
     /// The descriptor is not open. This event is reported even if it was not requested.
     const NVAL = 0x020;
     /// The peer of a stream socket has shut down writing.
     const RDHUP = abi::EPOLLRDHUP;
-    /// If several epolls watch the same descriptor, wakes at least one of them rather than all.
+    /// Wakes at least one, but not always all, of several epolls that watch the same descriptor.
     const EXCLUSIVE = 1 << 28;
     /// Reports only one event. `Epoll::modify` rearms the descriptor.
     const ONESHOT = 1 << 30;
     /// Edge-triggered: reports a change once, rather than reporting a state for as long as the state lasts.
-    /// Read or write until [`EAGAIN`](crate::Errno::EAGAIN) before the next wait.
+    /// Before the next wait, read or write until a call fails with [`EAGAIN`](crate::Errno::EAGAIN).
     const ET = 1 << 31;
 }
 
 impl PollEvents {
-    /// Returns the bits that `poll` uses: the lower half, and one flag that has a different value on SPARC.
+    /// Returns the flags in the 16 bits that `poll` uses, in which `RDHUP` has a different value on SPARC.
     #[expect(clippy::cast_possible_truncation, reason = "poll has no more flags")]
     pub(crate) const fn to_poll(self) -> u16 {
         swap(self.0, abi::EPOLLRDHUP, abi::POLLRDHUP) as u16
@@ -219,7 +221,7 @@ impl PollEvents {
     }
 }
 
-/// Returns the bits with `other` in place of `one`.
+/// Returns `bits` with the bit `other` in place of the bit `one`, if `one` is set.
 const fn swap(bits: u32, one: u32, other: u32) -> u32 {
     if one == other || bits & one == 0 { bits } else { bits & !one | other }
 }

@@ -1,5 +1,5 @@
 //! Buffers for `readv` and `writev`. With feature `std`, the types are std's `IoSlice` and `IoSliceMut`.
-//! Without that feature, the crate defines part of both types, with the same signatures and the layout of
+//! Without that feature, the crate defines both types itself, with some of std's methods and the layout of
 //! `struct iovec`.
 //!
 //! # Safety
@@ -57,8 +57,8 @@ mod without_std {
             self.vec.len -= n;
         }
 
-        /// Removes the first `n` bytes of the buffers, counted across all of them, and every buffer that
-        /// becomes empty.
+        /// Removes the first `n` bytes of the list of buffers, and every buffer that lies entirely within
+        /// those bytes.
         ///
         /// # Panics
         ///

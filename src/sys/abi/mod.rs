@@ -1,9 +1,9 @@
 //! Types and constants with the layout and the values of the kernel's headers. Only the types and constants
 //! that the crate uses are defined.
 //!
-//! The sizes of the types are asserted at compile time. This module chooses values that differ between
-//! architectures. In builds with the shim, a test compares the values with the C headers of the
-//! target, except values that some headers lack.
+//! The sizes of the types are asserted at compile time. If a value differs between architectures, this module
+//! selects the value of the target. In builds with the shim, a test compares the values with the C headers of
+//! the target, except values that some headers lack.
 
 #![cfg_attr(not(feature = "full"), allow(dead_code, reason = "some serve these features only"))]
 
@@ -35,7 +35,8 @@ pub(crate) const MIPS: bool = cfg!(any(
 const POWERPC: bool = cfg!(any(target_arch = "powerpc", target_arch = "powerpc64"));
 pub(crate) const SPARC: bool = cfg!(any(target_arch = "sparc", target_arch = "sparc64"));
 
-/// Returns the value for this architecture: MIPS, SPARC, PowerPC, ARM (with m68k), or all others.
+/// Returns the argument for the target architecture. `arm` also applies to m68k, and `other` to all remaining
+/// architectures.
 pub(crate) const fn per_arch(mips: u32, sparc: u32, powerpc: u32, arm: u32, other: u32) -> u32 {
     match (MIPS, SPARC, POWERPC, ARM) {
         (true, _, _, _) => mips,
@@ -92,13 +93,13 @@ pub(crate) const SOCK_STREAM: i32 = if MIPS { 2 } else { 1 };
 // time.h
 pub(crate) const CLOCK_MONOTONIC: usize = 1;
 
-// Values of limits.h and uio.h, and MAX_RW_COUNT of fs.h for a page of 4096 bytes: the maximum number of
+// limits.h, uio.h and fs.h. `MAX_RW_COUNT`, given here for pages of 4096 bytes, is the maximum number of
 // bytes that one call moves.
 pub(crate) const PIPE_BUF: usize = 4096;
 pub(crate) const IOV_MAX: usize = 1024;
 pub(crate) const MAX_RW_COUNT: usize = 0x7fff_f000;
 pub(crate) const RWF_NOWAIT: usize = 8;
-/// Since Linux 6.18. Older headers lack this value, so no test compares it.
+/// Available since Linux 6.18. Older headers lack this value, so no test compares it.
 pub(crate) const RWF_NOSIGNAL: usize = 0x100;
 
 // ioctls.h
@@ -114,7 +115,8 @@ pub(crate) const WSTOPPED: usize = 2;
 pub(crate) const WEXITED: usize = 4;
 pub(crate) const WCONTINUED: usize = 8;
 pub(crate) const WNOWAIT: usize = 0x0100_0000;
-/// Options that check whether a child has ended, without waiting and without collecting its status.
+/// The options of a call that checks whether a child has ended, without waiting and without collecting the
+/// child's status.
 pub(crate) const PEEK: usize = WEXITED | WNOHANG | WNOWAIT;
 pub(crate) const P_PID: usize = 1;
 pub(crate) const P_PIDFD: usize = 3;
@@ -124,7 +126,7 @@ pub(crate) const CLD_DUMPED: i32 = 3;
 pub(crate) const CLD_CONTINUED: i32 = 6;
 pub(crate) const MADV_NORMAL: usize = 0;
 
-// Values for memory that the crate maps and for files that back it: mman.h, memfd.h, fcntl.h.
+// Values for memory that the crate maps and for files that back that memory: mman.h, memfd.h, fcntl.h.
 pub(crate) const PROT_NONE: usize = 0;
 pub(crate) const PROT_READ: usize = 1;
 pub(crate) const PROT_WRITE: usize = 2;
@@ -142,18 +144,18 @@ pub(crate) const MADV_WIPEONFORK: usize = 18;
 pub(crate) const NO_ADVICE: usize = 0x7fff_fff0;
 pub(crate) const MFD_CLOEXEC: usize = 1;
 pub(crate) const MFD_ALLOW_SEALING: usize = 2;
-/// Since Linux 6.3. Older headers lack this value, so no test compares it.
+/// Available since Linux 6.3. Older headers lack this value, so no test compares it.
 pub(crate) const MFD_NOEXEC_SEAL: usize = 8;
 pub(crate) const F_ADD_SEALS: usize = 1033;
 pub(crate) const F_GET_SEALS: usize = 1034;
 pub(crate) const F_SEAL_SEAL: usize = 1;
 pub(crate) const F_SEAL_SHRINK: usize = 2;
 pub(crate) const F_SEAL_GROW: usize = 4;
-/// Since Linux 5.1.
+/// Available since Linux 5.1.
 pub(crate) const F_SEAL_FUTURE_WRITE: usize = 16;
 pub(crate) const RLIMIT_FSIZE: u32 = 1;
 
-// Values for `fork` through `clone` in the assembly backends: sched.h, signal.h, prctl.h.
+// Values for the fork that the assembly backends make with `clone`: sched.h, signal.h, prctl.h.
 #[allow(dead_code, reason = "the shim leaves it to the C library")]
 pub(crate) const CLONE_CHILD_CLEARTID: usize = 0x0020_0000;
 #[allow(dead_code, reason = "the shim leaves it to the C library")]
@@ -166,21 +168,21 @@ pub(crate) const CLONE_VM: usize = 0x100;
 pub(crate) const CLONE_PIDFD: usize = 0x1000;
 pub(crate) const PRIO_PROCESS: usize = 0;
 
-/// The kernel's `struct sigaction`, which differs between architectures. This array has enough words for all
-/// of them. On each architecture, all zeros mean `SIG_DFL`, no flags and an empty mask.
+/// The kernel's `struct sigaction`, which differs between architectures. This array has enough words for
+/// every architecture. On each architecture, all zeros mean `SIG_DFL`, no flags and an empty mask.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct SigAction([usize; 8]);
 
 impl SigAction {
     const HANDLER: usize = if MIPS { 1 } else { 0 };
 
-    /// Returns whether the action is a handler: 0 is `SIG_DFL`, and 1 is `SIG_IGN`.
+    /// Returns whether the action is a handler, rather than `SIG_DFL` (0) or `SIG_IGN` (1).
     pub(crate) const fn is_handled(&self) -> bool {
         self.0[Self::HANDLER] > 1
     }
 }
 
-/// The indices of the words of `struct rusage` (18 words) that the crate keeps.
+/// The indices of the words that the crate keeps from the 18 words of `struct rusage`.
 #[cfg(feature = "process")]
 pub(crate) const RUSAGE_KEPT: [usize; 7] = [0, 1, 2, 3, 4, 8, 9];
 /// Without feature `process`, no function returns the usage, so small programs contain no code that reads it.
@@ -192,7 +194,7 @@ pub(crate) const PIDFD_SIGNAL_PROCESS_GROUP: usize = 4;
 pub(crate) const PIDFD_GET_INFO: usize = 0xc040_ff0b;
 pub(crate) const PIDFD_INFO_EXIT: u64 = 8;
 
-/// The fields of the first version of `struct pidfd_info` that the crate reads.
+/// The first version of `struct pidfd_info`, with names for the fields that the crate uses.
 #[repr(C)]
 pub(crate) struct PidfdInfo {
     pub(crate) mask: u64,
@@ -204,7 +206,8 @@ const _: () = assert!(size_of::<PidfdInfo>() == 64);
 // poll.h. The other events are defined in `flags`.
 pub(crate) const POLLRDHUP: u32 = if SPARC { 0x800 } else { 0x2000 };
 
-// epoll.h. The first events have the same values as in poll.h on every architecture.
+// epoll.h. On every architecture, `EPOLLIN` to `EPOLLHUP` have the same values as `POLLIN` to `POLLHUP` in
+// poll.h.
 pub(crate) const EPOLL_CTL_ADD: usize = 1;
 pub(crate) const EPOLL_CTL_DEL: usize = 2;
 pub(crate) const EPOLL_CTL_MOD: usize = 3;
@@ -221,7 +224,8 @@ pub struct Event {
     pub(crate) data: u64,
 }
 
-/// One of the three standard streams of a process. Its number is its descriptor.
+/// One of the three standard streams of a process. The value of each variant is the number of the stream's
+/// descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StdStream {
     /// Standard input, 0.
@@ -241,7 +245,8 @@ pub(crate) struct Timespec {
 }
 const _: () = assert!(size_of::<Timespec>() == 16);
 
-/// The kernel's `sigset_t`, an array of pointer-sized words. On MIPS, the set has twice as many signals.
+/// The kernel's `sigset_t`, an array of pointer-sized words. On MIPS, the set holds twice as many signals as
+/// on other architectures.
 pub(crate) type SigSet = [usize; SIGSET_WORDS];
 pub(crate) const SIGSET_WORDS: usize = (if MIPS { 128 } else { 64 }) / usize::BITS as usize;
 
@@ -256,9 +261,9 @@ pub(crate) struct Statx {
     pub(crate) stx_ino: u64,
     pub(crate) stx_size: u64,
     _before_rdev: [u64; 10],
-    /// The major and minor number of the device that this file represents.
+    /// The major and minor numbers of the device that the file represents.
     pub(crate) stx_rdev: [u32; 2],
-    /// The major and minor number of the device that contains the file.
+    /// The major and minor numbers of the device that contains the file.
     pub(crate) stx_dev: [u32; 2],
     _rest: [u64; 14],
 }
@@ -272,7 +277,7 @@ pub(crate) struct SigInfo {
     pub(crate) si_signo: i32,
     /// `si_errno` and `si_code`. On MIPS, the two fields are in reverse order.
     errno_and_code: [i32; 2],
-    /// The union that follows this field has the alignment of a pointer.
+    /// The padding before a union that has the alignment of a pointer.
     #[cfg(target_pointer_width = "64")]
     _pad: i32,
     pub(crate) si_pid: i32,

@@ -1,5 +1,4 @@
-//! Constants of sched.h, prctl.h, wait.h and ioctls.h that are needed only to start programs, and `struct
-//! rusage`.
+//! Constants of sched.h, prctl.h, wait.h and ioctls.h that only feature `process` needs, and `struct rusage`.
 
 use super::{RUSAGE_KEPT, SPARC, per_arch};
 use core::time::Duration;

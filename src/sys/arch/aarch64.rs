@@ -5,8 +5,8 @@
 //! - trap: `svc 0`
 //! - return: x0
 //! - clobbered: no other register. If the target has SVE, the kernel zeroes the bits of z0-z31 above 127,
-//!   p0-p15 and ffr in every call. A build with `+sve` therefore names z (as v) and p as clobbered. The
-//!   compiler does not allocate ffr, so ffr is never live across a call
+//!   p0-p15 and ffr in every call. A build with `+sve` therefore names the z registers (as v) and the p
+//!   registers as clobbered. The compiler does not allocate ffr, so ffr is never live across a call
 //!
 //! # Safety
 //!
@@ -19,7 +19,7 @@ pub(crate) use super::clone::clone_on_stack;
 pub(crate) use super::fork::fork;
 use core::arch::asm;
 
-/// Declares a number as a constant, from the column of this architecture.
+/// Declares the number of a system call as a constant, with the value from the column of this architecture.
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $number:literal) => {
         #[doc = concat!("The number of `", $call, "`.")]
@@ -78,15 +78,16 @@ macro_rules! trap {
 
 syscalls!("x0" "x1" "x2" "x3" "x4" "x5");
 
-/// The order of the last two arguments of `clone`: **tls, ctid**.
+/// True because the last two arguments of `clone` are **tls, ctid**.
 pub(super) const CTID_IS_LAST: bool = true;
 
-/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves this
-/// block. The child calls `child` with `arg`, on the stack that the call has set. Returns only in the parent.
+/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves the
+/// assembly block. The child calls `child` with `arg`, on the stack that the call has set. Returns only in
+/// the parent.
 ///
 /// # Safety
 ///
-/// The requirements of `clone_on_stack` apply. The arguments encode the request to that function.
+/// The requirements of `clone_on_stack` apply. The arguments encode a request that meets these requirements.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -95,9 +96,10 @@ pub(super) unsafe fn enter(
     arg: *const (),
 ) -> isize {
     let answer: isize;
-    // SAFETY: the registers match the list above. Without their flags, the kernel ignores x3 and x4, tls and
-    // ctid of `clone`. Registers x5 and x6 carry the child's data across the trap. In the parent the block
-    // ends like any system call. A C function may change all vector registers that the kernel may zero.
+    // SAFETY: the registers match the list above. The kernel ignores x3 and x4 (tls and ctid of `clone`),
+    // because the flags that use them are not set. Registers x5 and x6 carry the child's data across the
+    // trap. In the parent, the block behaves like any other system call. The kernel zeroes only vector state
+    // that a C function may also change.
     unsafe {
         asm!(
             "svc 0",

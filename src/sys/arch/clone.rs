@@ -1,8 +1,8 @@
-//! `clone` onto a separate stack for the child. The assembly backends share this part.
+//! Calls `clone` with a separate stack for the child. All assembly backends use this code.
 //!
 //! # Safety
 //!
-//! This file is trusted to give `clone3` the same request as `clone`.
+//! This file is trusted to encode the same request for `clone3` as for `clone`.
 #![allow(unsafe_code, reason = "clone")]
 
 use super::{backend, nr};
@@ -22,16 +22,16 @@ struct CloneArgs {
 
 /// Creates a child that calls `child` with `arg` on `stack`. The stack is specified by its lowest address and
 /// its size, and grows down from its end. Returns only in the parent, with the child's process id. If `flags`
-/// contain `CLONE_PIDFD`, the child's descriptor is stored at `pidfd`.
+/// contain `CLONE_PIDFD`, the child's pidfd is stored at `pidfd`.
 ///
-/// Only `clone3` accepts flags that need more than 32 bits.
+/// This function calls `clone3` only if the flags need more than 32 bits.
 ///
 /// # Safety
 ///
 /// The end of `stack` is aligned to 16 bytes. Only the child uses `stack`, and the stack is large enough for
-/// the code of `child`. If `flags` share memory with the child, they also contain `CLONE_VFORK`. In that
-/// case, `child` may run on the calling thread's thread-local storage while that thread is stopped. `pidfd`
-/// has room for an `int`. `flags` contain neither `CLONE_SETTLS` nor a flag that sets or clears a tid.
+/// the code of `child`. If `flags` request shared memory, they also contain `CLONE_VFORK`. In that case,
+/// `child` may run on the calling thread's thread-local storage while that thread is stopped. `pidfd` has
+/// room for an `int`. `flags` contain neither `CLONE_SETTLS` nor a flag that sets or clears a tid.
 pub(crate) unsafe fn clone_on_stack(
     flags: u64,
     (stack, size): (*mut u8, usize),
@@ -61,5 +61,6 @@ pub(crate) unsafe fn clone_on_stack(
     unsafe { backend::enter(nr::CLONE3, [place, size_of::<CloneArgs>(), 0], child, arg) }
 }
 
-/// The bits in the flags of `clone` that hold the signal sent to the parent when the child ends.
+/// The bits of the `clone` flags that hold the number of the signal that the parent receives when the child
+/// ends.
 const EXIT_SIGNAL: u64 = 0xff;

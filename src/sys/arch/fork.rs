@@ -1,14 +1,16 @@
-//! `fork` through raw `clone`, and the one repair that the program's C library needs.
+//! Forks through a raw `clone`, and repairs the thread id that the program's C library keeps.
 //!
 //! A libc keeps each thread's id in its thread control block. The child of a raw `clone` inherits the
-//! parent's id in that block. `pthread_kill`, error-checking mutexes and similar functions then misbehave.
-//! The glibc library registers the address of that word with the kernel (`set_tid_address`, and
-//! `CLONE_CHILD_CLEARTID` for later threads). The call `prctl(PR_GET_TID_ADDRESS)` returns the address. With
-//! `CLONE_CHILD_SETTID` the kernel writes the child's id into the child's copy.
+//! parent's id in that block. Without a repair, `pthread_kill`, error-checking mutexes and similar functions
+//! misbehave in the child. The glibc library registers the address of this id with the kernel
+//! (`set_tid_address`, and `CLONE_CHILD_CLEARTID` for later threads). The call `prctl(PR_GET_TID_ADDRESS)`
+//! returns the address. With `CLONE_CHILD_SETTID` the kernel writes the child's id to that address in the
+//! child.
 //!
-//! The musl library registers the address of a *lock* instead. The word is therefore checked first: it is a
-//! thread id only if it equals this thread's id. If the two values differ, or the kernel does not return the
-//! address (`CONFIG_CHECKPOINT_RESTORE` is off), nothing is repaired.
+//! The musl library registers the address of a *lock* instead. The word at the registered address is
+//! therefore checked first: it is used as a thread id only if it equals this thread's id. If the two values
+//! differ, or the kernel does not return the address (`CONFIG_CHECKPOINT_RESTORE` is off), nothing is
+//! repaired.
 //!
 //! # Safety
 //!
@@ -20,9 +22,9 @@ use super::{nr, syscall0, syscall5};
 use crate::sys::abi::CLONE_PIDFD;
 use crate::sys::abi::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, PR_GET_TID_ADDRESS, SIGCHLD};
 
-/// Creates a child process that shares no memory with this process, and stores the child's pidfd at
-/// `pidfd`. The child has no pidfd if the kernel provides none: on Linux before 5.2, under an emulator, or at
-/// the limit of descriptors.
+/// Creates a child process that shares no memory with this process, and stores the child's pidfd at `pidfd`.
+/// `pidfd` stays unchanged if the kernel provides no pidfd, for instance before Linux 5.2, under an emulator,
+/// or at the limit of descriptors.
 ///
 /// # Safety
 ///

@@ -4,12 +4,13 @@
 //! - arguments: a0, a1, a2, a3, a4, a5
 //! - trap: `ecall`
 //! - return: a0
-//! - clobbered: the vector state, v0-v31, vl, vtype and vstart, which Linux 6.5 and later discard in every
+//! - clobbered: the vector state (v0-v31, vl, vtype and vstart), which Linux 6.5 and later discard in every
 //!   call. All other registers are kept
 //!
-//! The vector registers are named in every build, because a function with `target_feature(enable = "v")` may
-//! use them in a build without that feature. Naming them costs nothing in other code. Without
-//! `preserves_flags`, vl and vtype count as clobbered. Compiled code always leaves 0 in vstart.
+//! The vector registers are listed as clobbered in every build, because a function with
+//! `target_feature(enable = "v")` may use them in a build without that feature. Listing them costs nothing in
+//! other code. Without `preserves_flags`, vl and vtype count as clobbered. Compiled code always keeps vstart
+//! at 0.
 //!
 //! # Safety
 //!
@@ -22,7 +23,7 @@ pub(crate) use super::clone::clone_on_stack;
 pub(crate) use super::fork::fork;
 use core::arch::asm;
 
-/// Declares a number as a constant, from the column of this architecture.
+/// Declares the number of a system call as a constant, with the value from the column of this architecture.
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $number:literal) => {
         #[doc = concat!("The number of `", $call, "`.")]
@@ -56,16 +57,16 @@ macro_rules! trap {
 
 syscalls!("a0" "a1" "a2" "a3" "a4" "a5");
 
-/// The order of the last two arguments of `clone`: **tls, ctid**.
+/// True because the last two arguments of `clone` are **tls, ctid**.
 pub(super) const CTID_IS_LAST: bool = true;
 
-/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves this
-/// block. The child jumps to `child` with `arg`, on the stack that the call has set. Returns only in the
-/// parent.
+/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves the
+/// assembly block. The child jumps to `child` with `arg`, on the stack that the call has set. Returns only in
+/// the parent.
 ///
 /// # Safety
 ///
-/// The requirements of `clone_on_stack` apply. The arguments encode the request to that function.
+/// The requirements of `clone_on_stack` apply. The arguments encode a request that meets these requirements.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -74,10 +75,10 @@ pub(super) unsafe fn enter(
     arg: *const (),
 ) -> isize {
     let answer: isize;
-    // SAFETY: the registers match the list above. Without their flags, the kernel ignores a3 and a4, tls and
-    // ctid of `clone`. Registers a5 and a6 carry the child's data across the trap, and gp and tp do not
-    // change. In the parent the block ends like any system call. A C function may change the vector
-    // registers.
+    // SAFETY: the registers match the list above. The kernel ignores a3 and a4 (tls and ctid of `clone`),
+    // because the flags that use them are not set. Registers a5 and a6 carry the child's data across the
+    // trap, and gp and tp do not change. In the parent, the block behaves like any other system call. A C
+    // function may change the vector registers.
     unsafe {
         asm!(
             "ecall",

@@ -1,4 +1,4 @@
-//! The backend for any Linux target, which uses `csrc/shim.c` and the C library.
+//! The backend that uses `csrc/shim.c` and the C library, for any Linux target.
 //!
 //! `syscall0` to `syscall6` all call one C function with six arguments. Unused arguments are zeros, which the
 //! kernel ignores.
@@ -8,7 +8,7 @@
 //! This file is trusted to declare the functions of `csrc/shim.c` correctly.
 #![allow(unsafe_code, reason = "the functions of csrc/shim.c")]
 
-/// Declares a number that `csrc/shim.c` defines as a constant of type `size_t`.
+/// Declares the number of a system call, which `csrc/shim.c` defines as a constant of type `size_t`.
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $generic:literal) => {
         #[allow(unsafe_code, reason = "the numbers of csrc/shim.c")]
@@ -59,7 +59,7 @@ syscalls!(_ _ _ _ _ _);
 ///
 /// # Safety
 ///
-/// The requirements of the same function of the assembly backends apply.
+/// The requirements of `clone_on_stack` in `clone.rs` apply.
 #[cfg(feature = "process")]
 pub(crate) unsafe fn clone_on_stack(
     flags: u64,
@@ -77,8 +77,8 @@ pub(crate) unsafe fn clone_on_stack(
 #[cfg(feature = "process")]
 const EINVAL: isize = 22;
 
-/// Calls libc's `fork`, which runs the library's atfork handlers and corrects its thread id in the child.
-/// Returns no pidfd.
+/// Calls libc's `fork`, which runs the library's atfork handlers and corrects the library's copy of the
+/// thread id in the child. Returns no pidfd.
 ///
 /// # Safety
 ///
@@ -101,13 +101,13 @@ mod tests {
         value: usize,
     }
 
-    // The table of `csrc/shim.c`, which ends with a null name.
+    // The table of `csrc/shim.c`, in which the last entry has a null name.
     unsafe extern "C" {
         #[link_name = concat!(env!("RAWPIPE_PREFIX"), "facts")]
         static FACTS: Fact;
     }
 
-    /// Returns the name and value of every fact in the C headers of this target.
+    /// Returns the name and value of every fact that `csrc/shim.c` obtains from the C headers of this target.
     fn c_facts() -> Vec<(&'static str, usize)> {
         let mut facts = Vec::new();
         let mut place = &raw const FACTS;

@@ -18,7 +18,7 @@ pub(crate) use super::clone::clone_on_stack;
 pub(crate) use super::fork::fork;
 use core::arch::asm;
 
-/// Declares a number as a constant, from the column of this architecture.
+/// Declares the number of a system call as a constant, with the value from the column of this architecture.
 macro_rules! number {
     ($name:ident $call:literal $number:literal $generic:literal) => {
         #[doc = concat!("The number of `", $call, "`.")]
@@ -46,15 +46,16 @@ macro_rules! trap {
 
 syscalls!("rdi" "rsi" "rdx" "r10" "r8" "r9");
 
-/// The order of the last two arguments of `clone`: **ctid, tls**.
+/// False because the last two arguments of `clone` are **ctid, tls**.
 pub(super) const CTID_IS_LAST: bool = false;
 
-/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves this
-/// block. The child calls `child` with `arg`, on the stack that the call has set. Returns only in the parent.
+/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves the
+/// assembly block. The child calls `child` with `arg`, on the stack that the call has set. Returns only in
+/// the parent.
 ///
 /// # Safety
 ///
-/// The requirements of `clone_on_stack` apply. The arguments encode the request to that function.
+/// The requirements of `clone_on_stack` apply. The arguments encode a request that meets these requirements.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -63,10 +64,10 @@ pub(super) unsafe fn enter(
     arg: *const (),
 ) -> isize {
     let answer: isize;
-    // SAFETY: the registers match the list above. Without their flags, the kernel ignores r10 and r8, ctid
-    // and tls of `clone`, so r8 and r9 carry the child's data across the trap. The stack is empty and aligned
-    // for a call. In the parent the block ends like any system call. The block does not claim to preserve the
-    // flags or the red zone.
+    // SAFETY: the registers match the list above. The kernel ignores r10 and r8 (ctid and tls of `clone`),
+    // because the flags that use them are not set. Registers r8 and r9 carry the child's data across the
+    // trap. The child's stack is empty and aligned for a call. In the parent, the block behaves like any
+    // other system call. The block does not claim to preserve the flags or the red zone.
     unsafe {
         asm!(
             "syscall",

@@ -21,7 +21,8 @@ pub(crate) fn epoll_create1() -> Result<OwnedFd> {
     unsafe { owned(answer) }
 }
 
-/// Adds, changes or deletes a descriptor. A deletion needs no event.
+/// Adds a descriptor to an epoll, changes the events to wait for, or removes the descriptor. A removal needs
+/// no event.
 #[inline]
 pub(crate) fn epoll_ctl(
     epoll: BorrowedFd<'_>,
@@ -31,31 +32,31 @@ pub(crate) fn epoll_ctl(
 ) -> Result<()> {
     let event = event.map_or(0, lent);
     tell!(releases_any());
-    // SAFETY: the kernel reads one `epoll_event` at the given address. To the kernel, the token in the event
-    // is a number.
+    // SAFETY: the kernel reads one `epoll_event` at the given address. The kernel treats the token in the
+    // event as a number, not as an address.
     decode(unsafe { syscall4(nr::EPOLL_CTL, arg(epoll), operation, arg(fd), event) }).map(drop)
 }
 
-/// Waits, and returns the number of events at the front of `buf`.
+/// Waits for events, and returns the number of events stored at the start of `buf`.
 #[inline]
 pub(crate) fn epoll_pwait(
     epoll: BorrowedFd<'_>,
     buf: &mut [Event],
     timeout: Option<&Timespec>,
 ) -> Result<usize> {
-    // The length is a C int in the kernel, which rejects counts above its limit.
+    // The kernel reads the length as a C int, and rejects lengths above a limit.
     let len = buf.len().min(1 << 20);
     let place = lent_mut(buf);
     let ms = timeout.map_or(INFINITE, milliseconds);
-    // Whole milliseconds use `epoll_pwait`. The call `epoll_pwait2`, which reads a `timespec`, takes a
-    // quarter longer than `epoll_pwait`.
+    // A timeout of whole milliseconds uses `epoll_pwait`. The call `epoll_pwait2`, which reads a `timespec`,
+    // takes a quarter longer than `epoll_pwait`.
     let finer = timeout.filter(|time| ms == INFINITE || time.tv_nsec % 1_000_000 != 0);
     if let Some(time) = finer.map(lent) {
         // SAFETY: the kernel writes at most `len` events, into `buf`, which is lent exclusively, and
         // reads one `timespec` with 64-bit members.
         match decode(unsafe { syscall6(nr::EPOLL_PWAIT2, arg(epoll), place, len, time, 0, 0) }) {
             // Linux before 5.11 lacks the call, or a filter rejects it. An argument that is invalid for this
-            // call is also invalid for `epoll_pwait`.
+            // call is also invalid for `epoll_pwait`, which then returns the error.
             Err(errno) if is_missing(errno) => {}
             answer => return answer.inspect(|_| tell!(acquired_any())),
         }
@@ -65,11 +66,11 @@ pub(crate) fn epoll_pwait(
         .inspect(|_| tell!(acquired_any()))
 }
 
-/// The timeout that means no limit.
+/// The timeout value that stands for no time limit.
 const INFINITE: usize = usize::MAX;
 
-/// Converts a timeout to milliseconds, rounded up so that no wait is too short. A time that a C int cannot
-/// hold (from 24 days) becomes [`INFINITE`].
+/// Converts a timeout to milliseconds, rounded up so that no wait is too short. A timeout that does not fit
+/// into a C int (more than 24.8 days) becomes [`INFINITE`].
 fn milliseconds(time: &Timespec) -> usize {
     let seconds = time.tv_sec.checked_mul(1000);
     let all = seconds.and_then(|ms| ms.checked_add((time.tv_nsec + 999_999) / 1_000_000));

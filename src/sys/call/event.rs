@@ -1,4 +1,4 @@
-//! Calls that wait for many descriptors, `eventfd2`, and the clock for deadlines.
+//! The calls `ppoll`, `pselect6` and `eventfd2`, and the clock for deadlines.
 //!
 //! # Safety
 //!
@@ -29,7 +29,8 @@ pub(crate) fn eventfd2(count: u32, flags: u32) -> Result<OwnedFd> {
     unsafe { owned(answer) }
 }
 
-/// Waits without a signal mask. The kernel writes the remaining time to `timeout`.
+/// Waits for the descriptors of `fds`, without a signal mask. The kernel writes the remaining time to
+/// `timeout`.
 #[inline]
 pub(crate) fn ppoll(fds: &mut [PollFd<'_>], timeout: Option<&mut Timespec>) -> Result<usize> {
     let (count, list, timeout) = (fds.len(), lent_mut(fds), timeout.map_or(0, lent_mut));
@@ -39,8 +40,8 @@ pub(crate) fn ppoll(fds: &mut [PollFd<'_>], timeout: Option<&mut Timespec>) -> R
         .inspect(|_| tell!(acquired_any()))
 }
 
-/// Waits for the read, write and exception sets, without a signal mask. The kernel writes the remaining time
-/// to `timeout`. On success, the kernel writes the ready descriptors to the sets.
+/// Waits for the descriptors of the read, write and exception sets, without a signal mask. The kernel writes
+/// the remaining time to `timeout`. On success, the kernel writes the ready descriptors to the sets.
 #[inline]
 pub(crate) fn pselect6(
     sets: [Option<&mut [usize]>; 3],

@@ -1,11 +1,11 @@
 //! The calls that replace the program.
 //!
 //! These calls neither allocate nor lock nor touch thread-local storage. A forked child may therefore make
-//! these calls, even a child that shares its parent's memory.
+//! these calls, even if the child shares its parent's memory.
 //!
 //! # Safety
 //!
-//! This file is trusted to pass to the kernel only lists that end with a null.
+//! This file is trusted to pass to the kernel only lists that end with a null pointer.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, lent};
@@ -20,7 +20,7 @@ use core::ffi::CStr;
 /// Replaces the program. Returns only on failure, with `EINVAL` if a list does not end with [`Arg::END`].
 pub(crate) fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let (path, argv, envp) = (lent(path), list(argv)?, list(envp)?);
-    // SAFETY: the kernel reads the path and the strings of the two lists, which end with a null.
+    // SAFETY: the kernel reads the path and the strings of the two lists, which end with a null pointer.
     Err(failure(unsafe { syscall3(nr::EXECVE, path, argv, envp) }))
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn refuses_empty_path() -> bool {
     let nothing = [Arg::END];
     let (path, list) = (lent(c""), lent(&nothing));
     let flags = AT_EMPTY_PATH as usize;
-    // SAFETY: the kernel reads the path, and a list that holds only its end.
+    // SAFETY: the kernel reads the path, and a list that consists only of its end.
     failure(unsafe { syscall5(nr::EXECVEAT, usize::MAX, path, list, list, flags) }) == Errno::ENOENT
 }
 
@@ -57,8 +57,8 @@ fn list(strings: &[Arg<'_>]) -> Result<usize> {
     }
 }
 
-/// Returns the error of an exec call that has returned. No kernel returns success from these calls. A filter
-/// or an emulator may return success without starting the program, and this function then returns `ENOSYS`.
+/// Returns the error of an exec call that has returned. A successful call does not return. A filter or an
+/// emulator may return success without starting the program, and this function then returns `ENOSYS`.
 fn failure(answer: isize) -> Errno {
     decode(answer).err().unwrap_or(Errno::ENOSYS)
 }

@@ -1,4 +1,4 @@
-//! Reads and writes, and calls on descriptors: closing, copying, flags, and the files that they refer to.
+//! The calls that read and write, and the calls that open, close, copy and inspect descriptors.
 //!
 //! # Safety
 //!
@@ -53,17 +53,17 @@ pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<
     decode(unsafe { syscall3(nr::DUP3, arg(fd), sink(new), flags as usize) }).map(drop)
 }
 
-/// Calls `dup3` onto a standard stream. The copy stays open across an exec.
+/// Calls `dup3` with a standard stream as the target. The copy stays open across an exec.
 #[inline]
 pub(crate) fn dup_onto_standard(fd: BorrowedFd<'_>, stream: StdStream) -> Result<()> {
-    // SAFETY: `dup3` touches no memory. No value owns the descriptors 0 to 2, and a borrowed descriptor stays
-    // open.
+    // SAFETY: `dup3` touches no memory. No value owns the descriptors 0 to 2, and a borrowed standard stream
+    // stays open.
     decode(unsafe { syscall3(nr::DUP3, arg(fd), stream as usize, 0) }).map(drop)
 }
 
 /// Calls `fcntl` for an operation with an integer argument.
 pub(super) fn fcntl(fd: BorrowedFd<'_>, operation: usize, argument: usize) -> Result<usize> {
-    // SAFETY: the argument of each operation used below is an integer, and never a pointer.
+    // SAFETY: the argument of each operation that the crate uses is an integer, and never a pointer.
     decode(unsafe { syscall3(nr::FCNTL, arg(fd), operation, argument) })
 }
 
@@ -72,9 +72,10 @@ pub(crate) fn fcntl_dupfd_cloexec(fd: BorrowedFd<'_>, minimum: usize) -> Result<
     fcntl_dupfd(fd, abi::F_DUPFD_CLOEXEC, minimum)
 }
 
-/// Calls `F_DUPFD` or `F_DUPFD_CLOEXEC`, with a minimum number of 3 or above.
+/// Calls `fcntl` with `F_DUPFD` or `F_DUPFD_CLOEXEC`, and a minimum number of 3 or above.
 pub(super) fn fcntl_dupfd(fd: BorrowedFd<'_>, operation: usize, minimum: usize) -> Result<OwnedFd> {
-    // If the limit is `minimum` or less, no number is free. The kernel then returns EINVAL instead of EMFILE.
+    // If the limit of descriptors is `minimum` or less, no number is free. The kernel then returns EINVAL
+    // instead of EMFILE.
     let full = |errno| if errno == Errno::EINVAL { Errno::EMFILE } else { errno };
     let answer = fcntl(fd, operation, minimum).map_err(full)?;
     // SAFETY: both operations return a new descriptor.
@@ -122,9 +123,9 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
     unread(bytes, || fcntl_getpipe_sz(fd).is_ok())
 }
 
-/// Converts the `int` of `FIONREAD`. For a pipe this `int` is an unsigned sum. For any other file a negative
-/// value is not a count, so the function fails with `EOVERFLOW`. The value is negative if a regular file has
-/// more than 2 GiB after its position, or if its position is past its end.
+/// Converts the `int` of `FIONREAD`. For a pipe, this `int` is an unsigned count. For any other file a
+/// negative value is not a count, so the function fails with `EOVERFLOW`. The value is negative if a regular
+/// file has more than 2 GiB after its position, or if its position is past its end.
 fn unread(bytes: u32, is_pipe: impl FnOnce() -> bool) -> Result<usize> {
     let count = usize::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
     if i32::try_from(bytes).is_ok() || is_pipe() { Ok(count) } else { Err(Errno::EOVERFLOW) }
@@ -192,8 +193,7 @@ pub(crate) fn read_uninit<'a>(
     tell!(acquired(fd));
     tell!(written(place, count));
     let (filled, _) = buf.split_at_mut(count.min(buf.len()));
-    // SAFETY: the kernel has written these `count` bytes, and `u8` has the layout of its
-    // `MaybeUninit`.
+    // SAFETY: the kernel has written these `count` bytes, and `MaybeUninit<u8>` has the layout of `u8`.
     Ok(unsafe { &mut *(&raw mut *filled as *mut [u8]) })
 }
 
@@ -224,7 +224,7 @@ fn statx_at(folder: usize, path: &CStr, flags: usize, mask: usize) -> Result<Sta
     Ok(unsafe { answer.assume_init() })
 }
 
-/// Returns the number of links to the file at `path`.
+/// Returns the number of hard links to the file at `path`.
 #[inline]
 pub(crate) fn statx_nlink(path: &CStr) -> Result<u32> {
     Ok(statx_at(abi::AT_FDCWD, path, 0, abi::STATX_NLINK)?.stx_nlink)

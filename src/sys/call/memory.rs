@@ -32,7 +32,8 @@ pub(crate) fn fcntl_get_seals(fd: BorrowedFd<'_>) -> Result<usize> {
     fcntl(fd, abi::F_GET_SEALS, 0)
 }
 
-/// Sets the length of an empty file. No page of an empty file can be mapped.
+/// Sets the length of an empty file. No mapping contains a page of an empty file, so the call changes no
+/// memory.
 #[inline]
 pub(crate) fn ftruncate(fd: BorrowedFd<'_>, len: usize) -> Result<()> {
     // SAFETY: this call touches no memory of this process.
@@ -41,7 +42,7 @@ pub(crate) fn ftruncate(fd: BorrowedFd<'_>, len: usize) -> Result<()> {
 
 /// # Safety
 ///
-/// The caller has mapped the range, and no code uses anything that this advice may change.
+/// The caller has mapped the range, and no code relies on contents that this advice may change.
 #[inline]
 pub(crate) unsafe fn madvise(base: NonNull<u8>, len: usize, advice: usize) -> Result<()> {
     let address = base.as_ptr().expose_provenance();
@@ -50,7 +51,8 @@ pub(crate) unsafe fn madvise(base: NonNull<u8>, len: usize, advice: usize) -> Re
 }
 
 /// Advises huge pages for the whole allocation of `buf`, including its first and last page. A mapping that
-/// the allocator has made for `buf` therefore stays one mapping, which can grow by being moved.
+/// the allocator has made for `buf` therefore stays one mapping, which the allocator can enlarge by moving
+/// it.
 #[cfg(feature = "alloc")]
 pub(crate) fn madvise_hugepage(buf: &Vec<u8>) {
     let page = crate::sys::page::size();
@@ -61,7 +63,7 @@ pub(crate) fn madvise_hugepage(buf: &Vec<u8>) {
     let _ = unsafe { syscall3(nr::MADVISE, start, end - start, abi::MADV_HUGEPAGE) };
 }
 
-/// Creates an empty file in memory, close-on-exec, that can be sealed.
+/// Creates an empty file in memory that can be sealed. The descriptor is close-on-exec.
 #[inline]
 pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
     let name = lent(name);
@@ -69,8 +71,8 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
         // SAFETY: the kernel reads the name up to its NUL.
         decode(unsafe { syscall2(nr::MEMFD_CREATE, name, flags) })
     };
-    // Some systems allow only files that can never be executed. Linux before 6.3 lacks the flag for these
-    // files. The flag also makes the file sealable.
+    // Some systems allow only files that can never be executed (`MFD_NOEXEC_SEAL`). Linux before 6.3 lacks
+    // this flag, which also makes the file sealable.
     let flags = abi::MFD_CLOEXEC | abi::MFD_ALLOW_SEALING;
     let answer = match make(flags | abi::MFD_NOEXEC_SEAL) {
         Err(errno) if is_missing(errno) => make(flags)?,
@@ -80,8 +82,8 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
     unsafe { owned(answer) }
 }
 
-/// Maps `len` bytes at an address that the kernel chooses. The mapping contains the beginning of a file, or
-/// zeros.
+/// Maps `len` bytes at an address that the kernel chooses. The mapping contains the start of `file`, or zeros
+/// if no file is passed.
 #[inline]
 pub(crate) fn mmap(
     len: usize,
@@ -94,14 +96,14 @@ pub(crate) fn mmap(
     // changes.
     let address = decode(unsafe { syscall6(nr::MMAP, 0, len, protection, flags, fd, 0) });
     // The kernel returns EAGAIN if the process locks all its memory and has reached its limit of locked
-    // memory. Callers would misread EAGAIN as a call that would wait.
+    // memory. Callers would misread EAGAIN as the error of a call that would have to wait.
     let address =
         address.map_err(|errno| if errno == Errno::EAGAIN { Errno::ENOMEM } else { errno })?;
     tell!(mapped(address, len));
     NonNull::new(ptr::with_exposed_provenance_mut(address)).ok_or(Errno::ENOMEM)
 }
 
-/// Removes all access to a range: touching it raises `SIGSEGV`.
+/// Removes all access to a range: touching the range then raises `SIGSEGV`.
 ///
 /// # Safety
 ///
@@ -124,8 +126,8 @@ pub(crate) unsafe fn munmap(base: NonNull<u8>, len: usize) -> Result<()> {
     decode(unsafe { syscall2(nr::MUNMAP, base.as_ptr().expose_provenance(), len) }).map(drop)
 }
 
-/// Calls `vmsplice` with a buffer that is lent exclusively. If `to` were a read end, the kernel would write
-/// to the buffer.
+/// Calls `vmsplice` with a buffer that is lent exclusively. The borrow is exclusive because the kernel writes
+/// to the buffer if `to` is a read end.
 ///
 /// # Safety
 ///
@@ -136,6 +138,6 @@ pub(crate) unsafe fn vmsplice_mut(to: BorrowedFd<'_>, buf: &mut [u8], flags: u32
     tell!(reads_each(&bufs));
     let list = lent(&bufs);
     // SAFETY: `IoSliceMut` has the layout of `struct iovec`. The kernel reads the list and takes references
-    // to the pages of the buffer, for which the caller is responsible.
+    // to the pages of the buffer. The caller is responsible for these pages.
     decode(unsafe { syscall4(nr::VMSPLICE, sink(to), list, 1, flags as usize) })
 }

@@ -1,7 +1,7 @@
-//! One typed function per system call, by topic.
+//! Typed functions for the system calls, one per call, grouped by topic.
 //!
 //! Each safe function accepts descriptors as `BorrowedFd` and memory as references. New descriptors are
-//! returned as `OwnedFd`. No function retries on `EINTR`, which is up to the caller.
+//! returned as `OwnedFd`. No function retries on `EINTR`: the caller decides whether to retry.
 //!
 //! # Safety
 //!
@@ -10,9 +10,9 @@
 //! just created.
 //!
 //! A borrowed descriptor is open, so no call here acts on a number that may belong to another owner.
-//! References become integers by `expose_provenance`, and the trap is opaque to the compiler. The compiler
-//! must therefore assume that the kernel reads and writes through these references during the call. `tell!`
-//! reports these accesses to a sanitizer, which cannot see them.
+//! References are converted to integers with `expose_provenance`, and the trap is opaque to the compiler. The
+//! compiler must therefore assume that the kernel reads and writes through these references during the call.
+//! `tell!` reports these accesses to a sanitizer, which cannot see them.
 #![allow(unsafe_code, reason = "an owner is made of the number that a call has returned")]
 #![cfg_attr(
     not(feature = "full"),
@@ -72,7 +72,7 @@ fn lent_mut<T: ?Sized>(place: &mut T) -> usize {
     (&raw mut *place).cast::<()>().expose_provenance()
 }
 
-/// Returns the argument for a C int, of which the kernel uses the lower 32 bits.
+/// Returns the argument for a C int. The kernel uses only the lower 32 bits of the argument.
 #[expect(clippy::cast_sign_loss, reason = "the bits matter, not the sign")]
 const fn number(value: i32) -> usize {
     value as usize
@@ -103,7 +103,7 @@ unsafe fn owned(answer: usize) -> Result<OwnedFd> {
     if fd < 3 { off_stdio(new) } else { Ok(new) }
 }
 
-/// Moves a new descriptor away from 0, 1 and 2. If standard streams are closed, the kernel gives their
+/// Moves a new descriptor to a number of 3 or above. If standard streams are closed, the kernel gives their
 /// numbers to new descriptors, and code that prints would write to those descriptors.
 #[cold]
 fn off_stdio(fd: OwnedFd) -> Result<OwnedFd> {

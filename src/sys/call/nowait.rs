@@ -1,4 +1,4 @@
-//! Reads and writes with flags for one call, and the equivalent for pipes.
+//! Reads and writes that accept flags, and a nonblocking read from a pipe.
 //!
 //! # Safety
 //!

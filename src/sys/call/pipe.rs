@@ -3,8 +3,8 @@
 //! # Safety
 //!
 //! This file is trusted to let the kernel touch only memory that was lent for a call. The file is also
-//! trusted to give both ends of a new pipe one owner each. The caller of `vmsplice` is responsible for the
-//! use of its pages.
+//! trusted to give each end of a new pipe exactly one owner. The caller of `vmsplice` is responsible for the
+//! pages that it passes.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::io::fcntl;
@@ -65,7 +65,8 @@ fn both_off_stdio(reader: OwnedFd, writer: OwnedFd) -> Result<(OwnedFd, OwnedFd)
     Ok((off_stdio(reader)?, off_stdio(writer)?))
 }
 
-/// Sends from `offset`, which the kernel reads and updates, or from the file's position.
+/// Sends bytes from a file, beginning at `offset`, which the kernel reads and updates. Without an offset, the
+/// call begins at the file's position.
 #[inline]
 pub(crate) fn sendfile(
     to: BorrowedFd<'_>,

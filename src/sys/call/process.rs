@@ -12,7 +12,7 @@ use crate::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use crate::sys::abi::{self, PidfdInfo, SigInfo};
 use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
 
-/// Ends the process. The kernel uses the lower 8 bits of `status`.
+/// Ends the process.
 pub(crate) fn exit_group(status: u8) -> ! {
     loop {
         // SAFETY: `exit_group` touches no memory of this process that could be read later. The call returns
@@ -21,8 +21,8 @@ pub(crate) fn exit_group(status: u8) -> ! {
     }
 }
 
-/// Returns `None` in the child. In the parent, returns the child's process id, and its pidfd if the kernel
-/// provided one.
+/// Forks this process. Returns `None` in the child. In the parent, returns the child's process id, and its
+/// pidfd if the kernel provided one.
 ///
 /// # Safety
 ///
@@ -34,7 +34,7 @@ pub(crate) unsafe fn fork() -> Result<Option<(i32, Option<OwnedFd>)>> {
     #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
     #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
     let pid = answer as i32;
-    // SAFETY: the kernel has written the number, or has not changed it.
+    // SAFETY: the kernel has stored a new descriptor in `pidfd`, or `pidfd` is still −1.
     Ok((pid != 0).then(|| (pid, unsafe { own_pidfd(pidfd) })))
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn getpid() -> i32 {
     i32::try_from(answer).unwrap_or(0)
 }
 
-/// Sends a signal to one process, or to the group of this number if `pid` is negative.
+/// Sends a signal to the process `pid`, or to the process group `-pid` if `pid` is negative.
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<()> {
     tell!(releases_any());
     // SAFETY: `kill` touches no memory. A signal handler is responsible for its own effects.
@@ -88,7 +88,8 @@ pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd> {
 }
 
 /// Returns a pidfd of a child that was created without one. Fails with `ECHILD` if the child no longer
-/// exists. If the child's status is discarded, its id may already belong to another process.
+/// exists. This check is needed because the id of an ended child may already belong to another process if the
+/// child's status was discarded.
 pub(crate) fn pidfd_open_child(pid: i32) -> Result<OwnedFd> {
     let pidfd = pidfd_open(pid)?;
     match waitid_pidfd(pidfd.as_fd(), abi::PEEK) {
@@ -111,7 +112,8 @@ pub(crate) fn setpgid(pid: i32, group: i32) -> Result<()> {
     decode(unsafe { syscall2(nr::SETPGID, number(pid), number(group)) }).map(drop)
 }
 
-/// Changes nothing, but fails with `EINVAL` if another thread or process shares this process's memory.
+/// Fails with `EINVAL` if another thread or process shares this process's memory. Otherwise the call has no
+/// effect.
 pub(crate) fn unshare_memory() -> Result<()> {
     // SAFETY: the argument is an integer, and the call changes no memory.
     decode(unsafe { syscall1(nr::UNSHARE, abi::CLONE_VM) }).map(drop)

@@ -1,5 +1,5 @@
 //! Checks whether an error requires a fallback. A fallback is required if the kernel lacks a call, a filter
-//! rejects the call, or the call does not work on these files.
+//! rejects the call, or the call does not work on the given files.
 
 use crate::errno::Errno;
 
@@ -14,8 +14,8 @@ pub(crate) const fn is_unsupported(errno: Errno) -> bool {
     is_missing(errno) || matches!(errno, Errno::EOPNOTSUPP)
 }
 
-/// Returns whether this error means that a call that moves bytes is missing, or does not work
-/// between two files.
+/// Returns whether this error means that a call that moves bytes is missing, or does not work between the two
+/// files.
 pub(crate) const fn cannot_move(errno: Errno) -> bool {
     is_unsupported(errno) || matches!(errno, Errno::EXDEV)
 }

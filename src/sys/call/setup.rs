@@ -22,12 +22,12 @@ pub(crate) fn chdir(path: &CStr) -> Result<()> {
     decode(unsafe { syscall1(nr::CHDIR, lent(path)) }).map(drop)
 }
 
-/// Creates a child that starts with `child(arg)` on `stack`, which is specified by its lowest address and its
-/// size. Returns the child's process id and, if `flags` request one, its pidfd.
+/// Creates a child that calls `child(arg)` on `stack`, which is specified by its lowest address and its size.
+/// Returns the child's process id and, if `flags` request one, its pidfd.
 ///
 /// # Safety
 ///
-/// The requirements of `arch::clone_on_stack` apply, except for the pidfd.
+/// The requirements of `arch::clone_on_stack` apply, except the requirement for `pidfd`.
 pub(crate) unsafe fn clone_on_stack(
     flags: u64,
     stack: (*mut u8, usize),
@@ -42,7 +42,7 @@ pub(crate) unsafe fn clone_on_stack(
     #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
     #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
     let pid = decode(answer)? as i32;
-    // SAFETY: the kernel has written the number, or has not changed it.
+    // SAFETY: the kernel has stored a new descriptor in `pidfd`, or `pidfd` is still −1.
     Ok((pid, unsafe { own_pidfd(pidfd) }))
 }
 
@@ -77,11 +77,11 @@ pub(crate) fn exit() -> ! {
     }
 }
 
-/// Returns further entries of a directory, as `struct linux_dirent64`. Returns `None` at the end, or on an
-/// error.
+/// Returns the next entries of a directory, as `struct linux_dirent64`. Returns `None` at the end of the
+/// directory, or on an error.
 pub(crate) fn getdents64<'a>(folder: BorrowedFd<'_>, entries: &'a mut [u8]) -> Option<&'a [u8]> {
     let (place, size) = (lent_mut(entries), entries.len());
-    // SAFETY: the kernel writes at most as many bytes to the given address as the list has.
+    // SAFETY: the kernel writes at most as many bytes to the given address as `entries` has.
     let count = decode(unsafe { syscall3(nr::GETDENTS64, arg(folder), place, size) }).ok()?;
     if count == 0 { None } else { entries.get(..count) }
 }
@@ -99,9 +99,10 @@ pub(crate) fn getppid() -> i32 {
     i32::try_from(answer).unwrap_or(0)
 }
 
-/// Returns 20 minus the niceness of this process, so that no niceness is mistaken for an error.
+/// Returns 20 minus the niceness of this process. The kernel returns this positive number so that no niceness
+/// looks like an error.
 pub(crate) fn getpriority() -> Result<usize> {
-    // SAFETY: `getpriority` takes integers.
+    // SAFETY: all arguments are integers.
     decode(unsafe { syscall2(nr::GETPRIORITY, abi::PRIO_PROCESS, 0) })
 }
 
@@ -114,14 +115,14 @@ pub(crate) fn getresuid() -> Result<[u32; 3]> {
     Ok(ids)
 }
 
-/// Returns the session of a process, or of this process if `pid` is 0.
+/// Returns the session id of a process, or of this process if `pid` is 0.
 pub(crate) fn getsid(pid: i32) -> Result<usize> {
-    // SAFETY: `getsid` takes an integer.
+    // SAFETY: the argument is an integer.
     decode(unsafe { syscall1(nr::GETSID, number(pid)) })
 }
 
 /// Makes a terminal the controlling terminal of the session that this process leads. The session must not
-/// have a controlling terminal.
+/// already have a controlling terminal.
 pub(crate) fn ioctl_tiocsctty(terminal: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: the argument is an integer. With an argument of 0, the call does not take a terminal away from
     // another session.
@@ -145,7 +146,7 @@ pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, theirs: RawFd) -> Result<OwnedF
 /// Makes the memory of this process inaccessible to unprivileged processes until this process starts
 /// a program.
 pub(crate) fn prctl_not_dumpable() -> Result<()> {
-    // SAFETY: `PR_SET_DUMPABLE` takes an integer.
+    // SAFETY: all arguments are integers.
     decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
 }
 
@@ -182,7 +183,7 @@ pub(crate) fn setgroups(groups: &[u32]) -> Result<()> {
 
 /// Sets the niceness of this process.
 pub(crate) fn setpriority(nice: i32) -> Result<()> {
-    // SAFETY: `setpriority` takes integers.
+    // SAFETY: all arguments are integers.
     decode(unsafe { syscall3(nr::SETPRIORITY, abi::PRIO_PROCESS, 0, number(nice)) }).map(drop)
 }
 

@@ -1,4 +1,4 @@
-//! The calls on this thread: its pending and blocked signals, its processors and its limits.
+//! The calls for signals, for the processors of this thread and for the limits of this process.
 //!
 //! # Safety
 //!
@@ -36,8 +36,8 @@ pub(crate) fn sched_getaffinity() -> Result<u32> {
 pub(crate) fn rt_sigaction_default(signal: usize) -> Result<()> {
     let action = SigAction::default();
     let (place, size) = (lent(&action), size_of::<SigSet>());
-    // SAFETY: the kernel reads one `struct sigaction` at the given address, which has the size of the largest
-    // one. No handler is installed.
+    // SAFETY: the kernel reads one `struct sigaction` at the given address. The array there has the size of
+    // the largest one. No handler is installed.
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, place, 0, size, size) }).map(drop)
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
     Ok(action)
 }
 
-/// Returns the signals that are pending for this thread or process.
+/// Returns the signals that are pending for this thread or for this process.
 #[inline]
 pub(crate) fn rt_sigpending() -> Result<SigSet> {
     let mut pending = SigSet::default();
@@ -81,8 +81,9 @@ pub(crate) fn rt_sigprocmask(how: usize, set: &SigSet) -> Result<SigSet> {
     Ok(old)
 }
 
-/// Accepts one pending signal of `set`. Prefers a signal that is pending for this thread to a signal that is
-/// pending for the process. Fails with `EAGAIN` if no signal arrives before the timeout.
+/// Waits until a signal of `set` is pending, and accepts that signal. Prefers a signal that is pending for
+/// this thread to a signal that is pending for the process. Fails with `EAGAIN` if no signal arrives before
+/// the timeout.
 #[inline]
 pub(crate) fn rt_sigtimedwait(set: &SigSet, timeout: Option<&Timespec>) -> Result<SigInfo> {
     let mut info = SigInfo::empty();
@@ -93,8 +94,8 @@ pub(crate) fn rt_sigtimedwait(set: &SigSet, timeout: Option<&Timespec>) -> Resul
     Ok(info)
 }
 
-/// Makes a signal pending for this thread. The thread must block that signal. Does nothing if the signal is
-/// already pending.
+/// Makes a signal pending for this thread. The thread must block that signal. Does nothing if the signal is a
+/// standard signal and is already pending.
 pub(crate) fn rt_tgsigqueueinfo_self(info: &SigInfo) -> Result<()> {
     // SAFETY: these calls have no arguments.
     let [process, thread] =
@@ -106,7 +107,7 @@ pub(crate) fn rt_tgsigqueueinfo_self(info: &SigInfo) -> Result<()> {
     decode(unsafe { syscall4(nr::RT_TGSIGQUEUEINFO, process, thread, signal, place) }).map(drop)
 }
 
-/// Creates a nonblocking, close-on-exec descriptor to read signals of `set` from.
+/// Creates a nonblocking, close-on-exec descriptor from which signals of `set` can be read.
 #[inline]
 pub(crate) fn signalfd4(set: &SigSet) -> Result<OwnedFd> {
     let (new, set) = (usize::MAX, lent(set));
@@ -133,8 +134,8 @@ mod tests {
     use crate::process::{Signal, SignalSet};
     use crate::sys::abi::SIG_SETMASK;
 
-    /// A signal blocked with the crate's set becomes pending in the kernel, so the crate and the kernel use
-    /// the same layout.
+    /// Signals blocked with the crate's set become pending in the kernel, which shows that the crate and the
+    /// kernel use the same layout.
     #[test]
     fn signal_set_is_the_kernels() {
         let chosen = [Signal::URG, Signal::from_raw(36).unwrap()];

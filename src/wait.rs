@@ -160,7 +160,8 @@ pub(crate) fn attempt_until<T>(
 ) -> Result<T> {
     let mut fds = [PollFd::from_borrowed_fd(fd, events)];
     let mut backoff = Backoff::default();
-    // A wait that has timed out shows that the deadline has passed, even if a filter hides the clock.
+    // A wait that has timed out shows that the deadline has passed, even if a filter rejects reading the
+    // clock.
     let mut timed_out = false;
     loop {
         match attempt() {

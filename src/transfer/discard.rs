@@ -12,7 +12,7 @@ use crate::sys::call;
 ///
 /// # Errors
 ///
-/// Fails as [`Transfer::run`] does. The call also succeeds if the source ends first.
+/// Fails as [`Transfer::run`] does. The call also succeeds if the source ends before `bytes` bytes.
 ///
 /// # Examples
 ///

@@ -90,8 +90,8 @@ impl Engine<'_, '_> {
         call::write(self.to.fd, &buf[..most])
     }
 
-    /// Writes `pages[range]` to the sink. Calls `write` once even if the range is empty. On failure, `range`
-    /// covers the bytes that did not arrive.
+    /// Writes `pages[range]` to the sink. Calls `write` at least once, even if the range is empty. On
+    /// failure, `range` covers the bytes that did not arrive.
     fn deliver(&mut self, pages: &Map, range: &mut Range<usize>) -> Result<(), Failure> {
         loop {
             match self.write(&pages.bytes()[range.clone()]) {

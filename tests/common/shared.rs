@@ -26,8 +26,8 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// Creates a pair with a ring of this many bytes, and finds the mappings and descriptors that this
-    /// process gained.
+    /// Calls `make`, which creates a pair with a ring of `len` bytes. Finds the mappings and descriptors that
+    /// the call has added to this process.
     pub(crate) fn of<Halves>(len: usize, make: impl FnOnce() -> Halves) -> (Self, Halves) {
         let before = (mappings(), open_fds());
         let halves = make();
@@ -80,8 +80,8 @@ fn store(address: usize, value: usize) {
 }
 
 /// Returns the length, the inode number and the address of each mapping that forked processes share. The
-/// control words are shorter than a ring of two pages. Inode numbers do not show the order of creation,
-/// because each processor has a separate range of numbers.
+/// mapping of the control words comes first, because it is shorter than the ring. Inode numbers do not show
+/// the order of creation, because each processor has a separate range of numbers.
 fn mappings() -> BTreeSet<(usize, u64, usize)> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     let shared = maps.lines().filter(|line| line.contains(" rw-s ") && line.contains("/dev/zero"));
@@ -99,6 +99,6 @@ fn open_fds() -> BTreeSet<i32> {
     let listed = fs::read_dir("/proc/self/fd").expect("/proc");
     let numbers: Vec<i32> =
         listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    // The descriptor that this directory listing used is now closed, so skip it.
+    // The list contains the descriptor of the directory itself, which is now closed.
     numbers.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
 }

@@ -17,15 +17,15 @@ use core::time::Duration;
 /// The kernel locks a pipe while it copies to or from the pipe. A peer may hold that lock for any length of
 /// time:
 ///
-/// - An ordinary peer holds the lock during a blocking [`splice`](crate::splice::splice()) from a silent
-///   socket or terminal into the pipe, or from the pipe into a full socket or terminal. A
-///   [`transfer`](crate::transfer) does not hold the lock while it waits.
+/// - An ordinary peer holds the lock during a blocking [`splice`](crate::splice::splice()) between the pipe
+///   and a socket or terminal that is silent or full. A [`transfer`](crate::transfer) does not hold the lock
+///   while it waits.
 /// - A hostile peer reads into or writes from memory whose page faults are slow. Examples are memory that
 ///   userfaultfd handles and mapped files of a FUSE file system.
 ///
-/// While the peer holds the lock, no read or write of that pipe returns, even on a nonblocking end, and
-/// `SIGKILL` may have to wait as well. A deadline therefore limits the wait for bytes or for room, but not
-/// the wait for the lock.
+/// While the peer holds the lock, no read or write of that pipe returns, even on a nonblocking end. `SIGKILL`
+/// may have to wait as well. A deadline therefore limits the wait for bytes or for room, but not the wait for
+/// the lock.
 ///
 /// # Examples
 ///

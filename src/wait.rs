@@ -222,7 +222,7 @@ mod tests {
             assert_eq!(result, Err(Errno::EAGAIN));
         }
         assert_eq!((attempts, spin.penalty), (7 * POLLS, 64));
-        // A success of the first attempt does not count as a success of polling, but a later success does.
+        // A result of the first attempt does not count as a success of polling, but a later result does.
         spin.skip = 0;
         assert_eq!((spin.attempt(|| Ok(1)), spin.penalty), (Ok(1), 64));
         let mut turns = [Err(Errno::EAGAIN), Err(Errno::EPIPE)].into_iter();

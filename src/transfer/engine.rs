@@ -3,10 +3,10 @@
 //!
 //! # The invariant
 //!
-//! Between two iterations of a loop, and whenever a mechanism is abandoned, every byte read from the source
-//! has arrived at the sink and is counted in `done`. Only a loop that holds bytes (`broker` in `kernel`, and
-//! `copy` in `fallback`) may fail after it has read more bytes than have arrived. Its failure contains those
-//! bytes.
+//! Between two iterations of a loop, every byte read from the source has arrived at the sink and is counted
+//! in `done`. The same holds whenever a mechanism is abandoned. Only a loop that holds bytes (`broker` in
+//! `kernel`, and `copy` in `fallback`) may fail after it has read more bytes than have arrived. Its failure
+//! contains those bytes.
 
 use super::end::{End, Kind};
 use super::error::{Failure, Side, TransferError};
@@ -138,7 +138,7 @@ impl<'a, 'p> Engine<'a, 'p> {
         let of_file = matches!(self.from.kind, Kind::File | Kind::Unsized);
         let must_copy = self.options.copy_semantics && of_file;
         let is_small = (1..=SMALL).contains(&self.from.size);
-        // `splice` may wait for a blocking socket or terminal, and no flag of `splice` prevents the wait.
+        // `splice` may wait for a blocking socket or device, and no flag of `splice` prevents the wait.
         let late = [self.from, self.to].iter().any(|end| end.may_wait && end.kind != Kind::Pipe);
         match (self.from.kind, self.to.kind) {
             _ if small || late || must_copy || self.nowhere => &[Copy],

@@ -76,8 +76,8 @@ impl TransferError {
         self.failure.side
     }
 
-    /// Returns the kernel's error. [`ETIMEDOUT`](Errno::ETIMEDOUT) means that the deadline has passed, and
-    /// [`ECANCELED`](Errno::ECANCELED) means that the deadline was cancelled. In both cases `side` is the
+    /// Returns the errno of the failure. [`ETIMEDOUT`](Errno::ETIMEDOUT) means that the deadline has passed,
+    /// and [`ECANCELED`](Errno::ECANCELED) means that the deadline was cancelled. In both cases `side` is the
     /// side that was not ready, or the source if a cancelled transfer was not waiting. `None` on the source
     /// means that the source ended before the requested number of bytes. `None` on the sink means that a
     /// write accepted no bytes.

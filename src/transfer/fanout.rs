@@ -203,7 +203,7 @@ impl<'p> Fanout<'p> {
 
     /// Calls `progress` with the number of bytes that have arrived at all remaining sinks. The calls occur
     /// after each round, and after each signal while the source is silent. If `progress` returns `Break`, the
-    /// fan-out ends there with success.
+    /// fan-out ends immediately with success.
     pub fn progress(self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
         Self { options: self.options.progress(progress), ..self }
     }
@@ -213,8 +213,8 @@ impl<'p> Fanout<'p> {
     /// that error.
     ///
     /// The current round then remains incomplete, and `sink.bytes()` returns the count of each sink. The
-    /// fan-out's error holds the [undelivered](TransferError::undelivered) bytes that not all sinks have
-    /// received, unless the failed sink was the last one of the round.
+    /// fan-out's error holds the [undelivered](TransferError::undelivered) bytes that at least one sink has
+    /// not received, unless the failed sink was the last sink of the round.
     pub fn on_error(
         self,
         on_error: &'p mut dyn FnMut(usize, &TransferError) -> ControlFlow<()>,
@@ -230,12 +230,12 @@ impl<'p> Fanout<'p> {
     ///
     /// A fan-out opens four descriptors, regardless of the number of sinks. Each round is written to one sink
     /// after another. A slow sink therefore delays the other sinks, and a silent sink stops all sinks until
-    /// the [deadline](Self::deadline). A sink that fails is dropped with its [`error`](FanoutSink::error),
-    /// and the other sinks continue. A sink that already has an error is skipped. Retries on `EINTR` and, by
-    /// default, raises no `SIGPIPE`.
+    /// the [deadline](Self::deadline). A sink that fails holds its [`error`](FanoutSink::error) and receives
+    /// no further bytes, and the other sinks continue. A sink that already has an error is skipped. Retries
+    /// on `EINTR` and, by default, raises no `SIGPIPE`.
     ///
-    /// A datagram or record of the source is truncated to 256 KiB, or to a pipe's capacity if this user's
-    /// pipes hold too many pages.
+    /// A datagram or record of the source is truncated to 256 KiB, or to the capacity of the private pipes if
+    /// that capacity is smaller.
     ///
     /// # Errors
     ///

@@ -158,13 +158,14 @@ impl<'p> Transfer<'p> {
     }
 
     /// Moves exactly `bytes` and reads no further bytes from the source. The transfer fails if the source
-    /// ends first. Replaces an earlier [`limit`](Self::limit).
+    /// ends before that number of bytes. Replaces an earlier [`limit`](Self::limit).
     pub const fn exact(self, bytes: u64) -> Self {
         Self { most: Some(bytes), exact: true, ..self }
     }
 
     /// Moves at most `bytes`, as `head -c` does, and reads no further bytes from the source. The transfer
-    /// also succeeds if the source ends first. Replaces an earlier [`exact`](Self::exact).
+    /// also succeeds if the source ends before that number of bytes. Replaces an earlier
+    /// [`exact`](Self::exact).
     ///
     /// # Examples
     ///
@@ -217,7 +218,7 @@ impl<'p> Transfer<'p> {
     }
 
     /// Allows the kernel to raise `SIGPIPE` if the sink has no reader, so that a filter program ends silently
-    /// after its reader has ended. If the signal is ignored or handled, the transfer then fails with
+    /// after its reader has ended. If the signal is ignored or handled, the transfer fails with
     /// [`EPIPE`](crate::Errno::EPIPE).
     ///
     /// Rust's runtime ignores `SIGPIPE`: restore the default action of the signal first.
@@ -244,9 +245,9 @@ impl<'p> Transfer<'p> {
     /// [`chunk`](Self::chunk) is moved between two calls, and with [`Copy`](TransferMechanism::Copy) at most
     /// 256 KiB.
     ///
-    /// If `progress` returns `Break`, the transfer ends there with success, and all bytes that were read from
-    /// the source have arrived. A signal therefore does not end the transfer while bytes are in flight and
-    /// the sink accepts no bytes.
+    /// If `progress` returns `Break`, the transfer ends immediately with success, and all bytes that were
+    /// read from the source have arrived. A signal therefore does not end the transfer while bytes are in
+    /// flight and the sink accepts no bytes.
     pub fn progress(mut self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
         self.progress = Some(progress);
         self
@@ -295,8 +296,8 @@ impl<'p> Transfer<'p> {
         Self { deadline: Some(deadline), ..self }
     }
 
-    /// Forbids passing pages by reference, so that later changes of the source do not affect the bytes that
-    /// arrive.
+    /// Forbids passing pages of a file by reference, so that later changes of the file do not affect the
+    /// bytes that arrive.
     pub const fn copy_semantics(self) -> Self {
         Self { copy_semantics: true, ..self }
     }
@@ -304,10 +305,11 @@ impl<'p> Transfer<'p> {
     /// Enlarges each end that is a pipe to 256 KiB, unless that pipe is already larger. If the kernel rejects
     /// this change, the pipe keeps its capacity. The new capacity remains after the transfer.
     ///
-    /// The reader and the writer of a pipe with the default 64 KiB often wait for each other. A larger pipe
-    /// can be more than twice as fast as a pipe of the default capacity. Larger pipes are not the default,
-    /// because all pipes of a user share a limit of 64 MiB (`/proc/sys/fs/pipe-user-pages-soft`, in pages).
-    /// This limit allows 256 pipes of 256 KiB, and any further pipes are tiny.
+    /// The reader and the writer of a pipe with the default capacity of 64 KiB often wait for each other. A
+    /// larger pipe can be more than twice as fast as a pipe of the default capacity. Larger pipes are not the
+    /// default, because all pipes of a user share a limit, which is 64 MiB by default
+    /// (`/proc/sys/fs/pipe-user-pages-soft`, in pages). This limit allows 256 pipes of 256 KiB, and any
+    /// further pipes are tiny.
     ///
     /// # Examples
     ///
@@ -373,7 +375,8 @@ impl<'p> Transfer<'p> {
         guard.map_err(|errno| TransferError::before(Side::Sink, errno))
     }
 
-    /// Runs the transfer for a caller that already holds the guard. One of the two ends is a private pipe.
+    /// Runs the transfer for a caller that already holds the guard. The end on the side `own` is a private
+    /// pipe.
     fn run_own(
         mut self,
         own: Side,

@@ -63,7 +63,7 @@ impl<'fd> Round<'fd> {
         })
     }
 
-    /// Returns the number of bytes that not all sinks have received yet.
+    /// Returns the number of bytes in the round, or 0 after the last sink has received the round.
     pub(super) const fn len(&self) -> usize {
         self.held + self.read
     }
@@ -152,7 +152,7 @@ impl<'fd> Round<'fd> {
         written.map_err(|incomplete| incomplete.errno().unwrap_or(crate::Errno::EIO))
     }
 
-    /// Returns the bytes that not all sinks have received.
+    /// Returns the bytes of the round, which at least one sink has not received.
     pub(super) fn into_held(self) -> Held {
         let read = self.read;
         Held {

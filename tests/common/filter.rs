@@ -36,8 +36,8 @@ impl Filter {
         Self(filter)
     }
 
-    /// Creates a filter that rejects `call` only if the lower half of its argument `index` equals the value
-    /// (`Is`) or has any of the value's bits set (`Has`).
+    /// Creates a filter that rejects `call` depending on the lower half of its argument `index`. The half
+    /// must equal the value (`Is`) or have any of the value's bits set (`Has`).
     pub(crate) fn on_argument(call: usize, index: u32, value: Value, errno: Errno) -> Self {
         const LOAD_WORD: u16 = 0x20;
         const JUMP_IF_EQUAL: u16 = 0x15;

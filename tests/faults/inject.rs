@@ -13,7 +13,7 @@
 //!
 //! `RAWPIPE_INJECT=full` runs every combination. Any other word runs every combination for the operations
 //! whose name contains that word. By default, faults are injected only into the first and the last occurrence
-//! of a call, and operations that communicate with children run only with all calls available. Under tools
+//! of a call. Operations that communicate with children then run only with all calls available. Under tools
 //! and emulators, only a sample of the operations and faults runs.
 #![allow(unsafe_code, reason = "a tracer, by system calls")]
 

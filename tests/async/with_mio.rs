@@ -52,7 +52,7 @@ fn output_and_end_of_a_child() {
     assert!(output.ends_with(b"late\n"));
 }
 
-/// If the program exits before the last writer of its output, the loop still reads all output.
+/// If the program exits while another process still writes to its output, the loop reads all of the output.
 #[test]
 fn output_after_the_end_of_the_child() {
     let (status, output) =

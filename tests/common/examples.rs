@@ -39,7 +39,7 @@ fn built(path: &Path) -> SystemTime {
 }
 
 /// Returns the modification time of the newest source file of this package, or `UNIX_EPOCH` if no source file
-/// exists, as on another machine.
+/// exists, as after copying the test to another machine.
 fn newest_source() -> SystemTime {
     fn newest_in(path: &Path) -> SystemTime {
         let here = if path.is_dir() { SystemTime::UNIX_EPOCH } else { built(path) };

@@ -80,8 +80,8 @@ fn store(address: usize, value: usize) {
 }
 
 /// Returns the length, the inode number and the address of each mapping that forked processes share. The
-/// mapping of the control words comes first, because it is shorter than the ring. Inode numbers do not show
-/// the order of creation, because each processor has a separate range of numbers.
+/// mapping of the control words is the first in the set, because it is shorter than the ring. Inode numbers
+/// do not show the order of creation, because each processor has a separate range of numbers.
 fn mappings() -> BTreeSet<(usize, u64, usize)> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     let shared = maps.lines().filter(|line| line.contains(" rw-s ") && line.contains("/dev/zero"));

@@ -240,7 +240,8 @@ fn in_child(body: impl FnOnce() -> [Answer; 2]) -> [Answer; 2] {
 /// The id of a user that owns no files and no processes.
 const NOBODY: u32 = 65534;
 
-/// Switches to the user [`NOBODY`], in a child of [`in_child`], and returns whether the switch succeeded.
+/// Switches to the user [`NOBODY`] and returns whether the switch succeeded. Only a child of [`in_child`]
+/// calls this function.
 fn become_ordinary_user() -> bool {
     libc::geteuid() == NOBODY || libc::setresuid(NOBODY, NOBODY, NOBODY) == 0
 }

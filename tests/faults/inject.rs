@@ -1,6 +1,6 @@
 //! Makes the system calls of every composite operation fail with each likely error, or move fewer bytes than
-//! requested. Each run injects one fault. After each run, no byte is lost or duplicated, and no descriptor,
-//! mapping, child or zombie remains.
+//! requested. Each run injects one fault. No run may lose or duplicate bytes, or leave a descriptor, mapping,
+//! child or zombie.
 //!
 //! Each operation first runs without faults to record its calls. The operation then runs once for each
 //! combination of a call, a likely error, and the first, second or last occurrence of the call. In further

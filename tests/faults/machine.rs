@@ -24,8 +24,7 @@ mod here {
     const WORDS: usize = 27;
     const ANSWER: usize = 10;
     const NUMBER: usize = 15;
-    /// The index of the argument that shares a register with the result. On this architecture, no argument
-    /// does.
+    /// The index of the argument that shares a register with the result: none on this architecture.
     pub(crate) const ANSWER_ARGUMENT: usize = usize::MAX;
     const ARGUMENTS: [usize; 6] = [14, 13, 12, 7, 9, 8];
 

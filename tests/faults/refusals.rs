@@ -348,7 +348,8 @@ fn contents(mut file: &File) -> Vec<u8> {
     bytes
 }
 
-/// Returns a program that writes a word to descriptor 7 and exits with this code.
+/// Returns a command that writes a word to descriptor 7 and exits with this code, and the pipe end that
+/// receives the word.
 fn script(code: u8) -> (Command<'static>, PipeReader) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut command = Command::new("/bin/sh");

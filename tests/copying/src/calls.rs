@@ -180,8 +180,8 @@ fn fill(
     (Answer::Made(if done > 0 { Ok(done) } else { Err(error) }), done)
 }
 
-/// Waits until the pipe has room or no reader. Returns an answer if the thread must handle a signal or no
-/// longer waits for its answer.
+/// Waits until the pipe has room or the last reader is closed. Returns an answer if the thread must handle a
+/// signal or no longer waits for its answer.
 fn wait(target: &Target, pipe: &OwnedFd, pending: &mut u64) -> Option<Answer> {
     loop {
         if !target.waits() {

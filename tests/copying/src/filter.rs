@@ -39,7 +39,7 @@ pub(crate) fn start(command: &[CString]) -> io::Result<(i32, OwnedFd)> {
 }
 
 /// Installs the filter, sends the number of its descriptor to the parent, waits until the parent has copied
-/// the descriptor, and becomes the command.
+/// the descriptor, and executes the command.
 fn run(mut parent: UnixStream, words: &[*const libc::c_char]) -> ! {
     let installed = install();
     let number = match &installed {

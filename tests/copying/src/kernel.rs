@@ -149,7 +149,8 @@ impl Carrier {
         passed
     }
 
-    /// Returns a copy of bytes of a file. The bytes are read with `splice`, so the errors are the same.
+    /// Returns a copy of bytes of a file. The bytes are read with `splice`, so this function fails with the
+    /// errors of `splice`.
     pub(crate) fn bytes_of(
         &self,
         file: &OwnedFd,

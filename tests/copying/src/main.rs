@@ -13,8 +13,8 @@
 //!   `--as writes`, the call behaves as a wrapper of `pwritev2`, as a patch for Linux proposes. The call then
 //!   waits until all bytes are written, obeys `O_NONBLOCK`, and treats `SPLICE_F_NONBLOCK` as `RWF_NOWAIT`. A
 //!   FIFO and a pipe that was part of a splice do not support `RWF_NOWAIT` (`EOPNOTSUPP`).
-//! - A `vmsplice` from a pipe copies on every kernel. With `--as writes`, a call with `SPLICE_F_NONBLOCK` is a
-//!   `preadv2` with `RWF_NOWAIT`.
+//! - A `vmsplice` from a pipe copies on every kernel. With `--as writes`, a call with `SPLICE_F_NONBLOCK`
+//!   behaves as `preadv2` with `RWF_NOWAIT`.
 //! - A `splice` from a regular file or a block device copies the bytes into new pages, each of which occupies a
 //!   slot of the pipe.
 //!

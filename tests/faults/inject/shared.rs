@@ -1,4 +1,4 @@
-//! Operations on chunks in shared memory, which create pairs, wait, and wake the peer.
+//! Operations that create pairs for chunks in shared memory, wait, and wake the peer.
 
 use super::check::{Holdings, Verdict, ensure, error_is, failed, injected, is_injected, pattern};
 use super::{Operation, missing};

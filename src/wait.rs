@@ -80,7 +80,7 @@ impl Spin {
         Self { on: wait == Wait::Adaptive && !single(), skip: 0, penalty: 0 }
     }
 
-    /// Creates the policy for a peer that may run on other processors than this thread.
+    /// Creates the policy for a peer that may run on a different processor than this thread.
     #[cfg(feature = "event")]
     pub(crate) const fn with_peer_anywhere(wait: Wait) -> Self {
         Self { on: matches!(wait, Wait::Adaptive), skip: 0, penalty: 0 }

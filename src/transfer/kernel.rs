@@ -123,8 +123,8 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Moves bytes through a private pipe, so that this process never waits while it holds the lock of
-    /// another process's pipe. The pipe is drained completely between two calls that fill it. A call that
+    /// Moves bytes through a private pipe, so that this process never waits while it holds the lock of a pipe
+    /// that other processes use. The pipe is drained completely between two calls that fill it. A call that
     /// fills the pipe therefore never waits for room, and an `EAGAIN` concerns the source.
     pub(super) fn broker(&mut self) -> Result<Outcome, Failure> {
         /// The number of bytes that `sendfile` moves at a time, which is also the usual capacity of a pipe.

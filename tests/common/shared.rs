@@ -1,5 +1,6 @@
-//! Accesses the memory and the pipes of a shared pair from outside. The functions find the memory in the list
-//! of this process's mappings. They store values that a peer could produce by violating the protocol.
+//! Accesses the memory and the pipes of a shared pair from outside. [`Outside::of`] finds the memory in the
+//! list of this process's mappings. Other functions store values that a peer could produce by violating the
+//! protocol.
 #![allow(unsafe_code, reason = "words at addresses, and descriptors by number")]
 
 use rawpipe::fd::BorrowedFd;

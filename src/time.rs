@@ -17,15 +17,15 @@ use core::time::Duration;
 /// The kernel locks a pipe while it copies to or from the pipe. A peer may hold that lock for any length of
 /// time:
 ///
-/// - An ordinary peer holds the lock during a blocking [`splice`](crate::splice::splice()) from a silent
-///   socket or terminal into the pipe, or from the pipe into a full socket or terminal. A
-///   [`transfer`](crate::transfer) does not hold the lock while it waits.
-/// - A hostile peer reads or writes with memory that has slow page faults. Examples are userfaultfd and files
-///   of a FUSE file system.
+/// - An ordinary peer holds the lock during a blocking [`splice`](crate::splice::splice()) between the pipe
+///   and a socket or terminal that is silent or full. A [`transfer`](crate::transfer) does not hold the lock
+///   while it waits.
+/// - A hostile peer reads into or writes from memory whose page faults are slow. Examples are memory that
+///   userfaultfd handles and mapped files of a FUSE file system.
 ///
-/// While the peer holds the lock, no read or write of that pipe returns, even on a nonblocking end, and
-/// `SIGKILL` may have to wait as well. A deadline therefore limits the wait for bytes or for room, but not
-/// the wait for the lock.
+/// While the peer holds the lock, no read or write of that pipe returns, even on a nonblocking end. `SIGKILL`
+/// may have to wait as well. A deadline therefore limits the wait for bytes or for room, but not the wait for
+/// the lock.
 ///
 /// # Examples
 ///
@@ -52,7 +52,7 @@ impl Deadline<'static> {
     /// The deadline that never passes.
     pub const NEVER: Self = Self { at: Duration::MAX, cancel: None };
 
-    /// Returns the deadline that is `timeout` from now. If `timeout` is too large, the deadline never passes.
+    /// Returns a deadline `timeout` from now. If `timeout` is too large, the deadline never passes.
     pub fn after(timeout: Duration) -> Self {
         Self { at: now().saturating_add(timeout), cancel: None }
     }
@@ -77,7 +77,7 @@ impl Deadline<'_> {
         self.at <= now()
     }
 
-    /// Returns the timeout for a system call, with `None` for no limit.
+    /// Returns the timeout for a system call, or `None` if the call may wait without limit.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         (self.at != Duration::MAX || self.is_cancelled()).then(|| self.remaining())
     }
@@ -102,7 +102,8 @@ fn now() -> Duration {
 }
 
 impl From<Duration> for Timespec {
-    /// Converts a time. A number of seconds that is too large becomes the largest value, which never passes.
+    /// Converts a time. A number of seconds that does not fit in `tv_sec` becomes `i64::MAX`, a time that the
+    /// clock never reaches.
     fn from(time: Duration) -> Self {
         let tv_sec = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         Self { tv_sec, tv_nsec: i64::from(time.subsec_nanos()) }

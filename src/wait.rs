@@ -80,7 +80,7 @@ impl Spin {
         Self { on: wait == Wait::Adaptive && !single(), skip: 0, penalty: 0 }
     }
 
-    /// Creates the policy for a peer that may run on other processors than this thread.
+    /// Creates the policy for a peer that may run on a different processor than this thread.
     #[cfg(feature = "event")]
     pub(crate) const fn with_peer_anywhere(wait: Wait) -> Self {
         Self { on: matches!(wait, Wait::Adaptive), skip: 0, penalty: 0 }
@@ -160,7 +160,8 @@ pub(crate) fn attempt_until<T>(
 ) -> Result<T> {
     let mut fds = [PollFd::from_borrowed_fd(fd, events)];
     let mut backoff = Backoff::default();
-    // A wait that has timed out shows that the deadline has passed, even if a filter hides the clock.
+    // A wait that has timed out shows that the deadline has passed, even if a filter rejects reading the
+    // clock.
     let mut timed_out = false;
     loop {
         match attempt() {
@@ -221,7 +222,7 @@ mod tests {
             assert_eq!(result, Err(Errno::EAGAIN));
         }
         assert_eq!((attempts, spin.penalty), (7 * POLLS, 64));
-        // A success of the first attempt does not count as a success of polling, but a later success does.
+        // A result of the first attempt does not count as a success of polling, but a later result does.
         spin.skip = 0;
         assert_eq!((spin.attempt(|| Ok(1)), spin.penalty), (Ok(1), 64));
         let mut turns = [Err(Errno::EAGAIN), Err(Errno::EPIPE)].into_iter();

@@ -8,11 +8,11 @@ use crate::fd::AsFd;
 use crate::sys::call;
 
 /// Discards up to `bytes` bytes of a source (`None`: all bytes until end of file) and returns the number of
-/// bytes discarded. The bytes of a pipe are discarded inside the kernel.
+/// bytes discarded. If `/dev/null` can be opened, the bytes of a pipe are discarded inside the kernel.
 ///
 /// # Errors
 ///
-/// Fails as [`Transfer::run`] does. The call also succeeds if the source ends first.
+/// Fails as [`Transfer::run`] does. The call also succeeds if the source ends before `bytes` bytes.
 ///
 /// # Examples
 ///

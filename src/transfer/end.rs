@@ -44,8 +44,8 @@ pub(super) struct End<'a> {
     flags: Result<usize>,
     /// Set if the transfer has a deadline and a plain call on this end could wait beyond it.
     pub(super) may_wait: bool,
-    /// Set if `may_wait` is set and the end is a terminal, which `poll` reports as ready if it has room for
-    /// one byte.
+    /// Set if `may_wait` is set and the end is a terminal, which `poll` reports as ready even if only one
+    /// byte fits.
     pub(super) byte_by_byte: bool,
 }
 
@@ -79,10 +79,10 @@ impl<'a> End<'a> {
         let at_once = matches!(kind, Kind::File | Kind::Null);
         let flags = call::fcntl_getfl(fd);
         let nonblocking = flags.is_ok_and(|flags| flags & abi::O_NONBLOCK as usize != 0);
-        // Another process may clear the flag, so a pipe does not rely on it. The calls that never
-        // wait are as fast as plain calls only on pipes.
+        // Another process may clear `O_NONBLOCK`, so the transfer does not rely on the flag of a pipe. The
+        // calls that never wait are as fast as plain calls only on pipes.
         let may_wait = deadline && !at_once && (kind == Kind::Pipe || !nonblocking);
-        // Among devices, only terminals support `FIONREAD`, which counts the readable bytes.
+        // Terminals, unlike most devices, support `FIONREAD`, which counts the readable bytes.
         let byte_by_byte = may_wait && kind == Kind::Other && call::ioctl_fionread(fd).is_ok();
         Self { fd, side, kind, identity, size, flags, may_wait, byte_by_byte }
     }
@@ -162,7 +162,7 @@ impl<'a> End<'a> {
                     // those sizes.
                     let end =
                         most.map_or(u64::MAX, |most| self.size.min(read.saturating_add(most)));
-                    // Two ends at one position may be one open file, whose position each call moves.
+                    // Two ends at the same position may share one open file, whose position each call moves.
                     read < self.size && write < end && read <= write
                 })
             }

@@ -3,10 +3,10 @@
 //!
 //! # The invariant
 //!
-//! Between two calls of a loop, and whenever a mechanism is abandoned, every byte read from the source has
-//! arrived at the sink and is counted in `done`. Only a loop that holds bytes (`broker` in `kernel`, and
-//! `copy` in `fallback`) may fail after it has read more bytes than have arrived. Its failure contains those
-//! bytes.
+//! Between two iterations of a loop, every byte read from the source has arrived at the sink and is counted
+//! in `done`. The same holds whenever a mechanism is abandoned. Only a loop that holds bytes (`broker` in
+//! `kernel`, and `copy` in `fallback`) may fail after it has read more bytes than have arrived. Its failure
+//! contains those bytes.
 
 use super::end::{End, Kind};
 use super::error::{Failure, Side, TransferError};
@@ -24,8 +24,8 @@ pub(super) enum Outcome {
     /// All bytes are moved: the source has ended, the requested number of bytes has arrived, or `progress`
     /// has returned `Break`.
     Finished,
-    /// The kernel does not support this pair. Without an errno, the last call moved no bytes. The source then
-    /// seems to be at its end, but may hold more bytes.
+    /// The mechanism was abandoned for the reason that the errno gives. `None` means that the last call moved
+    /// no bytes: the source seems to be at its end, but may hold more bytes.
     GivenUp(Option<Errno>),
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Engine<'a, 'p> {
     given_up: Option<Fallback>,
     /// Set if `progress` has ended the transfer.
     pub(super) ended: bool,
-    /// Set if the bytes are only read and then dropped.
+    /// Set if the transfer has no sink and discards the bytes that it reads.
     pub(super) nowhere: bool,
     /// The counter of waits since the last byte arrived.
     backoff: Backoff,
@@ -91,10 +91,11 @@ impl<'a, 'p> Engine<'a, 'p> {
         if self.options.grow_pipes {
             [self.from, self.to].iter().for_each(End::grow);
         }
-        // Set if a mechanism has found the end of the source. Without `Copy`, no `read` confirms this end.
+        // Set if the transfer is complete or a mechanism has found the end of the source. If `Copy` is
+        // excluded, no `read` confirms this end.
         let mut finished = false;
         for &mechanism in plan {
-            // After one mechanism has found the end, only a `read` can show that more bytes remain.
+            // After one mechanism has found the end, only a `read` can show whether more bytes remain.
             let needless = finished && mechanism != Copy && self.options.allows(Copy);
             if needless || !self.options.allows(mechanism) {
                 continue;
@@ -124,8 +125,9 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// Returns the mechanisms to try, the best first. `Copy` works with every pair.
     ///
     /// `splice` between a pipe and another kind of descriptor holds the pipe's lock while it waits for that
-    /// descriptor. A process that then reads or writes the pipe sleeps, and no signal reaches it. Therefore
-    /// `splice` is used directly only if it cannot wait or the pipe is private.
+    /// descriptor. A process that reads or writes the pipe during that wait sleeps, and no signal reaches the
+    /// process. Therefore `splice` is used directly only if it cannot wait under the lock or the pipe is
+    /// private.
     fn plan(&self) -> &'static [TransferMechanism] {
         use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
         /// The largest size in bytes of a small file.
@@ -136,7 +138,7 @@ impl<'a, 'p> Engine<'a, 'p> {
         let of_file = matches!(self.from.kind, Kind::File | Kind::Unsized);
         let must_copy = self.options.copy_semantics && of_file;
         let is_small = (1..=SMALL).contains(&self.from.size);
-        // `splice` from or to a blocking socket may wait, and no flag prevents the wait.
+        // `splice` may wait for a blocking socket or device, and no flag of `splice` prevents the wait.
         let late = [self.from, self.to].iter().any(|end| end.may_wait && end.kind != Kind::Pipe);
         match (self.from.kind, self.to.kind) {
             _ if small || late || must_copy || self.nowhere => &[Copy],
@@ -148,7 +150,8 @@ impl<'a, 'p> Engine<'a, 'p> {
             {
                 &[CopyFileRange, Copy]
             }
-            // Between file systems, a private pipe moves 1 MiB at a time, and `sendfile` moves 64 KiB.
+            // From one file system to another, a private pipe moves up to 1 MiB at a time, but `sendfile`
+            // moves only 64 KiB.
             (Kind::File, Kind::File) => &[CopyFileRange, Broker, Sendfile, Copy],
             // `Copy` preserves boundaries. A terminal reports its end only once, to the first call.
             (Kind::Records | Kind::Null | Kind::Other, _) | (_, Kind::Records) => &[Copy],
@@ -180,12 +183,13 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Returns the number of bytes for the next call, or `None` if all bytes are moved. Fails if the transfer
-    /// is cancelled. After a cancel, a fan-out sink that is ready still receives the current round, as after
-    /// a deadline.
+    /// Returns the number of bytes for the next call, or `None` if the transfer is complete. Fails if the
+    /// transfer is cancelled. After a cancel, a fan-out sink that is ready still receives the current round,
+    /// as after a deadline.
     pub(super) fn wanted(&self) -> Result<Option<usize>, Failure> {
         let chunk = self.step();
-        // On some kernels a FUSE server can make `copy_file_range` count more bytes than were requested.
+        // On some kernels a FUSE server can make `copy_file_range` return a count that is larger than
+        // requested.
         let left = self.options.most.map_or(u64::MAX, |most| most.saturating_sub(self.done));
         let wanted = usize::try_from(left).map_or(chunk, |left| left.min(chunk));
         let wanted = (wanted > 0 && !self.ended).then_some(wanted);
@@ -210,7 +214,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Returns the flags of a `splice`. With a deadline, the flags keep the call from waiting for a pipe.
+    /// Returns the flags for a `splice` call. With a deadline, the flags keep the call from waiting for a
+    /// pipe.
     pub(super) fn flags(&self) -> u32 {
         if self.options.deadline.is_some() { SpliceFlags::NONBLOCK.bits() } else { 0 }
     }
@@ -228,11 +233,12 @@ impl<'a, 'p> Engine<'a, 'p> {
         Ok(())
     }
 
-    /// Waits until one end is ready.
+    /// Waits until `end` is ready or the deadline passes.
     ///
     /// `poll` may report an end as ready although each call on it fails with `EAGAIN`. Examples are a socket
     /// with an entry in its error queue and a pipe that another process empties first. Each call that moves
-    /// no bytes therefore lengthens a pause, and the deadline is also checked after each pause.
+    /// no bytes therefore lengthens the pause before the next `poll`, and the deadline is also checked after
+    /// each pause.
     pub(super) fn wait_for(&mut self, end: End<'_>) -> crate::Result<()> {
         let deadline = self.options.deadline;
         let paused = self.backoff.pause(deadline);
@@ -245,8 +251,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Polls one end until the deadline. After a signal, this function calls `progress` if no bytes are in
-    /// flight, and returns if `progress` ends the transfer.
+    /// Polls `end` until it is ready or the deadline passes. After a signal, this function calls `progress`
+    /// if no bytes are in flight, and returns if `progress` ends the transfer.
     pub(super) fn poll(&mut self, end: End<'_>) -> crate::Result<PollEvents> {
         let events = if end.side == Side::Source { PollEvents::IN } else { PollEvents::OUT };
         let in_hand = end.side == Side::Sink

@@ -37,7 +37,7 @@ impl Failure {
         Self { side, errno: errno.into(), held: Held::default() }
     }
 
-    /// Returns a failure with the same reason and no bytes.
+    /// Returns a failure with the side and errno of `error`, and no undelivered bytes.
     pub(super) fn again(error: &TransferError) -> Self {
         Self::new(error.side(), error.errno())
     }
@@ -63,7 +63,8 @@ impl TransferError {
         self.transferred.bytes()
     }
 
-    /// Returns the number of bytes that arrived before the error, and their mechanism.
+    /// Returns the number of bytes that arrived before the error, and the mechanism that moved the last of
+    /// them.
     #[must_use]
     pub const fn transferred(&self) -> Transferred {
         self.transferred
@@ -75,9 +76,11 @@ impl TransferError {
         self.failure.side
     }
 
-    /// Returns the kernel's error. [`ETIMEDOUT`](Errno::ETIMEDOUT) means that the deadline has passed, and
-    /// [`ECANCELED`](Errno::ECANCELED) means that the deadline was cancelled. In both cases `side` is the
-    /// side that was not ready. `None` means that the source ended before the requested number of bytes.
+    /// Returns the errno of the failure. [`ETIMEDOUT`](Errno::ETIMEDOUT) means that the deadline has passed,
+    /// and [`ECANCELED`](Errno::ECANCELED) means that the deadline was cancelled. In both cases `side` is the
+    /// side that was not ready, or the source if a cancelled transfer was not waiting. `None` on the source
+    /// means that the source ended before the requested number of bytes. `None` on the sink means that a
+    /// write accepted no bytes.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.failure.errno

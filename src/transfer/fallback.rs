@@ -18,8 +18,8 @@ const BUFFER: usize = 256 << 10;
 
 impl Engine<'_, '_> {
     pub(super) fn copy(&mut self) -> Result<Outcome, Failure> {
-        // Uses pages of the usual size instead of a huge page. A round of a fan-out needs less memory than a
-        // huge page, and so does the read that confirms the end of a file.
+        // The buffer has pages of the usual size, not a huge page. A round of a fan-out needs less memory
+        // than a huge page, and so does the read that confirms the end of a file.
         let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
         let mut pages =
             Map::new(wanted.min(BUFFER)).map_err(|errno| Failure::new(Side::Source, errno))?;
@@ -90,8 +90,8 @@ impl Engine<'_, '_> {
         call::write(self.to.fd, &buf[..most])
     }
 
-    /// Writes `pages[range]` to the sink. Calls `write` once even if the range is empty. On failure, `range`
-    /// covers the bytes that did not arrive.
+    /// Writes `pages[range]` to the sink. Calls `write` at least once, even if the range is empty. On
+    /// failure, `range` covers the bytes that did not arrive.
     fn deliver(&mut self, pages: &Map, range: &mut Range<usize>) -> Result<(), Failure> {
         loop {
             match self.write(&pages.bytes()[range.clone()]) {
@@ -119,7 +119,7 @@ impl Engine<'_, '_> {
         let mut pages = Map::new(BUFFER.min(*held)).map_err(failed)?;
         while *held > 0 {
             let wanted = pages.len().min(*held);
-            // No other process reads this pipe, so all bytes that were written to it are available.
+            // No other process reads this pipe, so all `held` bytes are available.
             let count = retry(|| reader.read(&mut pages.bytes_mut()[..wanted])).map_err(failed)?;
             *held -= count;
             let mut range = 0..count;

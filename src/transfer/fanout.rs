@@ -39,7 +39,7 @@ impl<'fd> FanoutSink<'fd> {
         Self { fd: fd.as_fd(), end: None, transferred: Transferred::NOTHING, error: None }
     }
 
-    /// Returns the number of bytes that have arrived in all fan-outs together.
+    /// Returns the number of bytes that have arrived at this sink, summed over all its fan-outs.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.transferred.bytes()
@@ -52,14 +52,14 @@ impl<'fd> FanoutSink<'fd> {
         self.transferred
     }
 
-    /// Returns the error that made the fan-out drop this sink. The error holds the bytes of the last round
-    /// that did not arrive.
+    /// Returns the error that made the fan-out drop this sink, if any. The error holds the undelivered bytes
+    /// of this sink's last round.
     #[must_use]
     pub const fn error(&self) -> Option<&TransferError> {
         self.error.as_ref()
     }
 
-    /// Removes the [`error`](Self::error) and returns it. Another fan-out then writes to the sink again.
+    /// Removes the [`error`](Self::error) and returns it. A later fan-out then writes to this sink again.
     /// Deliver [the bytes that did not arrive](TransferError::read_undelivered) first.
     pub fn take_error(&mut self) -> Option<TransferError> {
         self.error.take()
@@ -128,7 +128,7 @@ pub fn fanout(from: impl AsFd, sinks: &mut [FanoutSink<'_>]) -> Result<Transferr
 ///
 /// # Examples
 ///
-/// Like `tee --output-error=warn`, this program reports a sink that fails and continues:
+/// Like `tee --output-error=warn`, this program reports a sink that fails and continues with the other sinks:
 ///
 /// ```
 /// use rawpipe::Errno;
@@ -203,17 +203,18 @@ impl<'p> Fanout<'p> {
 
     /// Calls `progress` with the number of bytes that have arrived at all remaining sinks. The calls occur
     /// after each round, and after each signal while the source is silent. If `progress` returns `Break`, the
-    /// fan-out ends there with success.
+    /// fan-out ends immediately with success.
     pub fn progress(self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
         Self { options: self.options.progress(progress), ..self }
     }
 
     /// Calls `on_error` with the index and error of each sink that fails, before the fan-out writes to the
-    /// next sink. If `on_error` returns `Break`, the fan-out fails there with the same side and errno.
+    /// next sink. If `on_error` returns `Break`, the fan-out fails immediately with the side and errno of
+    /// that error.
     ///
     /// The current round then remains incomplete, and `sink.bytes()` returns the count of each sink. The
-    /// fan-out's error holds the [undelivered](TransferError::undelivered) bytes that not all sinks have
-    /// received, unless the failed sink was the last one of the round.
+    /// fan-out's error holds the [undelivered](TransferError::undelivered) bytes that at least one sink has
+    /// not received, unless the failed sink was the last sink of the round.
     pub fn on_error(
         self,
         on_error: &'p mut dyn FnMut(usize, &TransferError) -> ControlFlow<()>,
@@ -229,12 +230,12 @@ impl<'p> Fanout<'p> {
     ///
     /// A fan-out opens four descriptors, regardless of the number of sinks. Each round is written to one sink
     /// after another. A slow sink therefore delays the other sinks, and a silent sink stops all sinks until
-    /// the [deadline](Self::deadline). A sink that fails is dropped with its [`error`](FanoutSink::error),
-    /// and the other sinks continue. A sink that already has an error is skipped. Retries on `EINTR` and
-    /// raises no `SIGPIPE`.
+    /// the [deadline](Self::deadline). A sink that fails holds its [`error`](FanoutSink::error) and receives
+    /// no further bytes, and the other sinks continue. A sink that already has an error is skipped. Retries
+    /// on `EINTR` and, by default, raises no `SIGPIPE`.
     ///
-    /// A datagram or record of the source is truncated to 256 KiB, or to a pipe's capacity if this user's
-    /// pipes hold too many pages.
+    /// A datagram or record of the source is truncated to 256 KiB, or to the capacity of the private pipes if
+    /// that capacity is smaller.
     ///
     /// # Errors
     ///

@@ -47,8 +47,8 @@ impl Engine<'_, '_> {
         let mut spin = Spin::new(self.options.wait);
         // Set if a full sink could conceal that the source is at its end.
         let may_be_full = self.options.own.is_none() && self.to.kind != Kind::Null;
-        // The number of remaining bytes in a file (0 if unknown), and whether the next call uses only
-        // the transfer's own flags.
+        // The number of remaining bytes in a file (0 if unknown), and whether the next call uses
+        // `self.flags()` without an additional `NONBLOCK`.
         let (mut ahead, mut patient) = (0_u64, false);
         loop {
             let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
@@ -87,13 +87,13 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Interprets a `splice` that moved no bytes. The source has certainly ended only if it is a pipe. A
-    /// socket stops at an urgent mark, and some procfs files do not support `splice`.
+    /// Interprets a `splice` that moved no bytes. The source has certainly ended only if it is a pipe.
+    /// `splice` also returns 0 at the urgent mark of a TCP connection and for some procfs files.
     fn end(&self) -> Outcome {
         if self.from.kind == Kind::Pipe { Outcome::Finished } else { Outcome::GivenUp(None) }
     }
 
-    /// Moves bytes from a file with one system call at a time. No bytes are ever in flight, because the
+    /// Moves bytes from a file with `sendfile` or `copy_file_range`. No bytes are ever in flight, because the
     /// position of the source advances only by the number of bytes that have arrived.
     pub(super) fn between_files(&mut self) -> Result<Outcome, Failure> {
         loop {
@@ -123,8 +123,8 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Moves bytes through a private pipe, so that this process never waits while it holds the lock of
-    /// another process's pipe. The pipe is drained completely between two calls that fill it. A call that
+    /// Moves bytes through a private pipe, so that this process never waits while it holds the lock of a pipe
+    /// that other processes use. The pipe is drained completely between two calls that fill it. A call that
     /// fills the pipe therefore never waits for room, and an `EAGAIN` concerns the source.
     pub(super) fn broker(&mut self) -> Result<Outcome, Failure> {
         /// The number of bytes that `sendfile` moves at a time, which is also the usual capacity of a pipe.
@@ -146,8 +146,8 @@ impl Engine<'_, '_> {
             _ => Capacity::Max,
         };
         let granted = writer.set_capacity(capacity).or_else(|_| writer.set_capacity(Capacity::Max));
-        // The kernel gives a user with many pipes only tiny pipes, which need more calls for the same number
-        // of bytes.
+        // The kernel gives a user with many pipes only tiny pipes. `Copy` needs fewer calls than a tiny pipe
+        // for the same number of bytes.
         let least = if let Capacity::Bytes(bytes) = capacity { bytes.min(LEAST) } else { LEAST };
         let tiny = granted.is_ok_and(|bytes| bytes < least);
         if tiny && self.options.allows(TransferMechanism::Copy) {
@@ -200,7 +200,7 @@ impl Engine<'_, '_> {
     }
 
     /// Returns whether an error belongs to the sink, for a call that reads a file and writes to the sink. A
-    /// connection reports the reason for its end only once, so a second call would not return these errors.
+    /// connection reports the reason for its end only once, so a second call would not return the same error.
     fn is_of_the_sink(&self, errno: Errno) -> bool {
         let full = matches!(errno, Errno::EPIPE | Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG);
         let lost = matches!(

@@ -1,28 +1,29 @@
-//! Moves bytes from any descriptor to any other, using the fastest mechanism that the kernel offers for the
-//! pair, and reports which mechanism it used.
+//! Moves bytes from any descriptor to any other descriptor. A transfer uses the fastest mechanism that the
+//! kernel offers for the pair, and reports which mechanism it used.
 //!
 #![doc = include_str!("mechanisms.md")]
 //!
 //! # A silent peer
 //!
-//! A transfer delivers available bytes before it waits for more, so two processes can hold a dialogue through
-//! transfers. `splice` between a pipe and a socket holds the pipe's lock while it waits for the socket. No
-//! signal reaches a process that waits for that lock. Therefore the transfer waits with a private pipe
-//! ([`Broker`](TransferMechanism::Broker)), whose lock no other process needs.
+//! A transfer delivers available bytes before it waits for more, so two processes can exchange requests and
+//! replies through transfers. `splice` between a pipe and a socket holds the pipe's lock while it waits for
+//! the socket. No signal reaches a process that waits for that lock. A transfer therefore waits for a socket
+//! with a private pipe ([`Broker`](TransferMechanism::Broker)), whose lock no other process needs.
 //!
 //! # The end
 //!
 //! A source is at its end when a `read` returns 0. `splice` also returns 0 at the urgent mark of a TCP
-//! connection and for some files of procfs. A `read` therefore confirms the end of every source except a
-//! pipe. A terminal reports its end (Ctrl-D) only once, so the transfer does not read it again after its end.
-//! An empty datagram or record is not the end. A seqpacket socket ends after the peer has closed its socket,
-//! or after either peer has shut down the direction towards the transfer.
+//! connection and for some files of procfs. Unless `Copy` is [excluded](Transfer::without), a `read`
+//! therefore confirms the end of every source except a pipe. A terminal reports its end (Ctrl-D) only once,
+//! so the transfer does not read it again after its end. An empty datagram or record is not the end. A
+//! seqpacket socket ends after the peer has closed its socket, or after either peer has shut down the
+//! direction towards the transfer.
 //!
 //! # By reference
 //!
 //! `splice` and `sendfile` pass pages of a file to a pipe or socket by reference. A reader therefore sees the
 //! contents of the file at the time of the read, not at the time of the transfer.
-//! [`Transfer::copy_semantics`] forbids these mechanisms.
+//! With [`Transfer::copy_semantics`], a transfer from a file copies the bytes instead.
 //!
 //! # Packets and datagrams
 //!
@@ -37,8 +38,8 @@
 //!
 //! # Signals
 //!
-//! A transfer retries on `EINTR`. A transfer raises no `SIGPIPE`: the signal is blocked for the calling
-//! thread during the transfer, and removed if the transfer caused it.
+//! A transfer retries on `EINTR`. By default, a transfer raises no `SIGPIPE`: it blocks the signal for the
+//! calling thread, and removes a pending `SIGPIPE` that the transfer has caused.
 //!
 #![doc = include_str!("ends.md")]
 #![doc = include_str!("recipes.md")]
@@ -157,13 +158,14 @@ impl<'p> Transfer<'p> {
     }
 
     /// Moves exactly `bytes` and reads no further bytes from the source. The transfer fails if the source
-    /// ends first. Replaces an earlier [`limit`](Self::limit).
+    /// ends before that number of bytes. Replaces an earlier [`limit`](Self::limit).
     pub const fn exact(self, bytes: u64) -> Self {
         Self { most: Some(bytes), exact: true, ..self }
     }
 
     /// Moves at most `bytes`, as `head -c` does, and reads no further bytes from the source. The transfer
-    /// also succeeds if the source ends first. Replaces an earlier [`exact`](Self::exact).
+    /// also succeeds if the source ends before that number of bytes. Replaces an earlier
+    /// [`exact`](Self::exact).
     ///
     /// # Examples
     ///
@@ -216,10 +218,10 @@ impl<'p> Transfer<'p> {
     }
 
     /// Allows the kernel to raise `SIGPIPE` if the sink has no reader, so that a filter program ends silently
-    /// after its reader has ended. If the signal is ignored or handled, the transfer then fails with
+    /// after its reader has ended. If the signal is ignored or handled, the transfer fails with
     /// [`EPIPE`](crate::Errno::EPIPE).
     ///
-    /// Rust's `main` ignores `SIGPIPE`: set its default action first.
+    /// Rust's runtime ignores `SIGPIPE`: restore the default action of the signal first.
     pub const fn raise_sigpipe(self) -> Self {
         Self { raise_sigpipe: true, ..self }
     }
@@ -243,9 +245,9 @@ impl<'p> Transfer<'p> {
     /// [`chunk`](Self::chunk) is moved between two calls, and with [`Copy`](TransferMechanism::Copy) at most
     /// 256 KiB.
     ///
-    /// If `progress` returns `Break`, the transfer ends there with success, and all bytes that were read from
-    /// the source have arrived. A signal therefore does not end the transfer while bytes are in flight and
-    /// the sink accepts no bytes.
+    /// If `progress` returns `Break`, the transfer ends immediately with success, and all bytes that were
+    /// read from the source have arrived. A signal therefore does not end the transfer while bytes are in
+    /// flight and the sink accepts no bytes.
     pub fn progress(mut self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
         self.progress = Some(progress);
         self
@@ -254,14 +256,15 @@ impl<'p> Transfer<'p> {
     /// Ends the transfer at `deadline`, with [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) on the side that is not
     /// ready.
     ///
-    /// The deadline bounds only the waiting. Bytes that are ready are moved even after the deadline, so a
-    /// deadline in the past moves the bytes that can be moved immediately. To bound a transfer that does not
-    /// wait, end it with [`progress`](Self::progress) or cancel it.
+    /// The deadline bounds only the time that the transfer spends waiting. Bytes that are ready are moved
+    /// even after the deadline, so a deadline in the past moves the bytes that can be moved immediately. To
+    /// bound a transfer that does not wait, end it with [`progress`](Self::progress) or cancel it.
     ///
     /// If the deadline is [cancelled](crate::Cancel), the transfer fails with
-    /// [`ECANCELED`](crate::Errno::ECANCELED) on the side that is not ready, or on the source if both are
-    /// ready. If both are ready, no bytes are in flight, and at most 1 MiB (or one [`chunk`](Self::chunk))
-    /// was moved after the cancel. A transfer that is cancelled before the start moves no bytes.
+    /// [`ECANCELED`](crate::Errno::ECANCELED) on the side that is not ready, or on the source if both ends
+    /// are ready. If both ends are ready, no bytes are in flight, and at most 1 MiB (or one
+    /// [`chunk`](Self::chunk)) was moved after the cancel. A transfer that is cancelled before the start
+    /// moves no bytes.
     ///
     /// The deadline holds for pipes, for sockets that were blocking at the start, and for every descriptor
     /// that stays nonblocking. Except in the cases below, other readers and writers of these descriptors do
@@ -293,8 +296,8 @@ impl<'p> Transfer<'p> {
         Self { deadline: Some(deadline), ..self }
     }
 
-    /// Forbids passing pages by reference, so that later changes of the source do not affect the bytes that
-    /// arrive.
+    /// Forbids passing pages of a file by reference, so that later changes of the file do not affect the
+    /// bytes that arrive.
     pub const fn copy_semantics(self) -> Self {
         Self { copy_semantics: true, ..self }
     }
@@ -302,10 +305,11 @@ impl<'p> Transfer<'p> {
     /// Enlarges each end that is a pipe to 256 KiB, unless that pipe is already larger. If the kernel rejects
     /// this change, the pipe keeps its capacity. The new capacity remains after the transfer.
     ///
-    /// The reader and the writer of a pipe with the default 64 KiB often wait for each other. A larger pipe
-    /// can be more than twice as fast as that pipe. Larger pipes are not the default, because all pipes of a
-    /// user share a limit of 64 MiB (`/proc/sys/fs/pipe-user-pages-soft`, in pages). This limit allows 256
-    /// pipes of 256 KiB, and any further pipes are tiny.
+    /// The reader and the writer of a pipe with the default capacity of 64 KiB often wait for each other. A
+    /// larger pipe can be more than twice as fast as a pipe of the default capacity. Larger pipes are not the
+    /// default, because all pipes of a user share a limit, which is 64 MiB by default
+    /// (`/proc/sys/fs/pipe-user-pages-soft`, in pages). This limit allows 256 pipes of 256 KiB, and any
+    /// further pipes are tiny.
     ///
     /// # Examples
     ///
@@ -337,7 +341,7 @@ impl<'p> Transfer<'p> {
     ///
     /// - An error of a `read` from the source or a `write` to the sink, such as
     ///   [`ECONNRESET`](crate::Errno::ECONNRESET), [`EPIPE`](crate::Errno::EPIPE) or
-    ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that the sink did not accept are [in the
+    ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that were read and that the sink did not accept are [in the
     ///   error](TransferError::undelivered), even if the source is a pipe or a file.
     /// - [`EBADF`](crate::Errno::EBADF), before the first byte, if an end is not open, or is not open for
     ///   reading (source) or writing (sink).
@@ -355,7 +359,8 @@ impl<'p> Transfer<'p> {
     ///   the sink and before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, or
     ///   [`ECANCELED`](crate::Errno::ECANCELED) if the deadline was [cancelled](crate::Cancel).
-    /// - The errno is `None` if the source ended before the [exact](Self::exact) number of bytes.
+    /// - The errno is `None` if the source ended before the [exact](Self::exact) number of bytes or, on the
+    ///   sink, if a write accepted no bytes.
     pub fn run(self, from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {
         let _no_sigpipe = self.no_sigpipe()?;
         let deadline = self.deadline.is_some();
@@ -370,7 +375,8 @@ impl<'p> Transfer<'p> {
         guard.map_err(|errno| TransferError::before(Side::Sink, errno))
     }
 
-    /// Runs the transfer for a caller that already holds the guard. One of the two ends is a private pipe.
+    /// Runs the transfer for a caller that already holds the guard. The end on the side `own` is a private
+    /// pipe.
     fn run_own(
         mut self,
         own: Side,

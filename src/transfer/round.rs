@@ -1,4 +1,5 @@
-//! Delivers one round of a fan-out, the bytes that one call has read from the source, to each sink.
+//! Delivers one round of a fan-out to each sink. A round consists of the bytes that one call has read from
+//! the source.
 
 use super::end::End;
 use super::error::{Held, Side, TransferError};
@@ -40,8 +41,9 @@ impl<'fd> Round<'fd> {
     pub(super) fn new(from: End<'fd>) -> Result<Self> {
         let (own, copy) =
             (pipe::internal(PipeFlags::empty())?, pipe::internal(PipeFlags::empty())?);
-        // If the source is a pipe, both pipes get its capacity. Otherwise they get the maximum. If the kernel
-        // grants fewer slots to one pipe, both pipes have that smaller number.
+        // If the source is a pipe, both private pipes have the capacity of the source. Otherwise both have
+        // the maximum capacity. If the kernel grants fewer slots to one pipe, both pipes have that smaller
+        // number of slots.
         let wanted = pipe::capacity(from.fd).map_or(Capacity::Max, Capacity::Bytes);
         let _ = own.1.set_capacity(wanted);
         let _ = copy.1.set_capacity(Capacity::Bytes(own.1.capacity()?));
@@ -61,7 +63,7 @@ impl<'fd> Round<'fd> {
         })
     }
 
-    /// Returns the number of bytes that not all sinks have received yet.
+    /// Returns the number of bytes in the round, or 0 after the last sink has received the round.
     pub(super) const fn len(&self) -> usize {
         self.held + self.read
     }
@@ -150,7 +152,7 @@ impl<'fd> Round<'fd> {
         written.map_err(|incomplete| incomplete.errno().unwrap_or(crate::Errno::EIO))
     }
 
-    /// Returns the bytes that not all sinks have received.
+    /// Returns the bytes of the round, which at least one sink has not received.
     pub(super) fn into_held(self) -> Held {
         let read = self.read;
         Held {

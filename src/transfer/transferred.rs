@@ -1,4 +1,4 @@
-//! Defines the result of a transfer: the number of bytes that arrived, and their mechanism.
+//! Defines the result of a transfer: the number of bytes that arrived, and the mechanism that moved them.
 
 use crate::Errno;
 use core::fmt;

@@ -1,5 +1,5 @@
-//! Tests of this crate's descriptors in other crates' event loops. Each file starts with the code that
-//! the guide shows.
+//! Tests this crate's descriptors in the event loops of other crates. Each file starts with the code that the
+//! guide shows.
 #![cfg(test)]
 
 mod with_async_io;

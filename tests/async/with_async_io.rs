@@ -21,10 +21,10 @@ async fn read_to_end(reader: PipeReader) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Waits for a child, or returns `None` when the time is over.
+/// Waits for a child. Returns `None` if the child runs longer than `limit`.
 async fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let pidfd = child.pidfd().ok_or(io::ErrorKind::Unsupported)?.try_clone_to_owned()?;
-    let pidfd = Async::new_nonblocking(pidfd)?; // nothing is read from a pidfd: leave its flags alone
+    let pidfd = Async::new_nonblocking(pidfd)?; // no bytes are read from a pidfd, so its flags stay
     let ended = async { pidfd.readable().await.map(|()| true) };
     let late = async {
         Timer::after(limit).await;

@@ -10,7 +10,7 @@ use std::io;
 const OUTPUT: Token = Token(0);
 const END: Token = Token(1);
 
-/// Reads a program's output until its end, and waits for the program.
+/// Reads a program's output until end of file, and waits for the program.
 fn run(command: &mut Command) -> io::Result<(ExitStatus, Vec<u8>)> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let stdout = child.take_stdout().unwrap();
@@ -29,7 +29,7 @@ fn run(command: &mut Command) -> io::Result<(ExitStatus, Vec<u8>)> {
         }
         for event in &events {
             match event.token() {
-                // mio reports an edge, so read until `EAGAIN`, which `read_to_end` does.
+                // mio is edge-triggered, so the pipe must be read until `EAGAIN`, as `read_to_end` does.
                 OUTPUT => match stdout.read_to_end(&mut output) {
                     Ok(_) => open = false,
                     Err(Errno::EAGAIN) => {}
@@ -52,7 +52,7 @@ fn output_and_end_of_a_child() {
     assert!(output.ends_with(b"late\n"));
 }
 
-/// If the program ends before its output does, the loop still reads all output.
+/// If the program exits while another process still writes to its output, the loop reads all of the output.
 #[test]
 fn output_after_the_end_of_the_child() {
     let (status, output) =

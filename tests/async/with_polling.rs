@@ -1,4 +1,4 @@
-//! Waits for a pipe and a child with polling, where interest must be renewed after each event.
+//! Waits for a pipe and a child with the polling crate, in which interest must be renewed after each event.
 
 use polling::{Event, Events, Poller};
 use rawpipe::Errno;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const OUTPUT: usize = 0;
 const END: usize = 1;
 
-/// Reads a program's output until its end, and waits for the program; kills it after `limit`.
+/// Reads a program's output until end of file, and waits for the program. Kills the program after `limit`.
 fn run(command: &mut Command, limit: Duration) -> io::Result<(ExitStatus, Vec<u8>)> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let stdout = child.take_stdout().unwrap();
@@ -17,7 +17,7 @@ fn run(command: &mut Command, limit: Duration) -> io::Result<(ExitStatus, Vec<u8
     stdout.set_nonblocking(true)?;
 
     let poller = Poller::new()?;
-    // SAFETY: both are deleted below, or the poller is dropped, before they are closed.
+    // SAFETY: both descriptors are deleted below, or the poller is dropped, before they are closed.
     unsafe { poller.add(&stdout, Event::readable(OUTPUT)) }?;
     // SAFETY: see above.
     unsafe { poller.add(&pidfd, Event::readable(END)) }?;
@@ -27,7 +27,7 @@ fn run(command: &mut Command, limit: Duration) -> io::Result<(ExitStatus, Vec<u8
         events.clear();
         poller.wait(&mut events, Some(end.saturating_duration_since(Instant::now())))?;
         if status.is_none() && Instant::now() >= end {
-            child.kill()?; // its end is the next event
+            child.kill()?; // the next event reports its end
         }
         for event in events.iter() {
             match event.key {

@@ -1,4 +1,4 @@
-//! Uses pipe ends, a child's exit and blocking calls with tokio.
+//! Uses pipe ends, a child's pidfd and blocking calls with tokio.
 
 use rawpipe::Deadline;
 use rawpipe::process::{Child, ExitStatus};
@@ -8,13 +8,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest, unix::AsyncFd};
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
-/// Feeds a child and collects its output: it was started with `Stdio::piped()` for both.
+/// Writes the input to a child and collects its output. Both streams must be pipes.
 async fn communicate(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>)> {
-    // `from_owned_fd` makes this process's end nonblocking. The program's end stays as it is.
+    // `from_owned_fd` makes this process's end nonblocking. The child's end keeps its flags.
     let mut stdin = pipe::Sender::from_owned_fd(child.take_stdin().unwrap().into())?;
     let mut stdout = pipe::Receiver::from_owned_fd(child.take_stdout().unwrap().into())?;
     let mut output = Vec::new();
-    let feed = async move { stdin.write_all(input).await }; // then drops it: end of file
+    let feed = async move { stdin.write_all(input).await }; // then drops `stdin`: end of file
     let (fed, read) = tokio::join!(feed, stdout.read_to_end(&mut output));
     fed?;
     read?;
@@ -22,24 +22,25 @@ async fn communicate(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus,
     Ok((status.expect("no limit"), output))
 }
 
-/// Waits for a child, or returns `None` when the time is over. Dropping the future leaves the child as it is.
+/// Waits for a child. Returns `None` if the child runs longer than `limit`. Dropping the future does not
+/// affect the child.
 async fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let Some(pidfd) = child.pidfd() else { return Err(io::ErrorKind::Unsupported.into()) };
     let pidfd = pidfd.try_clone_to_owned()?;
-    // SAFETY: the descriptor is open as long as the `AsyncFd`, which owns it.
+    // SAFETY: the descriptor is open as long as the `AsyncFd` that owns it exists.
     let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?;
     match timeout(limit, pidfd.readable()).await {
         Ok(ended) => drop(ended?),
         Err(_) => return Ok(None),
     }
-    Ok(child.try_wait()?) // the child has ended, so this has a status
+    Ok(child.try_wait()?) // `Some`, because the child has ended
 }
 
-/// Moves everything from one descriptor to another on a thread of the blocking pool.
+/// Moves all bytes from one descriptor to another on a thread of the blocking pool.
 async fn copy(
     from: impl Into<rawpipe::fd::OwnedFd>,
     to: impl Into<rawpipe::fd::OwnedFd>,
-    limit: Duration, // dropping the future does not end the thread: this does
+    limit: Duration, // ends the thread even if the future is dropped
 ) -> io::Result<u64> {
     let (from, to, deadline) = (from.into(), to.into(), Deadline::after(limit));
     let work = move || rawpipe::transfer::Transfer::new().deadline(deadline).run(&from, &to);

@@ -1,4 +1,4 @@
-//! The data that tests send, as regular or random bytes, and functions that read this data.
+//! Provides the data that tests send, and functions that read data from pipes and files.
 
 use rawpipe::{PipeReader, PipeWriter};
 use std::fs::File;
@@ -16,7 +16,7 @@ pub(crate) fn data(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A small random generator (xorshift64). The same seed repeats a run. The seed must not be 0.
+/// A small random generator (xorshift64). The same seed reproduces a run. The seed must not be 0.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {

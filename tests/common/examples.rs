@@ -1,4 +1,4 @@
-//! The programs in `examples/`, built by the same compiler as the test.
+//! Provides the programs in `examples/`, built by the same compiler as the test.
 
 use super::{emulated, finish};
 use std::collections::BTreeSet;
@@ -21,9 +21,9 @@ pub(crate) fn example(name: &str) -> PathBuf {
     let path = profile.join("examples").join(name);
     let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
     if !ready.contains(name) {
-        // Only cargo can determine whether the file was built with the same features. Under an emulator the
-        // test does not run cargo, because forking a process with threads may hang there. The script that
-        // runs the tests under the emulator has already built the examples.
+        // Only cargo can determine whether the file was built with the features of this test. Under an
+        // emulator the test does not run cargo for this check, because forking a process with threads may
+        // hang there. The script that runs the tests under the emulator has already built the examples.
         let ask = env::var_os("CARGO").is_some() && !emulated();
         if ask || built(&path) < newest_source() {
             build_example(name, profile);
@@ -38,8 +38,8 @@ fn built(path: &Path) -> SystemTime {
     fs::metadata(path).and_then(|file| file.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// Returns the modification time of the newest source file of this package. If the test binary was copied
-/// elsewhere, no source files exist.
+/// Returns the modification time of the newest source file of this package, or `UNIX_EPOCH` if no source file
+/// exists, as after copying the test to another machine.
 fn newest_source() -> SystemTime {
     fn newest_in(path: &Path) -> SystemTime {
         let here = if path.is_dir() { SystemTime::UNIX_EPOCH } else { built(path) };

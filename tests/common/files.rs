@@ -1,4 +1,4 @@
-//! Creates temporary files for a single test, most of them unlinked.
+//! Creates temporary files for tests. Most of these files are unlinked.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -15,8 +15,8 @@ pub(crate) fn tmp() -> PathBuf {
     if writable { shm.to_owned() } else { env::temp_dir() }
 }
 
-/// Returns a path in [`tmp`] that no other test uses and at which no earlier test has left a file. The path
-/// includes the time, because process ids are reused.
+/// Returns a path in [`tmp`] that no other test uses. The path includes the time, because process ids are
+/// reused.
 pub(crate) fn tmp_path() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -41,7 +41,7 @@ fn nameless(options: &mut OpenOptions) -> File {
     loop {
         let path = tmp_path();
         match options.create_new(true).open(&path) {
-            // A killed process that had the same id left this file.
+            // An earlier process with the same id left this file when it was killed.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             file => {
                 let file = file.expect("a file of this test's own");

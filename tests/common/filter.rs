@@ -1,4 +1,4 @@
-//! Seccomp filters that make system calls fail as on a kernel that lacks these calls.
+//! Provides seccomp filters that make system calls fail, for instance as on a kernel that lacks these calls.
 #![allow(unsafe_code, reason = "a call that the crate has no name for")]
 
 use super::nr;
@@ -36,8 +36,8 @@ impl Filter {
         Self(filter)
     }
 
-    /// Rejects `call` only if the lower half of its argument `index` equals the value (`Is`) or has any of
-    /// the value's bits set (`Has`).
+    /// Creates a filter that rejects `call` depending on the lower half of its argument `index`. The half
+    /// must equal the value (`Is`) or have any of the value's bits set (`Has`).
     pub(crate) fn on_argument(call: usize, index: u32, value: Value, errno: Errno) -> Self {
         const LOAD_WORD: u16 = 0x20;
         const JUMP_IF_EQUAL: u16 = 0x15;
@@ -48,15 +48,15 @@ impl Filter {
             Value::Is(value) => (JUMP_IF_EQUAL, value),
             Value::Has(bits) => (JUMP_IF_ANY_BIT, bits),
         };
-        // The new instructions are inserted between the check of the call number and the error.
+        // The new instructions are inserted between the check of the call number and the return of the error.
         filter[1] = Instruction(JUMP_IF_EQUAL, 0, 3, filter[1].3);
         filter.insert(2, Instruction(LOAD_WORD, 0, 0, low_half));
         filter.insert(3, Instruction(jump, 0, 1, value));
         Self(filter)
     }
 
-    /// Makes the filter kill the process with `SIGSYS` instead of returning an error. The test detects by
-    /// this signal that the process makes the call.
+    /// Makes the filter kill the process with `SIGSYS` instead of returning an error. The signal shows that
+    /// the process has made the call.
     pub(crate) fn that_kills(mut self) -> Self {
         const RETURN: u16 = 0x06;
         const ALLOW: u32 = 0x7fff_0000;
@@ -66,8 +66,8 @@ impl Filter {
         self
     }
 
-    /// Installs the filter for this thread and for its later children and programs. Returns whether the
-    /// kernel accepts the filter. Emulators reject filters. The function does not allocate.
+    /// Installs the filter for this thread and for the children and programs that it starts later. Returns
+    /// whether the kernel accepts the filter. Emulators reject filters. The function does not allocate.
     pub(crate) fn install(&self) -> bool {
         const PR_SET_SECCOMP: usize = 22;
         const PR_SET_NO_NEW_PRIVS: usize = 38;

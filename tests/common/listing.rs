@@ -1,4 +1,4 @@
-//! The listings of the public interface in `tests/api`.
+//! Parses the listings of the public interface in `tests/api`.
 
 /// Returns the functions of a listing. Each item holds the path after the crate name, without generic
 /// parameters, and the complete line.

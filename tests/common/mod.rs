@@ -14,7 +14,7 @@ pub(crate) mod programs;
 pub(crate) mod shared;
 mod terminal;
 
-/// Declares one number of the table below in the same form as the crate does.
+/// Declares one number of the table in `nr.rs` in the same form as the crate does.
 #[cfg(not(rawpipe_shim))]
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $generic:literal) => {
@@ -70,7 +70,8 @@ const LONG: [&str; 8] = [
     "RAWPIPE_TRANSFER_BYTES",
 ];
 
-/// Returns the time after which a process is assumed to hang. Emulators and tools need more time.
+/// Returns the time after which a process is assumed to hang. The time is longer for long runs and for runs
+/// under a tool.
 fn patience() -> Duration {
     let long = LONG.iter().any(|name| env::var_os(name).is_some());
     Duration::from_secs(if long {
@@ -143,7 +144,7 @@ impl Request {
                 _ => request.filters.push(word),
             }
         }
-        // In an emulator, a fork of a process with several threads may hang.
+        // Under an emulator, a fork of a process with several threads may hang.
         request.at_once = if emulated() { 1 } else { request.at_once };
         request
     }
@@ -161,8 +162,8 @@ impl Request {
 /// child would inherit their locks.
 ///
 /// A test is named `topic::name`. Several tests run at a time, as in the standard harness. Tests whose names
-/// start with an entry of `serial` run after all other tests, one at a time. The standard filters and options
-/// work, and the last line of the output has the standard form.
+/// start with an entry of `serial` run after all other tests, one at a time. The filters and options of the
+/// standard harness are accepted, and the last line of the output has the standard form.
 pub(crate) fn run_each_alone(topics: &[(&str, &[Test])], serial: &[&str]) {
     let name_of = |topic: &str, test: &str| match topic {
         "" => test.to_owned(),
@@ -215,7 +216,7 @@ test result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured;
     std::process::exit(if failed == 0 { 0 } else { 101 });
 }
 
-/// Runs a test in a separate process and prints the result.
+/// Runs a test in a separate process, prints the result, and returns whether the test passed.
 fn passes(name: &str) -> bool {
     let output = finish(program(&env::current_exe().expect("a path")).env(ALONE, name));
     let [printed, errors] =
@@ -252,7 +253,7 @@ pub(crate) fn role_command(role: &str) -> Command {
 }
 
 /// Returns whether [`role_command`] started this process in this role. If so, everything that the process
-/// writes after this call is its [`role_output`].
+/// writes to standard output after this call is its [`role_output`].
 pub(crate) fn in_role(role: &str) -> bool {
     let is = env::var_os(ROLE).is_some_and(|set| set == *role);
     if is {
@@ -284,8 +285,8 @@ pub(crate) fn program(path: &Path) -> Command {
     command
 }
 
-/// Returns the words of `CARGO_TARGET_<TRIPLE>_RUNNER` for this target. The list is empty if the target
-/// is native.
+/// Returns the words of `CARGO_TARGET_<TRIPLE>_RUNNER` for this target. The list is empty if the variable is
+/// not set, as for a native target.
 pub(crate) fn runner() -> Vec<OsString> {
     let arch = match env::consts::ARCH {
         "arm" => "ARMV7",
@@ -325,7 +326,7 @@ pub(crate) fn plain_program(path: &Path) -> Command {
     if runner_is_valgrind() { Command::new(path) } else { program(path) }
 }
 
-/// A tool that checks a program's memory accesses.
+/// A tool that checks a program for memory errors, leaks or data races.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Tool {
     Address,
@@ -352,7 +353,7 @@ pub(crate) fn tool() -> Option<Tool> {
     }
 }
 
-/// Leaks a value, but keeps it reachable for a leak checker.
+/// Leaks a value, but keeps it reachable so that a leak checker does not report it.
 pub(crate) fn keep<T: ?Sized>(value: Box<T>) -> &'static mut T {
     static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
     let value = Box::leak(value);
@@ -362,7 +363,7 @@ pub(crate) fn keep<T: ?Sized>(value: Box<T>) -> &'static mut T {
 }
 
 /// Exits with 0 if a leak checker is in use. At exit, a leak checker forks, maps memory and opens
-/// descriptors, and would fail because this process can no longer do so.
+/// descriptors. These calls would fail in this process.
 pub(crate) fn end_without_a_look_at_leaks() {
     if matches!(tool(), Some(Tool::Address | Tool::Leak)) {
         rawpipe::process::exit(0);
@@ -388,7 +389,7 @@ pub(crate) fn slow() -> bool {
     emulated() || tool().is_some() || env::var_os("RAWPIPE_TEST_SLOW").is_some()
 }
 
-/// Runs a command until it exits and returns its output. Kills the process if it hangs.
+/// Runs a command until it exits and returns its output. If the process hangs, kills it and panics.
 pub(crate) fn finish(command: &mut Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -398,7 +399,7 @@ pub(crate) fn finish(command: &mut Command) -> Output {
     let output = match receiver.recv_timeout(patience()) {
         Ok(output) => output.expect("the output of a child"),
         Err(_) => {
-            kill(pid, 9); // the child is not reaped, because its output is incomplete
+            kill(pid, 9); // the child is not reaped yet, so the id is still valid
             panic!("hung: {command:?}\n{:?}", receiver.recv());
         }
     };
@@ -466,7 +467,7 @@ impl Storm {
         let copy = &stop;
         let child = child(move || {
             // The child must close its copy of the write end. Otherwise the child would never detect that the
-            // value was dropped.
+            // `Storm` was dropped.
             close_copy(copy);
             let mut fds = [PollFd::new(&gate, PollEvents::IN)];
             while poll(&mut fds, Some(pause)) == Ok(0) {
@@ -513,7 +514,7 @@ pub(crate) fn descriptors_without_limit(test: &str) -> bool {
     unlimited
 }
 
-/// Returns whether the kernel copies the memory of a `vmsplice` instead of passing on its pages.
+/// Returns whether the kernel copies the bytes of a `vmsplice` instead of passing on the caller's pages.
 /// `tests/copying` emulates such a kernel.
 pub(crate) fn vmsplice_copies() -> bool {
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -525,7 +526,8 @@ pub(crate) fn vmsplice_copies() -> bool {
     sent == Ok(1) && bytes::waiting_in(&reader) == [1]
 }
 
-/// Returns whether the kernel copies the bytes of a file for a `splice` instead of passing on its pages.
+/// Returns whether the kernel copies the bytes of a file for a `splice` instead of passing on the file's
+/// pages.
 pub(crate) fn splice_copies() -> bool {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let source = file(&[1]);
@@ -546,7 +548,7 @@ pub(crate) fn open_fds() -> BTreeSet<i32> {
         .expect("/proc")
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
         .collect();
-    // The descriptor that this directory listing used is now closed, so skip it.
+    // The list contains the descriptor of the directory itself, which is now closed.
     listed.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
 }
 

@@ -47,7 +47,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
     let number = |i: usize| word(i).parse::<usize>().unwrap_or(0);
     let mut stdout = io::stdout();
     match name {
-        // Writes each argument followed by a NUL, starting with the name of the program.
+        // Writes each argument followed by a NUL, starting with argument 0.
         "args" => {
             let words = [arg0].into_iter().chain(args.iter().map(OsString::as_os_str));
             words
@@ -71,7 +71,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
                 stdout.flush()?;
             }
         }
-        // Starts a child like "parent", but the child also inherits standard input.
+        // Starts "waiter" as a child that inherits all standard streams, and exits.
         "bequeath" => drop(program("waiter", &[]).spawn()?),
         "cwd" => stdout.write_all(env::current_dir()?.as_os_str().as_bytes())?,
         // Writes the sorted variables of its environment, each followed by a NUL.
@@ -99,7 +99,8 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
         "fds" => {
             super::open_fds().iter().try_for_each(|number| writeln!(stdout, "{number}"))?;
         }
-        // Writes the given number of bytes to standard output and to standard error.
+        // Writes one given number of bytes to standard output and another to standard error, at the same
+        // time.
         "flood" => {
             let err = thread::spawn({
                 let count = number(1);
@@ -122,7 +123,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             });
             end_this_thread();
         }
-        // Writes the number of each of these descriptors to the descriptor itself, if it is open.
+        // Writes each argument, which is a number, to the descriptor with that number, if it is open.
         "mark" => {
             for word in args.iter().filter_map(|word| word.to_str()) {
                 let number = word.parse().unwrap_or(-1);
@@ -135,7 +136,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
         }
         // Prints a file from `/proc/self`.
         "proc" => stdout.write_all(&fs::read(format!("/proc/self/{}", word(0)))?)?,
-        // Reads from the descriptor with the given number.
+        // Copies the bytes of the descriptor with the given number to standard output.
         "read" => {
             let number = i32::try_from(number(0)).unwrap_or(-1);
             #[allow(unsafe_code, reason = "a descriptor that this program has inherited")]
@@ -149,7 +150,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             let pid = std::process::id();
             super::kill(pid, Signal::KILL.as_raw());
         }
-        // Writes a word, closes its standard input and sleeps briefly.
+        // Closes its standard input, writes a word and sleeps briefly.
         "deaf" => {
             // SAFETY: no code of this process reads from the descriptor after this call.
             #[allow(unsafe_code, reason = "closing standard input")]
@@ -158,7 +159,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             stdout.flush()?;
             thread::sleep(Duration::from_millis(50));
         }
-        // Closes its outputs and waits like "waiter".
+        // Closes standard output and standard error, and waits like "waiter".
         "shut" => {
             for number in [1, 2] {
                 // SAFETY: no code of this process writes to the descriptor after this call.
@@ -183,7 +184,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             process::exit(6);
         }
         // Starts a child that inherits standard output and standard error, prints the process id of the
-        // child, and exits. The child exits when all copies of the peer of descriptor 7 are closed.
+        // child, and exits. The child exits when all writers of its descriptor 7 are closed.
         "parent" => {
             let mut waiter = program("waiter", &[]);
             waiter.stdin(Stdio::null());
@@ -265,7 +266,7 @@ pub(crate) fn output_of(command: &mut Command<'_>) -> (Vec<u8>, Option<i32>) {
     (output, child.wait().unwrap().code())
 }
 
-/// Returns a pipe whose read end is passed to `waiter`, which reaches end of file when the writer is closed.
+/// Returns a pipe for "waiter", which receives the read end and exits when the write end is closed.
 pub(crate) fn gate() -> (PipeReader, PipeWriter) {
     rawpipe::pipe().unwrap()
 }

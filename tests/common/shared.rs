@@ -1,5 +1,6 @@
-//! Accesses the memory and the pipes of a shared pair from outside. The functions find the memory in the list
-//! of this process's mappings. They store values that a peer could produce by violating the protocol.
+//! Accesses the memory and the pipes of a shared pair from outside. [`Outside::of`] finds the memory in the
+//! list of this process's mappings. Other functions store values that a peer could produce by violating the
+//! protocol.
 #![allow(unsafe_code, reason = "words at addresses, and descriptors by number")]
 
 use rawpipe::fd::BorrowedFd;
@@ -26,8 +27,8 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// Creates a pair with a ring of this many bytes, and finds the mappings and descriptors that this
-    /// process gained.
+    /// Calls `make`, which creates a pair with a ring of `len` bytes. Finds the mappings and descriptors that
+    /// the call has added to this process.
     pub(crate) fn of<Halves>(len: usize, make: impl FnOnce() -> Halves) -> (Self, Halves) {
         let before = (mappings(), open_fds());
         let halves = make();
@@ -80,8 +81,8 @@ fn store(address: usize, value: usize) {
 }
 
 /// Returns the length, the inode number and the address of each mapping that forked processes share. The
-/// control words are shorter than a ring of two pages. Inode numbers do not show the order of creation,
-/// because each processor has a separate range of numbers.
+/// mapping of the control words is the first in the set, because it is shorter than the ring. Inode numbers
+/// do not show the order of creation, because each processor has a separate range of numbers.
 fn mappings() -> BTreeSet<(usize, u64, usize)> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     let shared = maps.lines().filter(|line| line.contains(" rw-s ") && line.contains("/dev/zero"));
@@ -99,6 +100,6 @@ fn open_fds() -> BTreeSet<i32> {
     let listed = fs::read_dir("/proc/self/fd").expect("/proc");
     let numbers: Vec<i32> =
         listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    // The descriptor that this directory listing used is now closed, so skip it.
+    // The list contains the descriptor of the directory itself, which is now closed.
     numbers.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
 }

@@ -41,7 +41,7 @@ struct Sent {
 
 const ALL: Sent = Sent { chunks: CHUNKS, error: None, right: true };
 
-/// Sends chunks, moves each chunk to another pipe by reference, and reads each chunk much later.
+/// Sends chunks, moves each chunk to another pipe by reference, and reads each chunk [`HELD`] chunks later.
 fn send_all(writer: &mut ChunkWriter, reader: &PipeReader) -> Sent {
     let pipes: Vec<_> = (0..HELD).map(|_| rawpipe::pipe().unwrap()).collect();
     let mut sent = Sent { right: true, chunks: 0, error: None };
@@ -88,7 +88,7 @@ fn vmsplice() -> WriterBuilder {
     ChunkWriter::builder().mechanism(ChunkMechanism::Vmsplice)
 }
 
-/// Returns the reason for which a writer does not choose `vmsplice` here, if any.
+/// Returns the reason why `vmsplice` cannot pass on pages here, if any.
 fn no_pages() -> Option<&'static str> {
     match made(vmsplice()) {
         Err(_) => Some("no vmsplice, or no pipe that is large enough"),
@@ -99,7 +99,8 @@ fn no_pages() -> Option<&'static str> {
 /// Returns the kernel's result for `MADV_DONTNEED` on a new page.
 fn discard_a_page() -> isize {
     const MADV_DONTNEED: usize = 4; // generic; Alpha differs
-    // Read and write permission, and a private, anonymous mapping, whose flags differ on MIPS.
+    // The numbers mean read and write permission, and a private, anonymous mapping, whose flags differ on
+    // MIPS.
     let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
     // SAFETY: the call maps new memory at an address that the kernel chooses.
     let page = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
@@ -137,8 +138,8 @@ fn never_with_locked_memory_sends_what_was_written() {
     }
 }
 
-/// Runs `body` with each errno that a filter may return for a call. Stops if `body` reports that no filter
-/// can be installed.
+/// Runs `body` with `EPERM`, `ENOSYS` and `EINVAL` as the error that the filter returns. Stops if `body`
+/// reports that no filter can be installed.
 fn for_each_errno(test: &str, body: impl Fn(Errno) -> bool) {
     if common::emulated() {
         return skip(test, "no seccomp under an emulator");

@@ -3,7 +3,7 @@
 //! group of rows runs alone in a separate process, so it may fork, set limits, and use any descriptor
 //! numbers.
 //!
-//! One test compares the rows with the list of public calls, so every call has a row.
+//! One test compares the rows with the list of public calls, and fails if a call has no row.
 #![allow(unsafe_code, reason = "the C library's own functions are the reference")]
 
 mod descriptors;
@@ -108,7 +108,7 @@ mod libc {
             fd: i32,
             offset: i64,
         ) -> isize;
-        // A `long` is as wide as a pointer.
+        // On Linux, the C type `long` is as wide as a pointer.
         pub(crate) fn syscall(number: isize, ...) -> isize;
         pub(crate) safe fn geteuid() -> u32;
         pub(crate) safe fn setresuid(real: u32, effective: u32, saved: u32) -> i32;
@@ -124,7 +124,7 @@ fn answer(returned: isize) -> Result<usize, Errno> {
         .map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap())
 }
 
-/// The descriptors that all situations use.
+/// The descriptors that the rows use.
 struct Ends {
     /// A blocking read end of an empty pipe with a writer.
     reader: PipeReader,
@@ -214,7 +214,8 @@ fn of_std<T>(answer: std::io::Result<T>) -> Answer {
     answer.map(|_| 0).map_err(|error| Errno::from_io_error(&error).expect("an error of the system"))
 }
 
-/// Runs `body` in a child and returns its two results, for calls after which this process could not continue.
+/// Runs `body` in a child and returns the two results of `body`. This function is for calls after which this
+/// process could not continue.
 fn in_child(body: impl FnOnce() -> [Answer; 2]) -> [Answer; 2] {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut child = common::child(|| {
@@ -239,7 +240,8 @@ fn in_child(body: impl FnOnce() -> [Answer; 2]) -> [Answer; 2] {
 /// The id of a user that owns no files and no processes.
 const NOBODY: u32 = 65534;
 
-/// Switches to the user [`NOBODY`], in a child of [`in_child`], and returns whether the switch succeeded.
+/// Switches to the user [`NOBODY`] and returns whether the switch succeeded. Only a child of [`in_child`]
+/// calls this function.
 fn become_ordinary_user() -> bool {
     libc::geteuid() == NOBODY || libc::setresuid(NOBODY, NOBODY, NOBODY) == 0
 }
@@ -326,8 +328,8 @@ fn table_splice_and_tee() {
     let ends = Ends::new();
     let closed = common::closed_fd();
     let (filled, writer) = (ends.filled.as_fd(), ends.writer.as_fd());
-    // Each line holds the source, the target, whether an offset is given for each, and the results of
-    // `splice` and `tee`.
+    // Each line holds the situation, the source, the target, whether an offset is given for each, and the
+    // results of `splice` and `tee`.
     type Line<'a> = (
         &'a str,
         BorrowedFd<'a>,
@@ -519,7 +521,7 @@ fn errno_of_the_c_library_is_left_alone() {
     assert_eq!(std::io::Error::last_os_error().raw_os_error(), eisdir);
 }
 
-/// Returns the groups of rows, followed by the test that all public calls have rows.
+/// Returns the groups of rows, followed by the test that every public call has a row.
 pub(crate) fn tests() -> Vec<common::Test> {
     const GROUPS: &[(&str, fn())] = &[
         ("table_read_and_readv", table_read_and_readv),

@@ -1,6 +1,6 @@
-//! Makes every system call of every composite operation fail with every likely error, or move fewer bytes
-//! than requested. Each run injects one fault. In each case no byte is lost or duplicated, and no descriptor,
-//! mapping, child or zombie remains.
+//! Makes the system calls of every composite operation fail with each likely error, or move fewer bytes than
+//! requested. Each run injects one fault. No run may lose or duplicate bytes, or leave a descriptor, mapping,
+//! child or zombie.
 //!
 //! Each operation first runs without faults to record its calls. The operation then runs once for each
 //! combination of a call, a likely error, and the first, second or last occurrence of the call. In further
@@ -12,8 +12,8 @@
 //! the kernel can return for these calls.
 //!
 //! `RAWPIPE_INJECT=full` runs every combination. Any other word runs every combination for the operations
-//! whose name contains that word. By default, faults are injected only into the first and the last
-//! occurrence. Operations that communicate with children then run only with all calls available. With tools
+//! whose name contains that word. By default, faults are injected only into the first and the last occurrence
+//! of a call. Operations that communicate with children then run only with all calls available. Under tools
 //! and emulators, only a sample of the operations and faults runs.
 #![allow(unsafe_code, reason = "a tracer, by system calls")]
 
@@ -66,7 +66,7 @@ pub(crate) fn missing(nr: usize, errno: Errno) -> Missing {
     Missing { nr, argument: 0, bits: 0, errno: errno.raw_os_error() }
 }
 
-/// Returns a missing call that fails only if an argument has these bits set.
+/// Returns a call that counts as missing only if an argument has these bits set.
 pub(crate) fn missing_bits(nr: usize, argument: usize, bits: u64, errno: Errno) -> Missing {
     Missing { nr, argument, bits, errno: errno.raw_os_error() }
 }
@@ -221,7 +221,7 @@ fn try_out(operation: &Operation, full: bool, wanted: impl Fn(usize) -> bool, co
         eprintln!("VIOLATED | {} | without any fault | {:?}", operation.name, plain.end);
         return;
     }
-    // On a slow machine, 100 times the duration of the run without faults may exceed this minimum.
+    // On a slow machine, 100 times the duration of the run without faults may exceed `PATIENCE`.
     let patience = PATIENCE.max(plain.time * 100);
     let faults = faults(&plain.calls, full).into_iter().enumerate();
     for (_, fault) in faults.filter(|(index, _)| wanted(*index)) {

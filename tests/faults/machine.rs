@@ -1,4 +1,4 @@
-//! The registers that hold the number, the arguments and the result of a system call.
+//! Changes the registers that hold the number, the arguments and the result of a system call.
 
 pub(crate) use here::*;
 
@@ -24,8 +24,7 @@ mod here {
     const WORDS: usize = 27;
     const ANSWER: usize = 10;
     const NUMBER: usize = 15;
-    /// The argument that shares a register with the result. On this architecture, no argument shares that
-    /// register.
+    /// The index of the argument that shares a register with the result: none on this architecture.
     pub(crate) const ANSWER_ARGUMENT: usize = usize::MAX;
     const ARGUMENTS: [usize; 6] = [14, 13, 12, 7, 9, 8];
 
@@ -64,7 +63,7 @@ mod here {
     const WORDS: usize = 34;
     /// `NT_ARM_SYSTEM_CALL`: the system call number, an `int`.
     const NUMBER: u64 = 0x404;
-    /// The argument that shares a register with the result.
+    /// The index of the argument that shares a register with the result.
     pub(crate) const ANSWER_ARGUMENT: usize = 0;
 
     fn set(pid: i32, index: usize, word: u64) -> bool {

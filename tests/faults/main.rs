@@ -1,5 +1,6 @@
-//! Tests of system calls that fail or complete only in part. A tracer injects errors, and filters reject
-//! calls. Each error of each call is compared with the manual. Each test runs alone in a separate process.
+//! Tests the crate with system calls that fail or complete only in part. A tracer injects errors, and filters
+//! reject calls. A table checks the result of every public call that returns a `Result`. Each test runs alone
+//! in a separate process.
 #![allow(
     clashing_extern_declarations,
     reason = "each topic declares the C functions that it calls"

@@ -1,6 +1,6 @@
 //! Tests what the crate does if the kernel lacks an optional feature or a filter rejects it. Each feature has
 //! one row, which lists every errno with which its call may fail. Each row runs alone in a process. For each
-//! errno, the check runs in a child whose filter rejects exactly this call. The child runs the complete
+//! errno, the check runs in a child whose filter rejects the calls of the row. The child runs the complete
 //! public operation and checks its result.
 //!
 //! A second filter, which kills the process, confirms that the operation makes the call. The table in
@@ -79,7 +79,7 @@ const FIVE: &[Errno] =
     &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP, Errno::EXDEV];
 /// The errors for `execveat`. Some releases of Linux 5.10 return `ENOENT`.
 const EXEC: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOENT];
-/// The errors for `ioctl`. Without a filter, the kernel returns `ENOTTY`.
+/// The errors for `ioctl`. A kernel that lacks the request returns `ENOTTY`.
 const IOCTL: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOTTY];
 
 /// Returns a value that rejects `clone` calls with these flags. On s390x the flags are the second argument.
@@ -314,7 +314,7 @@ fn readme_has_a_row_for_each_feature() {
     ));
 }
 
-/// Returns one test for each row.
+/// Returns the test of the table, and one test for each row.
 pub(crate) fn tests() -> Vec<common::Test> {
     let mut tests: Vec<(&str, fn())> =
         vec![("readme_has_a_row_for_each_feature", readme_has_a_row_for_each_feature)];
@@ -340,15 +340,16 @@ fn full_of(bytes: &[u8]) -> PipeReader {
     reader
 }
 
-/// Returns the contents of a file. Does not call [`File::metadata`], which uses `statx` where times have 32
-/// bits, because one of the tests rejects `statx`.
+/// Returns the contents of a file. One of the tests rejects `statx`, so this function does not call
+/// [`File::metadata`], which uses `statx` on targets with 32-bit times.
 fn contents(mut file: &File) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(file.seek(SeekFrom::End(0)).unwrap()).unwrap()];
     file.read_exact_at(&mut bytes, 0).unwrap();
     bytes
 }
 
-/// Returns a program that writes a word to descriptor 7 and exits with this code.
+/// Returns a command that writes a word to descriptor 7 and exits with this code, and the pipe end that
+/// receives the word.
 fn script(code: u8) -> (Command<'static>, PipeReader) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut command = Command::new("/bin/sh");
@@ -356,7 +357,7 @@ fn script(code: u8) -> (Command<'static>, PipeReader) {
     (command, reader)
 }
 
-/// Starts a program with this method and waits for it. Then starts a missing program.
+/// Checks that a program starts with this method, and that a missing program fails to start.
 fn spawn_works(method: SpawnMethod) {
     let (command, reader) = script(9);
     let mut child = command.spawn().unwrap();
@@ -542,7 +543,8 @@ fn packet_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If the capacity of a pipe cannot be changed, the pipe keeps its capacity, and all operations still work.
+/// If the capacity of a pipe cannot be changed, the pipe keeps its capacity, and chunks, programs and
+/// fan-outs still work.
 fn capacities(refused: Option<Errno>) -> Result<(), &'static str> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let before = writer.capacity().unwrap();
@@ -820,7 +822,7 @@ fn asked_for(mechanism: By) -> Result<By, Errno> {
     made.map(|_| chunks_arrive(ChunkWriter::builder().mechanism(mechanism)))
 }
 
-/// Checks that chunks arrive unchanged if their pages are spliced to other pipes and read much later.
+/// Checks that chunks arrive unchanged if their pages are spliced to other pipes and read 40 chunks later.
 fn held_back(builder: WriterBuilder) {
     const HELD: usize = 40;
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -939,7 +941,8 @@ fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A forked child would inherit the pages, so the writer does not pass the pages by reference.
+/// Without `MADV_WIPEONFORK`, a forked child would inherit the pages, so the writer does not pass the pages
+/// by reference.
 fn nothing_wiped(refused: Option<Errno>) -> Result<(), &'static str> {
     let mechanisms = [ChunkWriter::builder(), after_read()].map(chunks_arrive);
     let asked = [By::Vmsplice, By::Memfd].map(asked_for);
@@ -951,7 +954,7 @@ fn nothing_wiped(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The writer uses new pages instead of discarding the old ones.
+/// If `MADV_DONTNEED` is rejected, the writer uses new pages instead of discarding the old pages.
 fn pages_kept(_refused: Option<Errno>) -> Result<(), &'static str> {
     if let Ok(mechanism) = asked_for(By::Vmsplice) {
         assert_eq!(mechanism, By::Vmsplice);
@@ -999,7 +1002,7 @@ fn spawn_by_fork(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The crate opens the pidfd with a separate call.
+/// If `CLONE_PIDFD` is rejected, the crate opens the pidfd with a separate call.
 fn pidfd_afterwards(_refused: Option<Errno>) -> Result<(), &'static str> {
     spawn_works(SpawnMethod::Vfork);
     let there = pidfds_are_there();
@@ -1012,7 +1015,7 @@ fn pidfd_afterwards(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The child can use threads of the C library.
+/// Without `PR_GET_TID_ADDRESS`, a forked child can still use threads of the C library.
 fn fork_and_wait(_refused: Option<Errno>) -> Result<(), &'static str> {
     let mut child = child(|| {
         let thread = std::thread::spawn(|| 5_u8);
@@ -1136,7 +1139,7 @@ fn signals_arrive(_refused: Option<Errno>) -> Result<(), &'static str> {
 /// After a wait for the leader, the group number may be reused for another process, so the crate does not use
 /// the number.
 fn group_of_a_dead_leader(refused: Option<Errno>) -> Result<(), &'static str> {
-    let (alive, held) = rawpipe::pipe().unwrap(); // ends when the group member exits
+    let (alive, held) = rawpipe::pipe().unwrap(); // reaches end of file when the group member exits
     let (gate, opener) = rawpipe::pipe().unwrap();
     let (go, begin) = rawpipe::pipe().unwrap();
     let mut leader = {

@@ -1,4 +1,4 @@
-//! The calls of a kernel that copies.
+//! Implements `vmsplice` and `splice` as on a kernel that copies pages.
 
 use crate::Way;
 use crate::kernel::{self, Carrier, KNOWN_FLAGS, Moved, NONBLOCK, Room};
@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 
 /// The answer to a call.
 pub(crate) enum Answer {
-    /// The supervisor made the call, with this count or errno.
+    /// The supervisor made the call, which returned this count or errno.
     Made(Moved),
     /// The kernel must make the call.
     PassOn,
@@ -60,7 +60,7 @@ fn try_vmsplice(
     let pass = |bytes: &[u8]| match way {
         Way::Pages => carrier.pass(bytes, &pipe),
         Way::Writes => match kernel::write_now(&pipe, bytes) {
-            // A write without `RWF_NOWAIT` is possible here, but may wait.
+            // The pipe does not support `RWF_NOWAIT`. This call may wait, so it does not need that flag.
             Err(libc::EOPNOTSUPP) if !at_once => carrier.pass(bytes, &pipe),
             answer => answer,
         },
@@ -141,7 +141,7 @@ struct How {
 }
 
 /// Moves pieces to a pipe until all `len` bytes are in it or `next` returns an empty piece. Returns the
-/// answer and the number of bytes that are in the pipe.
+/// answer and the number of bytes that were moved to the pipe.
 fn fill(
     target: &Target,
     pipe: &OwnedFd,
@@ -180,8 +180,8 @@ fn fill(
     (Answer::Made(if done > 0 { Ok(done) } else { Err(error) }), done)
 }
 
-/// Waits until the pipe has room or no reader. Returns an answer if the thread must handle a signal or no
-/// longer waits for its answer.
+/// Waits until the pipe has room or the last reader is closed. Returns an answer if the thread must handle a
+/// signal or no longer waits for its answer.
 fn wait(target: &Target, pipe: &OwnedFd, pending: &mut u64) -> Option<Answer> {
     loop {
         if !target.waits() {

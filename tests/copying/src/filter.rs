@@ -1,4 +1,4 @@
-//! Starts the command under a seccomp filter that reports its calls.
+//! Starts the command under a seccomp filter that reports `vmsplice` and `splice` calls.
 
 use crate::{checked, kernel};
 use libc::{c_int, c_long, c_ulong, sock_filter};
@@ -14,7 +14,7 @@ const ARCH: u32 = 0xc000_00b7;
 #[cfg(target_arch = "riscv64")]
 const ARCH: u32 = 0xc000_00f3;
 
-/// Starts the command. Returns its process id, and the descriptor that reports its calls.
+/// Starts the command. Returns the process id of the command, and the descriptor that reports the calls.
 pub(crate) fn start(command: &[CString]) -> io::Result<(i32, OwnedFd)> {
     let (mut ours, theirs) = UnixStream::pair()?;
     let mut words: Vec<_> = command.iter().map(|word| word.as_ptr()).collect();
@@ -39,7 +39,7 @@ pub(crate) fn start(command: &[CString]) -> io::Result<(i32, OwnedFd)> {
 }
 
 /// Installs the filter, sends the number of its descriptor to the parent, waits until the parent has copied
-/// the descriptor, and becomes the command.
+/// the descriptor, and executes the command.
 fn run(mut parent: UnixStream, words: &[*const libc::c_char]) -> ! {
     let installed = install();
     let number = match &installed {
@@ -59,7 +59,7 @@ fn run(mut parent: UnixStream, words: &[*const libc::c_char]) -> ! {
     unsafe { libc::_exit(127) }
 }
 
-/// Installs the filter for this thread and all its children.
+/// Installs the filter for this thread and all its children, and returns the descriptor of the filter.
 ///
 /// A call that was reported waits for its answer, and only a fatal signal ends the wait. Otherwise, a signal
 /// could interrupt a call whose bytes are already in the pipe, and the caller would send them again.

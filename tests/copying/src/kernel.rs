@@ -1,5 +1,5 @@
-//! The system calls that the supervisor makes, with results and owned descriptors. Only [`wait`]
-//! and [`room`] wait.
+//! Wraps the system calls that the supervisor makes. The functions return results and owned descriptors. Only
+//! [`wait`] and [`room`] wait.
 
 use crate::checked;
 use libc::{c_int, c_uint, c_void, iovec, off64_t};
@@ -70,7 +70,7 @@ pub(crate) enum Room {
     NoReader,
 }
 
-/// Waits for room in a pipe, at most for this time.
+/// Waits for room in a pipe for at most this time, and returns the state of the pipe.
 pub(crate) fn room(pipe: &OwnedFd, milliseconds: c_int) -> Room {
     let mut poll = libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     // SAFETY: the kernel reads and writes the one entry.
@@ -112,7 +112,7 @@ pub(crate) fn read_now(pipe: &OwnedFd, bytes: &mut [u8]) -> Moved {
     moved(unsafe { libc::preadv2(pipe.as_raw_fd(), &raw const list, 1, -1, libc::RWF_NOWAIT) })
 }
 
-/// A pipe of the supervisor, which carries copies and is empty between two calls.
+/// A private pipe that carries copies and is empty between two calls.
 pub(crate) struct Carrier {
     reader: OwnedFd,
     writer: OwnedFd,
@@ -134,7 +134,7 @@ impl Carrier {
         Ok(Self { reader, writer, room })
     }
 
-    /// Moves a copy of as many of the bytes as fit to a pipe. Each page of the copy occupies a slot.
+    /// Copies bytes to a pipe, as many as fit. Each page of the copy occupies a slot.
     pub(crate) fn pass(&self, bytes: &[u8], to: &OwnedFd) -> Moved {
         // SAFETY: the kernel reads the bytes.
         moved(unsafe { libc::write(self.writer.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })?;
@@ -149,7 +149,8 @@ impl Carrier {
         passed
     }
 
-    /// Copies bytes of a file. The kernel reads as for a `splice`, so the errors are the same.
+    /// Returns a copy of bytes of a file. The bytes are read with `splice`, so this function fails with the
+    /// errors of `splice`.
     pub(crate) fn bytes_of(
         &self,
         file: &OwnedFd,

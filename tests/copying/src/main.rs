@@ -10,11 +10,11 @@
 //!
 //! - A `vmsplice` to a pipe copies the memory. With `--as pages` (the default), nothing else changes:
 //!   the call waits for the first free slot, sends as much as fits, and ignores `O_NONBLOCK`. With
-//!   `--as writes`, the call is a wrapper of `pwritev2`, as a patch for Linux proposes. The call then waits
-//!   until all bytes are written, follows `O_NONBLOCK`, and turns `SPLICE_F_NONBLOCK` into `RWF_NOWAIT`. A
+//!   `--as writes`, the call behaves as a wrapper of `pwritev2`, as a patch for Linux proposes. The call then
+//!   waits until all bytes are written, obeys `O_NONBLOCK`, and treats `SPLICE_F_NONBLOCK` as `RWF_NOWAIT`. A
 //!   FIFO and a pipe that was part of a splice do not support `RWF_NOWAIT` (`EOPNOTSUPP`).
-//! - A `vmsplice` from a pipe copies on every kernel. With `--as writes`, a call with `SPLICE_F_NONBLOCK` is a
-//!   `preadv2` with `RWF_NOWAIT`.
+//! - A `vmsplice` from a pipe copies on every kernel. With `--as writes`, a call with `SPLICE_F_NONBLOCK`
+//!   behaves as `preadv2` with `RWF_NOWAIT`.
 //! - A `splice` from a regular file or a block device copies the bytes into new pages, each of which occupies a
 //!   slot of the pipe.
 //!
@@ -24,7 +24,7 @@
 //! `sendfile` has put there.
 //!
 //! Needs Linux 5.19, and Linux 6.9 for threads that do not share their process's descriptors. Before Linux
-//! 6.17 a signal can interrupt a call that has already been made, so that the bytes are sent twice.
+//! 6.17 a signal can interrupt a call that has already been made, and the caller then sends the bytes twice.
 
 mod calls;
 mod filter;
@@ -40,7 +40,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{env, ffi::CString, io};
 
-/// The meaning of a `vmsplice`.
+/// The semantics of `vmsplice`, as selected with `--as`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
     Pages,
@@ -98,7 +98,7 @@ fn usage() -> ! {
     std::process::exit(125)
 }
 
-/// Returns the result of a call of the C library.
+/// Converts a negative result of a C function to the error in `errno`.
 fn checked(answer: i64) -> io::Result<i64> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }

@@ -1,7 +1,7 @@
 //! Receives the reported calls and sends the answers.
 //!
-//! Each call has a separate thread, because a sleeping process may hold the lock of a pipe. A thread that has
-//! answered a call receives the next call.
+//! Each call is answered on a separate thread, because a sleeping process may hold the lock of a pipe. A
+//! thread that has answered a call waits for the next call, unless enough other threads are idle.
 
 use crate::Way;
 use crate::calls::{self, Answer};
@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{io, mem, thread};
 
-/// The number of calls that this program has made for other processes.
+/// The number of `vmsplice` calls that this program has made for other processes.
 pub(crate) static VMSPLICE: AtomicUsize = AtomicUsize::new(0);
 pub(crate) static SPLICE: AtomicUsize = AtomicUsize::new(0);
 /// The number of reported calls that were left to the kernel.
@@ -22,7 +22,8 @@ static IDLE: AtomicUsize = AtomicUsize::new(0);
 /// The maximum number of idle threads. Further idle threads end.
 const MOST_IDLE: usize = 4;
 
-/// Starts to answer calls, in separate threads.
+/// Starts a thread that answers calls. A thread that receives a call while no other thread is idle starts
+/// another thread.
 pub(crate) fn start(listener: &'static OwnedFd, way: Way) {
     IDLE.fetch_add(1, Ordering::SeqCst);
     thread::spawn(move || {
@@ -59,7 +60,7 @@ fn receive(listener: &OwnedFd) -> Option<seccomp_notif> {
         {
             return Some(call);
         }
-        // A signal has ended the thread's call before it was received.
+        // `ENOENT`: a signal has ended the reported call before this function received the report.
         match io::Error::last_os_error().raw_os_error() {
             Some(libc::EINTR) => {}
             Some(libc::ENOENT) if !is_over(listener) => {}

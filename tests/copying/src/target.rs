@@ -18,7 +18,7 @@ pub(crate) struct Target {
 const RESTART: i32 = 512;
 
 impl Target {
-    /// Opens the thread of a report. Fails if the thread has ended.
+    /// Opens the thread that has made a reported call. Returns `None` if the thread has ended.
     pub(crate) fn new(listener: &'static OwnedFd, id: u64, thread: i32) -> Option<Self> {
         const PIDFD_THREAD: c_int = libc::O_EXCL;
         let process = || {
@@ -69,14 +69,14 @@ impl Target {
     pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> Result<usize, i32> {
         let here = iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
         let there = iovec { iov_base: address as *mut _, iov_len: bytes.len() };
-        // SAFETY: the kernel reads `bytes`, and writes to the other process, which expects it.
+        // SAFETY: the kernel reads `bytes`, and writes to the other process, which expects the write.
         let count = unsafe {
             libc::process_vm_writev(self.thread, &raw const here, 1, &raw const there, 1, 0)
         };
         usize::try_from(count).map_err(|_| libc::EFAULT)
     }
 
-    /// Returns the error with which a pending signal interrupts the call.
+    /// Returns the error with which a pending signal interrupts the call, if any.
     ///
     /// Another thread may soon receive a signal to the whole process, so the signal is only recorded in `last`
     /// at first. If the signal is still pending at the next check, the call fails with `EINTR`. Without a
@@ -94,7 +94,7 @@ impl Target {
         (again != 0).then_some(libc::EINTR)
     }
 
-    /// Sends the signal of a write to a pipe without a reader.
+    /// Sends `SIGPIPE` to the thread, as a write to a pipe without a reader does.
     pub(crate) fn raise_sigpipe(&self) {
         let Some(status) = Status::of(self.thread) else { return };
         // SAFETY: the call reads only integers.
@@ -126,7 +126,8 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Reads the list of the buffers. Returns `Ok(None)` if the kernel rejects the list or moves nothing.
+    /// Reads the list of the buffers. Returns `Ok(None)` if the kernel would reject the list or if all
+    /// buffers are empty.
     pub(crate) fn of(target: &Target, list: u64, count: u64) -> Result<Option<Self>, i32> {
         const MOST: u64 = 1024;
         const MAX_RW_COUNT: usize = 0x7fff_f000;

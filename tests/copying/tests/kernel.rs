@@ -1,4 +1,4 @@
-//! Checks that programs under `copying` find a kernel that copies, and otherwise works as usual.
+//! Checks that a program under `copying` observes a kernel that copies pages and otherwise behaves as usual.
 //!
 //! Each case runs in a separate process under `copying`, once for each value of `--as`.
 
@@ -241,7 +241,7 @@ fn wrong_arguments(_: bool) {
     assert_eq!(vmsplice(fd, b"x", 1 << 20), Err(libc::EINVAL));
     assert_eq!(vmsplice(fd, b"", 0), Ok(0));
     let nowhere = iovec { iov_base: ptr::without_provenance_mut(8), iov_len: 9 };
-    // SAFETY: the kernel finds nothing at this address, for the buffer or for the list.
+    // SAFETY: no memory is mapped at this address, for the buffer or for the list.
     let (buffer, list, many) = unsafe {
         (
             libc::vmsplice(fd, &raw const nowhere, 1, 0),
@@ -256,7 +256,7 @@ fn wrong_arguments(_: bool) {
     assert_eq!(splice(&source, Some(&mut -1), &writer, 1, 0), Err(libc::EINVAL));
     let folder = splice(&File::open("/").unwrap(), None, &writer, 1, 0);
     assert!(matches!(folder, Err(libc::EINVAL | libc::EISDIR)), "{folder:?}");
-    // A file of procfs that cannot be spliced, or its contents.
+    // A file of procfs either rejects `splice` or provides its contents.
     let status = File::open("/proc/self/status").unwrap();
     assert!(matches!(splice(&status, None, &writer, 5, 0), Err(libc::EINVAL) | Ok(5)));
     let _ = reader.read(&mut [0; 5]);
@@ -266,7 +266,7 @@ fn wrong_arguments(_: bool) {
 
 /// Runs `call`, and sends a signal to this thread while `call` runs.
 fn with_signal<T>(call: impl FnOnce() -> T) -> T {
-    // SAFETY: returns the id of this thread.
+    // SAFETY: the call only returns the id of this thread.
     let thread = unsafe { libc::pthread_self() } as usize;
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -289,7 +289,7 @@ fn signals_interrupt_and_restart(writes: bool) {
         assert_eq!(with_signal(|| vmsplice(writer.as_raw_fd(), &[1; 9000], 0)), Ok(4096));
         assert_eq!(HANDLED.load(Ordering::SeqCst), 2);
     }
-    // With this flag, the kernel restarts the call after the handler.
+    // With `SA_RESTART`, the kernel restarts the call after the handler.
     handle(libc::SIGUSR1, libc::SA_RESTART);
     let before = HANDLED.load(Ordering::SeqCst);
     let source = file(b"restarted");

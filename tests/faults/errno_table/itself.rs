@@ -11,7 +11,7 @@ unsafe extern "C" {
     safe fn prctl(operation: i32, ...) -> i32;
 }
 
-/// The only result that the kernel returns for these calls.
+/// The result of a successful call that returns no value.
 const OK: Result<(), Errno> = Ok(());
 
 pub(crate) fn any_child() {

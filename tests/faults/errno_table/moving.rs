@@ -198,7 +198,8 @@ pub(crate) fn transfers() {
             ("transfer::transfer", |from, to| errno(transfer(from, to))),
             ("Transfer::run", |from, to| errno(Transfer::new().exact(5).run(from, to))),
         ];
-        // Bytes that were read but not delivered are no longer in the source.
+        // A failed transfer may have advanced the position of its source, so each call starts with rewound
+        // files.
         let rewind = || contents.iter().for_each(|mut file| file.rewind().unwrap());
         for (call, run) in calls {
             rewind();
@@ -272,7 +273,7 @@ pub(crate) fn fanouts() {
     }
 }
 
-/// Runs `body` in a process that cannot map more memory.
+/// Runs `body` and `mmap64` in a process that cannot map more memory.
 fn without_memory(body: impl FnOnce() -> Answer) -> Option<[Answer; 2]> {
     if common::in_front().is_some() {
         return None; // the tool itself must map memory
@@ -280,7 +281,7 @@ fn without_memory(body: impl FnOnce() -> Answer) -> Option<[Answer; 2]> {
     Some(in_child(|| {
         set_limit(Resource::AS, 1 << 20);
         let null = std::ptr::null_mut();
-        // A private, anonymous mapping, whose flags differ on MIPS.
+        // The flags of a private, anonymous mapping differ on MIPS.
         let flags = if cfg!(target_arch = "mips") { 0x802 } else { 0x22 };
         // SAFETY: the call maps new memory, if it succeeds, at an address that the kernel chooses.
         let theirs = answer(unsafe { libc::mmap64(null, 1 << 20, 3, flags, -1, 0) });

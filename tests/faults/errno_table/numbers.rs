@@ -1,6 +1,6 @@
 //! Checks system calls by number, which `raw` passes to the kernel unchanged. The rows cover errors of calls
-//! that the crate uses internally, offers in another form, or does not offer. The C library's `syscall`
-//! accepts the same arguments.
+//! that the crate uses internally, offers in another form, or does not offer. The reference is the C
+//! library's `syscall`, which accepts the same arguments.
 
 use super::{Answer, Ends, answer, in_child, libc, row};
 use crate::common::nr;
@@ -10,7 +10,7 @@ use rawpipe::fd::AsRawFd;
 use rawpipe::raw::syscall6;
 use std::collections::BTreeMap;
 
-/// Returns the decoded result of `raw`.
+/// Makes a call with `raw` and returns the decoded result.
 fn ours(number: usize, a: [usize; 6]) -> Answer {
     // SAFETY: the arguments in the table below either make the call fail before it accesses memory, or limit
     // its accesses to memory of this test.

@@ -55,7 +55,7 @@ fn c_fork() -> Answer {
 }
 
 pub(crate) fn forks() {
-    /// Returns the result of a fork. The child exits immediately.
+    /// Waits for the forked child, which exits immediately, and returns the result.
     fn forked(answer: Result<Fork, Errno>) -> Answer {
         match answer? {
             Fork::Child => process::exit(0),

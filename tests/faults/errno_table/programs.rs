@@ -22,7 +22,7 @@ use std::time::Duration;
 
 const OK_0: Answer = Ok(0);
 
-/// Paths at which no program can be started, in a separate directory.
+/// Paths that cannot be executed, and the directory that contains some of these paths.
 struct Paths {
     folder: PathBuf,
     /// The description of each path, the path itself, and the error that executing the path returns.
@@ -94,7 +94,7 @@ fn failed(answer: Result<std::convert::Infallible, Errno>) -> Answer {
     answer.map(|never| match never {})
 }
 
-/// Every call to an exec function fails, so this process continues.
+/// Checks the exec functions. Every call fails, so this process continues.
 pub(crate) fn execs() {
     if let Some(who) = common::in_front() {
         return skip("execs", &format!("{who} looks at programs in its own way"));

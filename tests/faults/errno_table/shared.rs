@@ -258,7 +258,7 @@ fn passed() -> ([OwnedFd; 4], SharedCopier, SharedWriter) {
     (copies, SharedCopier::from_parts(parts, Wait::Block).unwrap(), writer)
 }
 
-/// Checks a half that was passed to another program and copies records.
+/// Checks a [`SharedCopier`], a half that is passed to another program and copies records.
 pub(crate) fn copiers() {
     if !supported() {
         return;

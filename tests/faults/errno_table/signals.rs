@@ -28,7 +28,8 @@ mod libc {
 
 const USR1: SignalSet = SignalSet::empty().with(Signal::USR1);
 
-/// Returns a `sigset_t` of the C library that contains `SIGUSR1`. The set has 128 bytes, which are 16 words.
+/// Returns a `sigset_t` of the C library that contains `SIGUSR1`. The set has 128 bytes, which are 16 words
+/// on 64-bit targets.
 fn c_set() -> [usize; 16] {
     let mut words = [0; 16];
     words[0] = 1 << (Signal::USR1.as_raw() - 1);
@@ -81,8 +82,8 @@ pub(crate) fn waits() {
     own("SignalFd::read_deadline", "cancelled", cancelled, signals.read_deadline(deadline));
     own("event::wait_signal", "cancelled", Err(Errno::ECANCELED), wait_signal(USR1, deadline));
 
-    // Both calls receive the same file, which is open for writing. `dup2` does not change the flags of a
-    // descriptor if both numbers are equal.
+    // `redirect` and the reference receive the same file, which is open for writing. `dup2` does not change
+    // the flags of a descriptor if both numbers are equal.
     let file = common::file(b"");
     let theirs = answer(libc::dup2(file.as_raw_fd(), 0) as isize);
     row("io::redirect", "a file", Ok(0), redirect(&file, StdStream::Stdin).map(|()| 0), theirs);

@@ -1,4 +1,4 @@
-//! The conditions that must hold after every operation, regardless of which call failed.
+//! Checks the conditions that must hold after every operation, regardless of which call failed.
 
 use super::{common, machine};
 use crate::common::nr;
@@ -21,7 +21,8 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// Returns bytes in which each block differs from all others. The bytes are computed once per process.
+/// Returns bytes in which each block of 256 bytes differs from the next block. The bytes are computed once
+/// per process.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     static ALL: OnceLock<Vec<u8>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
@@ -38,7 +39,7 @@ pub(crate) struct Holdings {
 }
 
 impl Holdings {
-    /// Records the current resources. Call this function after the creation of everything that the operation
+    /// Records the current resources. Call this function after creating everything that the operation
     /// receives.
     pub(crate) fn now() -> Self {
         // The first inspection may allocate memory, so its result is discarded.
@@ -82,8 +83,8 @@ fn mapped() -> usize {
     counted.filter_map(size).sum()
 }
 
-/// Checks that no running child and no zombie remains. A child may remain if an injected error reported that
-/// the child does not exist.
+/// Checks that no running child and no zombie remains. A child may remain if an error was injected into a
+/// wait for a child or a signal to a child.
 fn childless() -> Verdict {
     unsafe extern "C" {
         fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
@@ -121,8 +122,8 @@ pub(crate) fn shortened() -> bool {
     injected(|fault| matches!(fault.action, Action::Short(_)))
 }
 
-/// Returns whether this errno was injected. If `mmap` fails with `EAGAIN` because the limit on locked memory
-/// is reached, the crate reports `ENOMEM`.
+/// Returns whether this errno was injected. `ENOMEM` also counts if `EAGAIN` was injected into `mmap`,
+/// because the crate converts that error.
 pub(crate) fn is_injected(errno: Errno) -> bool {
     let no_memory = errno == Errno::ENOMEM && failed(&[nr::MMAP], &[Errno::EAGAIN]);
     no_memory || injected(|fault| error_is(fault, &[errno]))

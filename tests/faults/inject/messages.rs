@@ -13,7 +13,7 @@ use std::time::Duration;
 
 type Link = Channel<PipeReader, PipeWriter>;
 
-/// Returns short and long messages, each of which consists of one or several parts.
+/// Returns messages of different lengths, one of which is empty.
 fn messages() -> Vec<Vec<u8>> {
     [3, 0, 9_000, 1, 500].map(pattern).to_vec()
 }
@@ -45,7 +45,7 @@ fn receive(link: &mut Link, how: How) -> Result<Option<Vec<u8>>, MessageError> {
     }
 }
 
-/// Retries a failed call once, unless the error is permanent.
+/// Retries a call once if the call fails with an I/O error.
 fn again<T>(mut attempt: impl FnMut() -> Result<T, MessageError>) -> Result<T, MessageError> {
     match attempt() {
         Err(MessageError::Io(_)) => attempt(),
@@ -174,7 +174,7 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
                 }
             }
         }
-        // The last chunk is spliced to another pipe and compared after everything else is dropped.
+        // The last chunk is spliced to another pipe, and compared after the writer is dropped.
         let bytes = pattern(50_000.min(chunk));
         if writer.chunk().map(|lent| lent[..bytes.len()].copy_from_slice(&bytes)).is_ok() {
             let done =

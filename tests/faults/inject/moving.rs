@@ -156,7 +156,7 @@ fn moved(from: From, to: To, how: How) -> Verdict {
     let whole = pattern(LEN);
     let source = source(from);
     let sink = Sink::new(to);
-    // The capacity is reserved, because growing the list would add system calls.
+    // The capacity is reserved in advance, because growing the list would add system calls.
     let mut told = Vec::with_capacity(64);
     let mut progress = |done| {
         told.push(done);

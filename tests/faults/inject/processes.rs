@@ -257,7 +257,7 @@ fn dropped(policy: OnDrop) -> Verdict {
     if let Err(errno) = result {
         ensure!(is_injected(errno), "fork: {errno}");
     }
-    // No child and no zombie remains.
+    // This check also finds remaining children and zombies.
     holdings.unchanged(0)
 }
 
@@ -267,7 +267,7 @@ fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(pattern).collect()
 }
 
-/// Returns whether the conversation must continue despite the fault.
+/// Returns whether the conversation must succeed despite the fault.
 fn is_minor() -> bool {
     use nr::{PPOLL, READ, READV, WRITE};
     failed(&[PPOLL, READ, READV, WRITE], &[Errno::EINTR])
@@ -335,7 +335,7 @@ fn rest_is_there(error: &CommunicateError, child: &mut Child, input: &[u8]) -> V
     Ok(())
 }
 
-/// Checks an error of `output`, which returns no child handle.
+/// Checks an error of `output` or `status`, which return no child handle.
 fn run_excused(error: &RunError) -> Verdict {
     match error {
         RunError::Spawn(error) => excused(error),
@@ -471,7 +471,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         add("spawn by search", Box::new(|| started(&by_search(), 3)));
         add("spawn of nothing", Box::new(not_started));
         if suffix != " without vfork" {
-            // Without shared memory, this operation would not create a thread either.
+            // `exec` creates a thread, which also needs shared memory.
             add("exec of nothing", Box::new(not_executed));
         }
         add("wait", Box::new(|| waited(Child::wait)));

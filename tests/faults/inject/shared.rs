@@ -1,4 +1,4 @@
-//! Operations on chunks in shared memory, which create pairs, wait, and wake the peer.
+//! Operations that create pairs for chunks in shared memory, wait, and wake the peer.
 
 use super::check::{Holdings, Verdict, ensure, error_is, failed, injected, is_injected, pattern};
 use super::{Operation, missing};
@@ -37,7 +37,7 @@ fn made() -> Verdict {
 /// Creates a pair and sends records through its memory. Each half sometimes sleeps. If a send fails when it
 /// wakes the reader, the record has still been sent.
 fn one_process(wait: Wait) -> Verdict {
-    // The smallest ring can hold two records.
+    // The smallest ring holds two records of 100 bytes.
     let per_round = 200;
     let holdings = Holdings::now();
     let told = operation(|| {
@@ -120,7 +120,7 @@ fn until() -> Deadline<'static> {
 }
 
 /// Receives records in order, and retries after each failure. Returns the number of records if end of file
-/// follows.
+/// follows, or a number above 200 otherwise.
 fn receive(mut reader: SharedReader) -> u8 {
     let mut received = 0;
     let mut failures = 0;

@@ -1,5 +1,5 @@
-//! Operations that read and write: whole buffers, without waiting, with a deadline, without a signal.
-//! Others wait for readiness.
+//! Operations that read and write whole buffers, without waiting, with a deadline, or without `SIGPIPE`, and
+//! operations that wait for readiness.
 #![allow(unsafe_code, reason = "a call by number")]
 
 use super::check::{
@@ -47,8 +47,8 @@ fn worn() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Returns whether this kernel implements `vmsplice` with `RWF_NOWAIT`, so that the kernel cannot read
-/// without waiting from a pipe that was part of a splice. See `tests/copying`.
+/// Returns whether this kernel implements `vmsplice` with `RWF_NOWAIT`. If so, the kernel cannot read without
+/// waiting from a pipe that was part of a splice. See `tests/copying`.
 fn worn_needs_a_private_pipe() -> bool {
     let (reader, _writer) = worn();
     let mut byte = [0];
@@ -61,7 +61,7 @@ fn worn_needs_a_private_pipe() -> bool {
     answer == -(Errno::EOPNOTSUPP.raw_os_error() as isize)
 }
 
-/// Extracts the number of bytes moved from each type of result.
+/// Converts a result to the number of bytes moved, the errno, and whether the call succeeded.
 trait Came {
     fn far(&self) -> (usize, Option<Errno>, bool);
 }
@@ -269,7 +269,7 @@ fn epoll_two(reader: &PipeReader, writer: &PipeWriter, deadline: bool) -> rawpip
     Ok(found)
 }
 
-/// Waits with each call that accepts several descriptors, and with a `Cancel` that is never triggered.
+/// Waits for both ends with one of three calls, and with a `Cancel` that is never triggered.
 fn cancellable(reader: &PipeReader, writer: &PipeWriter, call: usize) -> rawpipe::Result<usize> {
     let cancel = Cancel::new()?;
     let deadline = Deadline::after(LATE).or_cancelled(&cancel);

@@ -47,12 +47,13 @@ fn not_permitted(nr: usize) -> Missing {
     Missing { errno: Errno::EPERM.raw_os_error(), ..refused(nr) }
 }
 
-/// Returns a call that fails if an argument has these bits set.
+/// Returns a call that fails with `EINVAL` if argument `argument` has all of `bits` set.
 fn refused_with(nr: usize, argument: usize, bits: u64) -> Missing {
     Missing { nr, argument, bits, errno: Errno::EINVAL.raw_os_error() }
 }
 
-/// Returns the value of a call that must succeed if no other call fails.
+/// Returns the value of `result`, or `None`. Panics if `result` is an error although no call was made to
+/// fail.
 fn done<T, E: Debug>(result: Result<T, E>) -> Option<T> {
     assert!(result.is_ok() || !PLAIN.load(Ordering::SeqCst), "{:?}", result.err());
     result.ok()

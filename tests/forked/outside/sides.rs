@@ -58,7 +58,7 @@ fn outcome(
         scene.acts = vec![Act::Say(contents)];
         scene.mover_last = true;
         if mover == Mover::FanoutTwo {
-            scene.acts.push(Act::End); // the fan-out serves its other sink until this end
+            scene.acts.push(Act::End); // the fan-out serves its second sink until the source ends
         }
     }
     scene.limits.exact = (mover == Mover::Exact).then_some(4096);

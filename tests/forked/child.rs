@@ -1269,8 +1269,8 @@ fn kill_another_users_process_eperm_and_drop_does_not_wait() {
     assert_eq!(wait_for_any(), Some(0), "it has run to its end");
 }
 
-/// A drop reaps an ended child even if this process is not permitted to kill the child, because the child has
-/// changed its user id.
+/// A drop reaps an ended child that has changed its user id and that this process is therefore not permitted
+/// to kill.
 fn drop_of_another_users_process_that_has_ended_reaps() {
     unsafe extern "C" {
         safe fn getuid() -> u32;

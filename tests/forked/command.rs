@@ -209,8 +209,7 @@ const ENTRIES: [&CStr; 8] =
     [c"A=1", c"no equals sign", c"", c"=", c"A=2", c"B=\xff", c"=x=y", c"=z"];
 
 fn env_is_handed_on_as_it_is() {
-    // The order of the entries does not matter. Empty entries are ignored, because an environment may lack
-    // them.
+    // The order of the entries does not matter, and empty entries are ignored.
     let sorted = |bytes: Vec<u8>| {
         let mut all: Vec<_> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
         all.retain(|entry| !entry.is_empty() && !entry.starts_with(b"RAWPIPE"));
@@ -407,8 +406,8 @@ fn fd_map_replaces_the_default_of_output() {
     assert!(command.status().unwrap().success());
     assert_eq!((text(out), text(err)), ("outout".to_owned(), "errerr".to_owned()));
 
-    // With `fd_map` for the same number, an explicit `inherit` is accepted and an explicit `piped` is
-    // rejected.
+    // If `fd_map` assigns the number of a standard stream, an explicit `inherit` for that stream is accepted,
+    // and an explicit `piped` is rejected.
     command.stderr(Stdio::inherit());
     assert!(command.output().unwrap().status.success());
     command.stderr(Stdio::piped());

@@ -122,7 +122,7 @@ fn exec_is_as_with_std() {
     }
 }
 
-/// Returns the value in one line of `/proc/PID/status`, or an empty string.
+/// Returns the value of a field of `/proc/PID/status`, or an empty string.
 fn field(status: &[u8], name: &str) -> String {
     let text = String::from_utf8_lossy(status).into_owned();
     let line = text.lines().find(|line| line.starts_with(name)).map(str::to_owned);
@@ -274,7 +274,7 @@ fn exec_by_a_thread_keeps_the_parent_death_signal() {
             u8::try_from(sleep.fd_map(&writer, 7).exec().errno().raw_os_error()).unwrap()
         });
         begun.read(&mut [0]).unwrap();
-        // The deadline leaves enough time for the exec. The program sleeps until it is killed.
+        // The deadline allows enough time for the exec. The program sleeps until it is killed.
         let early = sleeper.wait_deadline(Deadline::after(Duration::from_millis(300)));
         u8::from(early != Ok(None))
     });
@@ -379,7 +379,7 @@ fn exec_failing_never_replaces_a_descriptor_of_another_thread() {
     });
     assert_eq!(reader.available(), Ok(0));
     assert_eq!(own.metadata().unwrap().len(), written);
-    // The failed exec has left no copy of the write end open.
+    // The failed exec leaves no copy of the write end open.
     drop(writer);
     assert_eq!(all_of(Some(reader)), b"");
 }
@@ -496,7 +496,7 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
             let mut command = program("waiter", &[]);
             command.fd_map(&gate, 7);
             if !folder {
-                // For an exec in place, the descriptor must already have the right number.
+                // For an exec in place, the descriptor must already have the number 7.
                 let number = usize::try_from(gate.as_raw_fd()).unwrap();
                 // SAFETY: all arguments are integers, and no other code uses this number here.
                 assert_eq!(unsafe { raw::syscall3(nr::DUP3, number, 7, 0) }, 7);

@@ -36,7 +36,7 @@ fn sleeper() -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::null()).on_drop(OnDrop::Kill).spawn().unwrap()
 }
 
-/// Returns the value in a line of `/proc/PID/status`.
+/// Returns the value of a field of `/proc/PID/status`.
 fn line(pid: u32, name: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

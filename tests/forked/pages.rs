@@ -44,7 +44,7 @@ fn pages() -> &'static [u8] {
 
 // ---- every pair of kinds ----
 
-/// The descriptors that the tests of every pair combine.
+/// The descriptors that the tests combine in pairs.
 struct Kinds {
     file: File,
     append: File,
@@ -130,7 +130,7 @@ fn splice_every_pair_of_kinds() {
                     assert!(fits, "{what}: {count}");
                     assert_eq!(count, if from == "null" { 0 } else { 4 }, "{what}");
                 }
-                // The pipe of the other reader is still empty.
+                // The other pipe is still empty.
                 Err(Errno::EAGAIN) if from == "other reader" => assert!(fits, "{what}"),
                 // Not every version of Linux can splice from `/dev/zero` or `/dev/null`, or to `/dev/zero`.
                 Err(Errno::EINVAL) if ["zero", "null"].contains(&from) || to == "zero" => {}
@@ -284,7 +284,7 @@ fn offsets_beyond_four_gigabytes() {
             Ok(count) => assert_eq!((count, from, to), (8, at + 8, at + 13)),
             Err(errno) => assert!(matches!(errno, Errno::EXDEV | Errno::EOPNOTSUPP), "{errno}"),
         }
-        // A splice from such a position of the file itself also works.
+        // A splice from the file's own position also works at such an offset.
         target.seek(SeekFrom::Start(at)).unwrap();
         assert_eq!(splice(&target, None, &writer, None, 5, NONE), Ok(5));
         assert_eq!(waiting_in(&reader), b"there");

@@ -194,7 +194,7 @@ fn writes_up_to_pipe_buf_of_processes_are_whole() {
 // ---- SIGPIPE ----
 
 /// If `SIGPIPE` has a handler, the handler runs and the write fails with `EPIPE`. If `SIGPIPE` is ignored,
-/// the write only fails with `EPIPE`.
+/// the write fails with `EPIPE`, and no handler runs.
 fn write_without_reader_sigpipe_handled_or_ignored() {
     extern "C" fn handler(_signal: i32) {
         common::HANDLED.fetch_add(1, Ordering::SeqCst);

@@ -69,7 +69,8 @@ fn poll_output_of_a_child_until_the_hang_up() {
     assert!(talking.wait().unwrap().success());
 }
 
-/// The test writes to ready write ends and reads from ready read ends until all twelve messages have arrived.
+/// The test writes a message to each of twelve pipes in random order. After each write, `poll` reports only
+/// the written pipe as readable.
 fn poll_twelve_pipes_each_in_its_time() {
     const MESSAGE: &[u8] = b" This is a test.";
     let mut pipes: BTreeMap<usize, _> =

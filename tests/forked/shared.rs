@@ -33,8 +33,8 @@ use readiness::*;
 use records::*;
 use waiting::*;
 
-/// Returns whether this system can create pairs, and skips the test if not. User-mode emulators cannot create
-/// pairs, because they do not wipe memory in a forked child.
+/// Returns whether this system can create pairs, and skips the test if not. No pair can be created under a
+/// user-mode emulator, which does not wipe memory in a forked child.
 fn supported() -> bool {
     match shared() {
         Ok(_) => true,

@@ -28,7 +28,7 @@ pub(crate) struct Operation {
     pub(crate) body: fn(),
     /// The sets of calls that fail. Each set causes one further run.
     pub(crate) without: Vec<Vec<Missing>>,
-    /// A call that the module makes only because the operation requests the call.
+    /// A call that the operation itself makes, and that does not count as a call of the module.
     pub(crate) its_own: Option<usize>,
 }
 
@@ -187,7 +187,7 @@ fn io_and_pipe() -> Vec<Operation> {
         of("io::without_sigpipe", "without_sigpipe", || {
             let (reader, writer) = pipe();
             drop(reader);
-            // This call to `splice` raises the signal.
+            // This call to `splice` raises `SIGPIPE`.
             let bytes = filled(b"1").0;
             let raise = || splice(&bytes, None, &writer, None, 1, NONE);
             let _ = operation(|| without_sigpipe(raise));

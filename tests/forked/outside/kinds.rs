@@ -132,8 +132,8 @@ pub(crate) struct SinkKind {
     pub(crate) native: bool,
 }
 
-/// The length of most contents, which is a multiple of the page size and of the line length. With this
-/// length, each side waits for its peer several times.
+/// The length of most contents, which is a multiple of the page size and of the line length. At this length,
+/// each side of a pipe usually waits for its peer several times.
 pub(crate) const LEN: usize = 50 * 4096;
 /// A number of bytes that a terminal can hold.
 const TERMINAL: usize = 50 * 64;

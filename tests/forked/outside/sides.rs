@@ -1,5 +1,5 @@
-//! Tests that an error names the side on which it occurred, and equals the error of a loop of `read` and
-//! `write`.
+//! Tests that an error names the side on which it occurred, and that a loop of `read` and `write` fails with
+//! the same error.
 
 use super::content::made;
 use super::kinds::{End, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source};

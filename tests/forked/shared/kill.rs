@@ -34,7 +34,7 @@ fn builder(random: &mut Random) -> (usize, SharedBuilder) {
     (chunk, SharedBuilder::new().chunk(chunk).ring(ring).wait(wait))
 }
 
-/// Kills and reaps a child in another thread. The thread returns the time at which the child had been reaped.
+/// Kills and reaps a child in another thread, which then returns the current time.
 fn kill_at_a_moment(random: &mut Random, mut child: Child) -> JoinHandle<Instant> {
     let mut random = Random(random.below(1 << 30) as u64 + 1);
     thread::spawn(move || {
@@ -72,7 +72,7 @@ pub(super) fn writer_killed_leaves_whole_records_and_an_end() {
     common::say(&format!("result: {total} records of {} killed writers", kills()));
 }
 
-/// The writer fails with `EPIPE` within [`SOON`] after its reader is killed.
+/// The writer fails with `EPIPE` within `SOON` after its reader is killed.
 pub(super) fn reader_killed_epipe() {
     if !supported() {
         return;

@@ -511,8 +511,8 @@ fn transfer_without_descriptors_for_a_broker_copies() {
     common::end_without_a_look_at_leaks();
 }
 
-/// A fan-out works with a limit of 64 descriptors, even if 30 of its 60 sinks fail and hold undelivered
-/// bytes.
+/// A fan-out works with a limit of 64 descriptors, even if 30 of its 60 sinks fail and their errors hold
+/// undelivered bytes.
 fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
     if common::descriptors_without_limit("fanout_thirty_sinks_under_a_limit_of_64_descriptors") {
         return;

@@ -425,8 +425,8 @@ fn tee_into_a_file_and_on() {
     let (mut kept, mut passed) = (file(b""), file(b""));
     writer.write_all(&pages()[..30_000]).unwrap();
     drop(writer);
-    // The reader consumes exactly the duplicated bytes. Otherwise the next `tee` would duplicate the same
-    // bytes again.
+    // Each iteration also moves the duplicated bytes out of the first pipe. Otherwise the next `tee` would
+    // duplicate the same bytes again.
     loop {
         let teed = tee(&reader, &copy_writer, 7000, NONE).unwrap();
         if teed == 0 {

@@ -48,8 +48,8 @@ fn silent(test: &str, tool: Tool, right: fn()) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Returns a command that runs this test again in the role that makes the mistake. Its options make a
-/// sanitizer exit with code 99 after the first report.
+/// Returns a command that runs this test again in the role `mistake`. Its options make a sanitizer exit with
+/// code 99 after the first report.
 fn role() -> std::process::Command {
     let mut command = common::role_command("mistake");
     command.stdin(Stdio::null());

@@ -37,7 +37,8 @@ use Mover::{
     Pump, SmallChunk, SpliceTo,
 };
 
-/// All movers except `pump`. The program `pump` uses the other movers, so only a few pairs run it.
+/// All movers except `pump`. `pump` is a program that uses other movers of this list, so only a few pairs run
+/// it.
 pub(crate) const MOVERS: &[Mover] = &[
     Model,
     Mover::Transfer,

@@ -1,9 +1,9 @@
 //! Checks the list of system calls in `docs/tools.md` against the calls that each module makes.
 //!
 //! Each operation runs in a separate process under the tracer in `tests/faults/tracer.rs`. The operation runs
-//! once without failures. It then runs once for each set of optional calls, which fail in that run. The test
-//! fails if the crate makes a call that is not listed, or never makes a listed call. A call that is listed as
-//! a fallback must not be made in a run without failures.
+//! once without failures. It then runs again for each set of optional calls, and the calls of that set fail.
+//! The test fails if the crate makes a call that is not listed, or never makes a listed call. A call that is
+//! listed as a fallback must not be made in a run without failures.
 #![allow(unsafe_code, reason = "a tracer, and functions that are unsafe")]
 
 mod operations;
@@ -49,8 +49,8 @@ fn names() -> Vec<(usize, &'static str)> {
     ]
 }
 
-/// Returns the kernel's name of a call. A call that the crate does not make is named by its number, except
-/// for calls that glibc makes in a forked child.
+/// Returns the kernel's name for a call. A call that the crate does not make is named by its number, except
+/// `set_robust_list`, which glibc calls in a forked child.
 fn name_of(call: usize) -> String {
     const SET_ROBUST_LIST: usize = if cfg!(target_arch = "x86_64") { 273 } else { 99 };
     if cfg!(rawpipe_shim) && call == SET_ROBUST_LIST {
@@ -60,8 +60,8 @@ fn name_of(call: usize) -> String {
     name.map_or_else(|| format!("number {call}"), |(_, name)| name.to_ascii_lowercase())
 }
 
-/// The operations of each call that has several purposes, with their names from the manual. The numbers are
-/// the same on both architectures that support tracing.
+/// The calls that have several purposes, and the number and the name of each purpose. The numbers are the
+/// same on both architectures that the tracer supports.
 const PURPOSES: [(&str, &[(u64, &str)]); 4] = [
     (
         "fcntl",
@@ -103,8 +103,8 @@ const PURPOSES: [(&str, &[(u64, &str)]); 4] = [
     ),
 ];
 
-/// Returns the call with its operation, for example `fcntl F_GETFL`, or `None` if the call has only one
-/// purpose.
+/// Returns the names of the call and of its purpose, for example `fcntl F_GETFL`, or `None` if the call has
+/// only one purpose.
 fn purpose_of(key: &Key) -> Option<String> {
     let name = name_of(key.nr);
     let (_, known) = PURPOSES.into_iter().find(|(call, _)| *call == name)?;
@@ -150,8 +150,8 @@ fn rows(page: &str) -> BTreeMap<String, Row> {
         .collect()
 }
 
-/// Returns the calls and their operations from the table of purposes. The C shim does not use the operations
-/// in parentheses.
+/// Returns the entries of the table of purposes, for example `fcntl F_GETFL`. With the C shim, the purposes
+/// in parentheses are omitted.
 fn purposes(page: &str) -> Calls {
     let mut all = Calls::new();
     for line in after(page, "purposes") {
@@ -163,7 +163,7 @@ fn purposes(page: &str) -> Calls {
     all
 }
 
-/// Returns all calls listed on the page, one per line.
+/// Returns the calls in the page's list of all calls.
 fn all_of_them(page: &str) -> Vec<&str> {
     after(page, "all calls").collect()
 }
@@ -190,8 +190,8 @@ fn calls(
         return Err(format!("{} without {without:?}: {:?}", operation.name, done.end));
     }
     asked_for.extend(done.calls.iter().filter_map(|call| purpose_of(&call.key)));
-    // Calls of the allocator are ignored. The check that std makes before each `close` in debug builds is
-    // also ignored.
+    // The allocator's calls are ignored. The check that std makes before each `close` in debug builds is also
+    // ignored.
     const F_GETFD: u64 = 1;
     let own = |key: &Key| match key.nr {
         nr if [machine::BRK, machine::MREMAP].contains(&nr) => false,
@@ -218,8 +218,8 @@ fn impossible() -> Option<&'static str> {
     (done.end != End::Exit(0) || !seen).then_some("processes cannot be traced")
 }
 
-/// Returns whether this kernel supports and permits everything that the crate uses, so that no fallback is
-/// needed.
+/// Returns whether no operation should need a fallback. The kernel must support `RWF_NOSIGNAL`, this process
+/// must run as root, and no seccomp filter may be installed.
 fn newest() -> bool {
     unsafe extern "C" {
         safe fn geteuid() -> u32;
@@ -273,7 +273,7 @@ fn compare(
         }
     };
     say("made, and not listed", &seen - &listed);
-    // If the kernel copies, a writer hands over no pages, so it does not count the unread ones.
+    // If `vmsplice` and `splice` copy, a chunk writer hands over no pages, so it does not count unread pages.
     let copies = module == "chunk" && common::vmsplice_copies() && common::splice_copies();
     let needless = if copies { Calls::from(["ioctl".to_owned()]) } else { Calls::new() };
     say("listed, and not made", &(&usual - &plain) - &needless);
@@ -316,7 +316,8 @@ fn each_module_makes_the_calls_listed() {
     ));
 }
 
-/// The table and the list of all calls contain exactly the calls for which the crate has a number.
+/// The table and the list of all calls contain every call for which the crate has a number except `tgkill`,
+/// and no other call.
 fn all_calls_are_listed() {
     let mut table = Calls::new();
     for row in rows(PAGE).into_values() {
@@ -386,9 +387,9 @@ fn adopted_files_are_sealed_before_their_sizes_count() {
     assert!(seals[1] < sizes[2], "{seals:?} {sizes:?}");
 }
 
-/// Each record needs one small buffer, and no huge page.
+/// A fan-out of records maps at most one buffer for each record, in addition to its first allocation.
 fn fanout_of_records_maps_one_buffer_for_each() {
-    const RECORDS: usize = 8; // the number of records that a socket holds
+    const RECORDS: usize = 8; // the number of records in the source socket
     if let Some(reason) = impossible() {
         return common::skip(&common::name_alone(), reason);
     }
@@ -417,13 +418,13 @@ fn fanout_of_records_maps_one_buffer_for_each() {
     assert_eq!(done.end, End::Exit(0));
     let count = |nr| done.calls.iter().filter(|call| call.key.nr == nr).count();
     // The memory for bytes that a sink does not receive is allocated before the first round of the fan-out.
-    // The allocation is a huge page whose start and end are trimmed.
+    // That allocation is a huge page whose start and end are trimmed.
     let calls = [nr::MMAP, nr::MUNMAP, nr::MADVISE].map(count);
     assert!(calls[0] <= RECORDS + 1 && calls[1] <= RECORDS + 4 && calls[2] <= 2, "{calls:?}");
 }
 
-/// With a progress closure, `chunk` limits the bytes between two reports. Without a closure, each call moves
-/// as many bytes as it can.
+/// With a progress closure, `chunk` limits the number of bytes between two calls of the closure. Without a
+/// closure, each call moves as many bytes as it can.
 fn transfer_chunk_bounds_calls_only_with_progress() {
     const LEN: usize = 400_000;
     if let Some(reason) = impossible() {

@@ -48,7 +48,7 @@ const SETOPTIONS: usize = 0x4200;
 const GETEVENTMSG: usize = 0x4201;
 const GET_SYSCALL_INFO: usize = 0x420e;
 const EVENT_EXEC: i32 = 4;
-/// The options mark stops at system calls and report forks, vforks, clones and execs. They also kill the
+/// The `ptrace` options that mark stops at system calls, report forks, vforks, clones and execs, and kill the
 /// tracees when the tracer exits.
 const OPTIONS: usize = 1 | 2 | 4 | 8 | 16 | 1 << 20;
 
@@ -73,13 +73,13 @@ pub(crate) struct Call {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
-    /// Skips the call and returns this errno.
+    /// Skips the call and makes it fail with this errno.
     Error(i32),
     /// Limits the call to this many bytes.
     Short(u64),
 }
 
-/// A fault that affects one matching call, whose `position` is counted from 1.
+/// A fault in one of the calls that match `key`. The first of these calls has position 1.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
     pub(crate) key: Key,
@@ -87,8 +87,8 @@ pub(crate) struct Fault {
     pub(crate) action: Action,
 }
 
-/// A call that always fails, as on a kernel that lacks the call, if argument `argument` has all of `bits`
-/// set.
+/// A call that fails with `errno` whenever argument `argument` has all of `bits` set, as on a kernel that
+/// lacks the call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Missing {
     pub(crate) nr: usize,
@@ -127,7 +127,8 @@ pub(crate) fn fault() -> Option<Fault> {
 /// The exit code of a process that the kernel does not permit to be traced.
 const NOT_TRACED: i32 = 77;
 
-/// Runs `body` and traces the calls within [`operation`] for which `noted` returns `true`.
+/// Runs `body` in a traced child process and records the calls within [`operation`] for which `noted` returns
+/// `true`.
 pub(crate) fn run(
     noted: Noted,
     body: &dyn Fn() -> Result<(), String>,
@@ -172,7 +173,7 @@ pub(crate) fn run(
     Run { calls: tracer.calls, fired: tracer.fired, end, time: begun.elapsed() }
 }
 
-/// Marks the calls of `body` as calls that are recorded and may receive a fault.
+/// Runs `body`, whose calls the tracer records and may make fail or shorten.
 pub(crate) fn operation<T>(body: impl FnOnce() -> T) -> T {
     // The tracer intercepts this signal and does not deliver it.
     kill(getpid(), SIGSTOP);
@@ -192,8 +193,8 @@ fn ptrace(request: usize, pid: i32, address: u64, data: u64) -> isize {
 
 static ALARMS: AtomicUsize = AtomicUsize::new(0);
 
-/// Sends a signal every second until the next call of this function. A single signal could arrive before the
-/// wait starts.
+/// Sends `SIGALRM` to this process after `patience` and then every second, because a single signal could
+/// arrive before the wait starts. If `patience` is zero, no further signal is sent.
 fn alarm_after(patience: Duration) {
     extern "C" fn note(_signal: i32) {
         ALARMS.fetch_add(1, Ordering::SeqCst);
@@ -218,8 +219,8 @@ struct Tracee {
     call: Option<usize>,
 }
 
-/// The changes that the tracer makes when a call returns. Compilers assume that a call does not change its
-/// arguments in registers and in memory, so the tracer restores what it changed.
+/// The changes that the tracer makes when a call returns. Compilers assume that a call changes neither its
+/// argument registers nor its buffer list, so the tracer restores what it changed.
 #[derive(Clone, Copy, Default)]
 struct After {
     errno: Option<i32>,
@@ -323,8 +324,8 @@ impl Tracer<'_> {
                 pass_on = signal;
             }
         }
-        // If the operation created a child, the tracer follows the child until its first stop and then
-        // detaches.
+        // After the operation, the tracer detaches from each tracee at the tracee's next stop. A new child
+        // must first receive its initial `SIGSTOP`.
         let fresh = self.tracees.get(&pid).is_some_and(|tracee| tracee.fresh);
         if self.over && !fresh {
             go_on = DETACH;
@@ -461,7 +462,7 @@ impl Tracer<'_> {
 
 // ---- the arguments of a call ----
 
-/// Returns the purpose of a call that has several purposes.
+/// Returns the purpose of a call, or 0 if the call has only one purpose.
 pub(crate) fn purpose(call: usize, arguments: &[u64; 6]) -> u64 {
     if [nr::FCNTL, nr::IOCTL].contains(&call) {
         arguments[1]
@@ -496,7 +497,7 @@ pub(crate) fn is_vectored(call: usize) -> bool {
 
 fn peek(pid: i32, place: u64) -> u64 {
     let mut word = 0_u64;
-    // The raw system call stores the word at this address.
+    // The raw system call stores the word at this address instead of returning it.
     ptrace(PEEKDATA, pid, place, (&raw mut word).expose_provenance() as u64);
     word
 }

@@ -69,8 +69,8 @@ fn by_copy<'p>() -> Transfer<'p> {
     [Splice, Broker, CopyFileRange, Sendfile].into_iter().fold(Transfer::new(), Transfer::without)
 }
 
-/// With `raise_sigpipe`, a transfer to a pipe without a reader raises `SIGPIPE`, as filter programs expect.
-/// If the process ignores the signal, the transfer fails with `EPIPE`.
+/// With `raise_sigpipe`, a transfer to a pipe without a reader, or to a socket without a peer, raises
+/// `SIGPIPE`, as filter programs expect. If the process ignores the signal, the transfer fails with `EPIPE`.
 fn transfer_raises_sigpipe_if_it_is_to() {
     fn pipe() -> OwnedFd {
         let (reader, writer) = rawpipe::pipe().unwrap();
@@ -169,7 +169,8 @@ fn transfer_goes_on_after_signals() {
     let mut feeding =
         child(move || u8::from(!(0..blocks).all(|_| writer.write_all(&feed).is_ok())));
     let mut moving = child(move || {
-        // The process that sends the signals holds copies of both ends, so it must end first.
+        // The process that sends the signals holds copies of `reader` and `near`, so it must end before `far`
+        // can reach end of file.
         let storm = storm();
         let moved = Transfer::new().exact(len).run(&reader, &near);
         drop(storm);
@@ -253,8 +254,8 @@ fn fanout_that_waits_can_be_broken_off_by_a_signal() {
 
 // ---- missing system calls ----
 
-/// Runs a transfer in a child whose filter rejects some calls. Checks the bytes and the mechanism. The exit
-/// code is 0 on success, 1 on failure, and 2 if no filter can be installed.
+/// Runs a transfer in a child whose filter rejects `calls`, and checks the bytes, the mechanism and the
+/// reported fallback. Returns 0 on success, 1 on failure, and 2 if no filter can be installed.
 fn refused(
     calls: &[usize],
     errno: Errno,
@@ -324,8 +325,8 @@ fn transfer_falls_back_when_the_kernel_refuses() {
     }
 }
 
-/// If `tee` fails with any error, the fan-out copies the bytes from its internal pipe. The fan-out reports
-/// the error of `tee` as the reason for the fallback.
+/// If `tee` fails, the fan-out copies the bytes from its internal pipe. The fan-out reports the error of
+/// `tee` as the reason for the fallback.
 fn fanout_failed_tee_copies_and_says_why() {
     let test = "fanout_failed_tee_copies_and_says_why";
     if common::emulated() {
@@ -353,8 +354,7 @@ fn fanout_failed_tee_copies_and_says_why() {
     }
 }
 
-/// The fan-out counts the bytes that a failed sink did not receive, even if `FIONREAD` fails on the pipe of
-/// this sink.
+/// Even if `FIONREAD` fails, the error of a failed sink holds all bytes that the sink did not receive.
 fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
     let test = "fanout_broken_sink_without_fionread_epipe_loses_nothing";
     if common::emulated() {
@@ -382,8 +382,8 @@ fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
     });
 }
 
-/// If a flag prevents a call from waiting, the transfer tries the call first. A preceding `poll` would be an
-/// additional call.
+/// If a flag can keep a call from waiting, the transfer makes the call without polling first, because `poll`
+/// would be an additional call.
 fn transfer_deadline_polls_only_what_could_wait() {
     let test = "transfer_deadline_polls_only_what_could_wait";
     if common::emulated() {
@@ -444,8 +444,7 @@ fn transfer_deadline_polls_only_what_could_wait() {
     }
 }
 
-/// `/dev/null` is optional. `discard` works even if the device is missing or no free descriptor exists for
-/// it.
+/// `discard` works even if no free descriptor exists for opening `/dev/null`.
 fn discard_without_a_descriptor_for_a_sink_reads() {
     if common::descriptors_without_limit("discard_without_a_descriptor_for_a_sink_reads") {
         return;
@@ -468,7 +467,8 @@ fn discard_without_a_descriptor_for_a_sink_reads() {
     common::end_without_a_look_at_leaks();
 }
 
-/// If no free descriptor exists, `poll` cannot distinguish an empty record from end of file.
+/// With a descriptor limit of 0, `poll` fails with `EINVAL`. The transfer then cannot distinguish an empty
+/// record from end of file, so it fails with that error.
 fn transfer_of_records_where_poll_fails_ends() {
     const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
     let test = "transfer_of_records_where_poll_fails_ends";
@@ -511,8 +511,8 @@ fn transfer_without_descriptors_for_a_broker_copies() {
     common::end_without_a_look_at_leaks();
 }
 
-/// A fan-out to 30 sinks works with a limit of 64 descriptors, even if most sinks fail while bytes for them
-/// are unread.
+/// A fan-out works with a limit of 64 descriptors, even if 30 of its 60 sinks fail and their errors hold
+/// undelivered bytes.
 fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
     if common::descriptors_without_limit("fanout_thirty_sinks_under_a_limit_of_64_descriptors") {
         return;
@@ -571,7 +571,7 @@ fn mounted(kind: &CStr, options: &CStr) -> Result<PathBuf, &'static str> {
     std::fs::create_dir(&folder).unwrap();
     let target = CString::new(folder.to_str().unwrap()).unwrap();
     let none = std::ptr::null();
-    let unused = c"".as_ptr().cast(); // Valgrind checks the text even if the kernel ignores it
+    let unused = c"".as_ptr().cast(); // Valgrind checks this string even if the kernel ignores it
     // SAFETY: the strings end with NUL, and the other pointer may be null.
     unsafe { mount(unused, c"/".as_ptr().cast(), unused, PRIVATE_RECURSIVE, none) };
     let kind = kind.as_ptr().cast();
@@ -654,7 +654,7 @@ fn transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline() {
 
 // ---- pipes that may not grow ----
 
-/// If growing a pipe fails with any error, the pipes keep their capacity and all bytes arrive.
+/// If a pipe cannot be enlarged, the pipes keep their capacity and all bytes arrive.
 fn transfer_grow_pipes_refused_is_ignored() {
     let test = "transfer_grow_pipes_refused_is_ignored";
     if common::emulated() {
@@ -772,8 +772,8 @@ fn transfer_full_disk_enospc_loses_nothing() {
 
 // ---- few pages ----
 
-/// The internal pipe for the file has many pages, and the sinks' pipes have few. The fan-out must read only
-/// as many bytes from the file as fit in the sinks' pipes. Otherwise the other bytes would be lost when the
+/// The fan-out's internal pipe has many pages, and the sinks' pipes have few. The fan-out must read only as
+/// many bytes from the file as fit in the sinks' pipes. Otherwise the excess bytes would be lost when the
 /// fan-out ends and drops the internal pipe.
 fn fanout_few_pages_for_the_sinks_loses_nothing() {
     const MAX: usize = 1 << 20;
@@ -786,8 +786,8 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
         return skip(test, "needs root, to become a user without pipes");
     }
     let bytes = data(3 * MAX);
-    // Creates a pipe and enlarges it if the user's limit permits. If one such pipe is dropped later, exactly
-    // one other pipe can be enlarged.
+    // Creates a pipe and enlarges it if the user's limit permits. If one enlarged pipe is dropped later,
+    // exactly one other pipe can be enlarged.
     let grown = || {
         let pipe = rawpipe::pipe().unwrap();
         (pipe.0.set_capacity(Capacity::Bytes(MAX)), pipe)

@@ -112,8 +112,8 @@ fn cancel_from_a_signal_handler() {
     assert!(sender.wait().unwrap().success());
 }
 
-/// After a fork, a cancel in either process ends a wait in the other, because the two processes share the
-/// descriptor.
+/// After a fork, a cancel in either process ends a wait in the other process, because the two processes share
+/// the descriptor.
 fn cancel_after_a_fork_ends_waits_in_both() {
     let [down, up] = [(); 2].map(|()| Cancel::new().unwrap());
     let mut other = child(|| {
@@ -129,7 +129,7 @@ fn cancel_after_a_fork_ends_waits_in_both() {
     assert!(other.wait().unwrap().success());
 }
 
-/// `wait_any` has no descriptor to wait for, so it periodically checks whether the `Cancel` has been used.
+/// `wait_any` has no descriptor to wait for, so it periodically checks the `Cancel`.
 fn cancel_by_another_process_ends_wait_any() {
     let cancel = Cancel::new().unwrap();
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -204,7 +204,7 @@ fn select_deadline_cancelled_ecanceled() {
     write.insert(&full);
     assert_eq!(
         both(|deadline| {
-            // A timeout also empties the set, so the descriptor is inserted again.
+            // A cancelled call empties the set, so the descriptor is inserted before each call.
             write.insert(&full);
             select_deadline(None, Some(&mut write), None, deadline)
         }),
@@ -225,7 +225,7 @@ fn select_deadline_cancelled_ecanceled() {
         assert!(read.contains(&reader) && read.len() == 1 && write.is_empty());
         cancel.cancel();
     }
-    // After an error the sets are unchanged.
+    // If the call fails with `EBADF`, the set is unchanged.
     let lost = std::mem::ManuallyDrop::new(rawpipe::pipe().unwrap().0);
     let mut bad = FdSet::new();
     bad.insert(&reader);
@@ -372,7 +372,7 @@ fn message_recv_deadline_cancelled_keeps_the_part() {
     assert_eq!(near.recv_deadline(long(&cancel)).unwrap().as_deref(), Some(&b"half whole"[..]));
 }
 
-/// If a message was sent only in part, no further message can be sent.
+/// If a send is cancelled in the middle of a message, the next send fails with `Torn`.
 fn message_send_deadline_cancelled_ecanceled() {
     let (_near, mut far) = Channel::pair().unwrap();
     let long = vec![0; 1 << 20];
@@ -652,8 +652,8 @@ fn communicate_cancelled_keeps_what_was_read() {
     assert!(Communicate::new().run(&mut cat).unwrap().status.success());
 }
 
-/// If a fan-out is cancelled while it waits for a full sink, the other sinks have received all bytes. The
-/// position of the full sink in the list does not matter.
+/// If a fan-out is cancelled while it waits for a full sink, the other sinks receive all bytes that the
+/// fan-out has read. The position of the full sink in the list does not matter.
 fn fanout_cancelled_gives_its_round_to_the_sinks_that_are_ready() {
     let data = data(5_000);
     let (_full_reader, full) = full_pipe();
@@ -703,8 +703,8 @@ fn fanout_cancelled_with_no_sink_left_ecanceled_of_the_sink() {
     assert_eq!(sinks[0].error().map(TransferError::undelivered), Some(5));
 }
 
-/// A cancel ends the wait for a child that has closed its streams but keeps running. The `Cancel` is used
-/// during the call or before it.
+/// A cancel ends the wait for a child that has closed its streams but keeps running. The cancel occurs during
+/// the first call and before the second call.
 fn communicate_cancelled_while_the_child_runs_on() {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "echo out; exec >&- 2>&-; sleep 600"]).stdout(Stdio::piped());

@@ -83,9 +83,9 @@ fn process_id() -> u32 {
     std::process::id()
 }
 
-/// Runs `body` with all kernel features, then three times with fewer features. The second run has no `waitid`
-/// and no `ioctl` on a pidfd, as in Linux 5.3. The third run also has no signals through pidfds, and the last
-/// run has no pidfds.
+/// Runs `body` with all kernel features, then three times with fewer features. In the second run, `waitid`
+/// and `ioctl` reject pidfds, as on Linux 5.3. In the third run, `pidfd_send_signal` also fails. In the last
+/// run, no pidfd can be created.
 fn with_ever_less(test: &str, body: impl Fn(&str)) {
     body("all");
     let ways: [(&str, &[Filter]); 3] = [
@@ -147,7 +147,7 @@ fn status_in_words() {
     assert_eq!((ours.into_raw(), ours.success()), (std.into_raw(), true));
 }
 
-/// Every status that a `wait` can store, and some other values, have the same text as in std. Only
+/// Every status that a wait can return has the same text as in std, and so do some other values. Only
 /// `SIGSTKFLT` differs, because this crate does not name that signal. The kernel never sends `SIGSTKFLT`, and
 /// MIPS and SPARC lack it.
 fn status_in_words_as_with_std() {
@@ -270,8 +270,8 @@ fn wait_stopped_child_is_not_an_end() {
 fn wait_change_reports_stop_continue_and_end() {
     with_ever_less("wait_change_reports_stop_continue_and_end", |way| {
         let (mut child, opener) = gated_child(4);
-        // `SIGTSTP` and similar signals are not tested, because they do not stop a process in a group without
-        // a terminal session.
+        // `SIGTSTP` and similar signals are not tested, because they do not stop a process in an orphaned
+        // process group.
         for stop in [Signal::STOP, Signal::STOP] {
             child.send_signal(stop).unwrap();
             let status = child.wait_change().unwrap();
@@ -379,7 +379,7 @@ fn wait_many_children_each_its_own() {
     });
 }
 
-/// A wait returns the filter's error and does not treat the child as ended.
+/// If a filter rejects `waitid`, a wait returns the filter's error and does not treat the child as ended.
 fn wait_refused_is_not_remembered() {
     const WNOHANG: u32 = 1;
     let mut child = waiting_child();
@@ -415,8 +415,8 @@ fn assert_lost(child: &mut Child, code: i32, way: &str) {
     assert_eq!(child.send_signal(Signal::KILL), Err(Errno::ESRCH), "{way}");
 }
 
-/// Returns the expected result of `kill` after a wait returned `end`. `kill` returns `Ok` only if the status
-/// is known, as in std.
+/// Returns the expected result of `kill` after a wait that returned `end`. `kill` returns `Ok` only if the
+/// status is known, as in std.
 fn killed_after(end: Result<ExitStatus, Errno>) -> Result<(), Errno> {
     end.map(|_| ()).map_err(|_| Errno::ESRCH)
 }
@@ -509,7 +509,7 @@ fn wait_by_a_process_that_is_not_the_parent_echild() {
 
 // ---- signals ----
 
-/// After a wait has returned the status, `kill` succeeds, as in std. Sending a signal fails.
+/// After a wait has returned the status, `kill` succeeds, as in std, but `send_signal` fails with `ESRCH`.
 fn kill_after_wait_ok_as_std_and_a_signal_esrch_as_the_c_library() {
     let mut std = std_program("exit", &["0"]).spawn().unwrap();
     std.wait().unwrap();
@@ -578,8 +578,8 @@ fn child_with_number(test: &str, pid: u32) -> Option<isize> {
     arguments[8] = (&raw const set_tid).expose_provenance() as u64;
     arguments[9] = 1;
     let place = (&raw const arguments).expose_provenance();
-    // SAFETY: the call reads one `struct clone_args` and one number. The child shares nothing and ends
-    // below.
+    // SAFETY: the call reads one `struct clone_args` and one number. The child shares no memory with this
+    // process and exits below.
     let answer = unsafe { raw::syscall2(nr::CLONE3, place, size_of_val(&arguments)) };
     if answer == 0 {
         let _ = poll(&mut [], Some(LONG));
@@ -710,7 +710,7 @@ fn kill_never_hits_a_brother_with_the_number() {
     with_ever_less(test, |way| {
         for stolen in [true, false] {
             if stolen && way != "all" && way != "no P_PIDFD" {
-                continue; // cannot be detected without a pidfd
+                continue; // the reuse of the id cannot be detected without a pidfd
             }
             let mut gone = child(|| 1);
             if stolen {
@@ -933,7 +933,7 @@ fn wait_for_stop(pid: u32) {
     }
 }
 
-/// Skips the test and returns false if this process cannot trace a child, as under an emulator.
+/// Skips the test and returns `false` if this process cannot trace a child, as under an emulator.
 fn tracing(test: &str) -> bool {
     let child = waiting_child();
     let possible = !common::emulated() && ptrace(PTRACE_SEIZE, child.id(), 0);
@@ -1019,7 +1019,7 @@ fn drop_reaps_a_traced_child() {
         let pid = child.id();
         child.on_drop(policy).unwrap();
         wait_for_stop(pid);
-        // This thread is the tracer, so it must resume the child before it drops the handle.
+        // This thread is the tracer, so it must resume the child before a drop that only reaps the child.
         let held = child.try_wait();
         if policy == OnDrop::Reap {
             assert!(ptrace(PTRACE_CONT, pid, 0));
@@ -1032,7 +1032,7 @@ fn drop_reaps_a_traced_child() {
 }
 
 /// If another process traces a zombie, the parent cannot collect the zombie's status until the tracer
-/// detaches. Until the tracer detaches, the pidfd is readable, but the wait must not retry in a busy loop.
+/// detaches. Until the tracer detaches, the pidfd is readable, and the wait must not retry in a busy loop.
 fn wait_deadline_zombie_of_another_tracer_sleeps() {
     let test = "wait_deadline_zombie_of_another_tracer_sleeps";
     if !tracing(test) {
@@ -1269,7 +1269,8 @@ fn kill_another_users_process_eperm_and_drop_does_not_wait() {
     assert_eq!(wait_for_any(), Some(0), "it has run to its end");
 }
 
-/// A child that cannot be killed, because it has become another user, leaves no zombie if it has ended.
+/// A drop reaps an ended child that has changed its user id and that this process is therefore not permitted
+/// to kill.
 fn drop_of_another_users_process_that_has_ended_reaps() {
     unsafe extern "C" {
         safe fn getuid() -> u32;

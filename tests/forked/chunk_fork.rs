@@ -30,8 +30,8 @@ fn fill(chunk: &mut [u8], whose: u8, number: usize) {
 /// Creates a child that reads the pipe to its end. The child exits with 0 if the chunks of each writer
 /// arrived in order and unchanged.
 ///
-/// The child reads one word at a time, because pages of other writers may lie between the pages of a
-/// chunk. The pages of one chunk stay in order.
+/// The child assigns each word to its writer separately, because pages of other writers may lie between the
+/// pages of a chunk. The pages of one chunk stay in order.
 fn checker(reader: PipeReader, writer: &PipeWriter, whose: &'static [u8]) -> Child {
     child(move || {
         close_copy(writer);
@@ -113,13 +113,13 @@ fn fork_writer_used_and_dropped_in_both() {
     }
 }
 
-/// Returns the child's copy of the parent's writer, which the child then owns and drops.
+/// Returns the child's copy of the parent's writer. The child owns the copy and drops it.
 fn writer_in_child(writer: &mut ChunkWriter) -> ChunkWriter {
     // SAFETY: this code runs in the child, which never returns to the code that would drop the original.
     unsafe { std::ptr::read(writer) }
 }
 
-/// A chunk that was lent before the fork belongs to the parent, and the child cannot send the chunk.
+/// Unless the mechanism is `Write`, only the parent can send a chunk that was lent before the fork.
 fn fork_lent_chunk_stays_with_the_parent() {
     for way in WAYS {
         let Some((mut writer, _, reader)) = writer_of(way, "fork") else { continue };
@@ -144,7 +144,7 @@ fn fork_lent_chunk_stays_with_the_parent() {
     }
 }
 
-/// Only the parent can resend a chunk that was sent before the fork.
+/// Unless the mechanism is `Write`, only the parent can resend a chunk that was sent before the fork.
 fn fork_sent_chunk_is_sent_again_by_the_parent_only() {
     for way in WAYS {
         let Some((mut writer, _, reader)) = writer_of(way, "fork") else { continue };

@@ -1,5 +1,5 @@
-//! Compares the features that `Command` adds to `Spawn` with std's `Command`. Each test runs in its own
-//! process.
+//! Tests the features that `Command` adds to `Spawn`, and compares them with std's `Command`. Each test runs
+//! in its own process.
 #![allow(unsafe_code, reason = "closing standard streams")]
 
 use crate::common::programs::{all_of, output_of, program, std_program};
@@ -186,7 +186,7 @@ fn env_is_as_with_std() {
     }
 }
 
-/// Duplicate variables and entries that are not variables are passed on exactly as this process received
+/// A spawn passes on duplicate variables and entries that are not variables exactly as this process received
 /// them.
 fn env_with_entries_that_are_no_variables() {
     let test = "env_with_entries_that_are_no_variables";
@@ -209,8 +209,7 @@ const ENTRIES: [&CStr; 8] =
     [c"A=1", c"no equals sign", c"", c"=", c"A=2", c"B=\xff", c"=x=y", c"=z"];
 
 fn env_is_handed_on_as_it_is() {
-    // The order of the entries does not matter. If a user starts this program directly, the environment has
-    // no empty entries.
+    // The order of the entries does not matter, and empty entries are ignored.
     let sorted = |bytes: Vec<u8>| {
         let mut all: Vec<_> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
         all.retain(|entry| !entry.is_empty() && !entry.starts_with(b"RAWPIPE"));
@@ -407,8 +406,8 @@ fn fd_map_replaces_the_default_of_output() {
     assert!(command.status().unwrap().success());
     assert_eq!((text(out), text(err)), ("outout".to_owned(), "errerr".to_owned()));
 
-    // With `fd_map` for the same number, an explicit `inherit` is accepted and an explicit `piped` is
-    // rejected.
+    // If `fd_map` assigns the number of a standard stream, an explicit `inherit` for that stream is accepted,
+    // and an explicit `piped` is rejected.
     command.stderr(Stdio::inherit());
     assert!(command.output().unwrap().status.success());
     command.stderr(Stdio::piped());
@@ -587,8 +586,8 @@ fn nasty() -> Vec<OsString> {
     strings
 }
 
-/// Returns the output of a shell that runs the `Debug` text of the command. The variables that shells set are
-/// removed.
+/// Returns the output of a shell that runs the `Debug` text of the command, without the variables that shells
+/// set.
 fn by_shell(shell: &str, command: &Command<'_>) -> Vec<Vec<u8>> {
     let line = format!("{command:?}");
     let output = std::process::Command::new(shell).arg("-c").arg(&line).output().unwrap();
@@ -754,7 +753,7 @@ fn clone_is_a_command_of_its_own() {
     assert_eq!(output_of(&mut one).1, Some(0));
 }
 
-/// A `Stdio` can be created from std's files, sockets and pipes of children, and from a descriptor number.
+/// A `Stdio` can be created from std's files, sockets and child pipes, and from a descriptor number.
 fn stdio_from_every_owner_of_std() {
     let word = |stdin: Stdio<'_>| {
         let mut cat = program("cat", &[]);

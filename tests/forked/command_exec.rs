@@ -20,8 +20,8 @@ use std::{env, thread};
 
 const CLONE_THREAD: u32 = 0x1_0000;
 
-/// Skips the test and returns true if an emulator or Valgrind does not support threads that the C library did
-/// not create.
+/// Skips the test and returns `true` under an emulator or Valgrind, which do not support threads that the C
+/// library did not create.
 fn no_thread(test: &str) -> bool {
     if let Some(what) = in_front() {
         skip(test, &format!("{what} makes no such thread"));
@@ -47,7 +47,7 @@ fn output_of_child(body: impl FnOnce() -> Errno) -> (Vec<u8>, Option<i32>) {
     (output, child.wait().unwrap().code())
 }
 
-/// Returns a command with all settings except those that need privileges.
+/// Returns a command with many settings, none of which needs privileges.
 fn with_all<'fd>(name: &str, args: &[&str], fds: (&'fd File, &'fd PipeReader)) -> Command<'fd> {
     let mut command: Command<'fd> = program(name, args);
     command.arg0("another name").arg("an argument").env("RAWPIPE_A", "a").env_remove("HOME");
@@ -122,7 +122,7 @@ fn exec_is_as_with_std() {
     }
 }
 
-/// Returns one line of `/proc/PID/status`.
+/// Returns the value of a field of `/proc/PID/status`, or an empty string.
 fn field(status: &[u8], name: &str) -> String {
     let text = String::from_utf8_lossy(status).into_owned();
     let line = text.lines().find(|line| line.starts_with(name)).map(str::to_owned);
@@ -161,11 +161,11 @@ fn exec_in_a_thread_beside_others_keeps_the_process() {
 
 // ---- state after a failure ----
 
-/// Returns the state of this process and its thread. The state includes descriptors with their flags, the
-/// current directory, the niceness, and lines of the status file.
+/// Returns the state of this process and its thread. The state includes the open descriptors with their
+/// flags, the current directory, the niceness, and some lines of the status file.
 fn state() -> Vec<String> {
     let fds = common::open_fds().into_iter().map(|fd| {
-        // The inode number distinguishes unnamed files.
+        // The link of a pipe or socket contains an inode number.
         let to = fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
         let flags = info.lines().find(|line| line.starts_with("flags:")).unwrap_or("").to_owned();
@@ -196,7 +196,7 @@ fn handle_usr1() {
     signal(Signal::USR1.as_raw(), handler as extern "C" fn(i32) as usize);
 }
 
-/// Returns the signal dispositions of this process as two bit sets.
+/// Returns the sets of ignored and of caught signals of this process, in hexadecimal.
 fn dispositions() -> [String; 2] {
     let status = fs::read("/proc/self/status").unwrap();
     ["SigIgn", "SigCgt"].map(|name| field(&status, name))
@@ -242,7 +242,7 @@ fn exec_failing_in_two_threads_keeps_what_signals_do() {
     let test = "exec_failing_in_two_threads_keeps_what_signals_do";
     handle_usr1();
     signal(Signal::PIPE.as_raw(), SIG_IGN);
-    thread::spawn(|| ()).join().unwrap(); // makes the C library handle a signal
+    thread::spawn(|| ()).join().unwrap(); // makes the C library install a signal handler
     let before = dispositions();
     for by_thread in [false, true] {
         if by_thread && no_thread(test) {
@@ -257,7 +257,7 @@ fn exec_failing_in_two_threads_keeps_what_signals_do() {
     }
 }
 
-/// An exec by a thread keeps the parent-death signal that this process has set for itself.
+/// An exec with a thread keeps the parent-death signal that this process has set for itself.
 fn exec_by_a_thread_keeps_the_parent_death_signal() {
     if no_thread("exec_by_a_thread_keeps_the_parent_death_signal") {
         return;
@@ -274,7 +274,7 @@ fn exec_by_a_thread_keeps_the_parent_death_signal() {
             u8::try_from(sleep.fd_map(&writer, 7).exec().errno().raw_os_error()).unwrap()
         });
         begun.read(&mut [0]).unwrap();
-        // The deadline leaves enough time for the exec. The program sleeps until it is killed.
+        // The deadline allows enough time for the exec. The program sleeps until it is killed.
         let early = sleeper.wait_deadline(Deadline::after(Duration::from_millis(300)));
         u8::from(early != Ok(None))
     });
@@ -291,7 +291,7 @@ fn exec_failing_at_each_stage_leaves_all_as_it_was() {
         return;
     }
     handle_usr1();
-    // Files of this process already use the numbers 7 and 3.
+    // The descriptor numbers 7 and 3, which the commands assign, are already in use in this process.
     let file = common::file(b"x");
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let mut own = Vec::new();
@@ -379,7 +379,7 @@ fn exec_failing_never_replaces_a_descriptor_of_another_thread() {
     });
     assert_eq!(reader.available(), Ok(0));
     assert_eq!(own.metadata().unwrap().len(), written);
-    // The failed exec has left no copy of the write end open.
+    // The failed exec leaves no copy of the write end open.
     drop(writer);
     assert_eq!(all_of(Some(reader)), b"");
 }
@@ -437,8 +437,7 @@ fn exec_where_no_thread_may_be_made_eperm() {
     });
 }
 
-/// The parent has threads, so the child cannot allocate. The command is therefore prepared before the
-/// fork.
+/// The parent has threads, so the child must not allocate. The command is therefore prepared before the fork.
 fn spawn_exec_after_a_fork() {
     let words = std_program("exit", &["9"]);
     let text = |word: &std::ffi::OsStr| {
@@ -497,7 +496,7 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
             let mut command = program("waiter", &[]);
             command.fd_map(&gate, 7);
             if !folder {
-                // For an exec in place, the descriptor must already have the right number.
+                // For an exec in place, the descriptor must already have the number 7.
                 let number = usize::try_from(gate.as_raw_fd()).unwrap();
                 // SAFETY: all arguments are integers, and no other code uses this number here.
                 assert_eq!(unsafe { raw::syscall3(nr::DUP3, number, 7, 0) }, 7);
@@ -512,7 +511,7 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
         assert_eq!(ended, Ok(usize::from(dies)), "a folder: {folder}");
         drop(key);
         assert!(child.wait().unwrap().success());
-        // End of file shows that the child started before the exec has also ended.
+        // End of file shows that the child that was started before the exec has also ended.
         assert_eq!(all_of(Some(alive)), b"");
     }
 }

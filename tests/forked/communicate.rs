@@ -24,7 +24,7 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// Starts a child with all three pipes. The child is killed if the test fails.
+/// Starts a child with a pipe for each of its three standard streams. The child is killed if the test fails.
 fn start(name: &str, args: &[&str]) -> Child {
     let mut command = program(name, args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -123,7 +123,7 @@ fn output_keeps_what_is_set() {
 
     let mut command = program("cat", &[]);
     assert_eq!(command.stdin(common::file(b"x")).output().unwrap().stdout, b"x");
-    // An input pipe without input is closed, so the child does not hang.
+    // Without input, `output` closes the input pipe, so the child does not hang.
     assert_eq!(command.stdin(Stdio::piped()).output().unwrap().stdout, b"");
 }
 
@@ -180,8 +180,8 @@ fn communicate_limit_is_exact() {
         let mut child = start("flood", &[size, "10"]);
         (Communicate::new().limit(limit).run(&mut child), child)
     };
-    // The limits are close to three sizes. These are a pipe's capacity, the initial size of the output
-    // buffer, and the size at which the buffer starts to use huge pages.
+    // Most limits are close to a pipe's capacity, the output buffer's initial size, or the size at which the
+    // buffer starts to use huge pages.
     let limits = [4096, 65_535, 65_536, 65_537, 69_631, 69_632, 69_633, 100_000, 1_000_000];
     for limit in limits.into_iter().chain([(2 << 20) + 1]) {
         let size = limit.to_string();
@@ -311,7 +311,7 @@ fn communicate_grace_ends_though_a_grandchild_has_the_pipe() {
     let pid: u32 = std::str::from_utf8(error.stdout()).unwrap().parse().unwrap();
     assert_ne!(pid, child.id());
     assert!(child.try_wait().unwrap().expect("it has ended").success());
-    // Nothing is lost if the caller continues to wait.
+    // No output is lost if the caller continues to wait.
     drop(gate);
     let output = child.communicate(b"").unwrap();
     assert!(output.status.success() && output.stdout.is_empty());
@@ -368,7 +368,7 @@ fn communicate_without_grace_waits_for_the_grandchild() {
 fn communicate_sigchld_ignored_keeps_the_output() {
     signal(SIGCHLD, SIG_IGN);
     match start("both", &[]).communicate(b"") {
-        // Since Linux 6.15 the pidfd still provides the status.
+        // Since Linux 6.15, the pidfd provides the status even if `SIGCHLD` is ignored.
         Ok(output) => {
             assert!(output.status.success());
             assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));

@@ -101,7 +101,8 @@ fn duplex_children_do_not_hold_each_others_sides() {
     assert!(second.wait().unwrap().success());
 }
 
-/// In a pool, a worker ends when the parent drops the link to that worker. All other workers keep running.
+/// A worker of a pool ends when the parent drops the link to that worker, if all later workers have closed
+/// their copies of the link.
 fn duplex_pool_of_workers_each_ends_with_its_link() {
     const WORKERS: usize = 5;
     for closed in [true, false] {

@@ -332,8 +332,7 @@ fn every_example_fails_stdout_without_reader() {
 fn parent_child_fails_child_killed() {
     let example = Held::start("parent_child");
     let (parent, child) = (example.running.0.id(), example.forked());
-    // A process that sleeps here has already sent or received the message, and waits for room in the pipe to
-    // print.
+    // If the parent sleeps here, it has already sent the message and waits for room in the pipe to print.
     until("the parent prints", || (state(parent)? == 'S').then_some(()));
     common::kill(child, SIGKILL);
     until("the child ends", || (state(child)? == 'Z').then_some(()));
@@ -358,15 +357,14 @@ fn row(name: &str) -> &'static Example {
     EXAMPLES.iter().find(|example| example.name == name).expect("a row of the table")
 }
 
-/// Returns the examples in the table whose lines are checked. Examples that need a newer compiler are left
-/// out.
+/// Returns the examples whose lines this module checks, except those that [`left_out`] excludes.
 fn here(test: &'static str) -> impl Iterator<Item = &'static Example> {
     let here = EXAMPLES.iter().filter(|example| matches!(example.tested, Tested::Here { .. }));
     here.filter(move |example| !left_out(example, test))
 }
 
-/// Returns whether the compiler is too old for an example. Only the variable `RAWPIPE_SKIP_187` determines
-/// the result, so a missing program still fails the test.
+/// Returns whether an example is skipped because the compiler is too old. Only the variable
+/// `RAWPIPE_SKIP_187` determines the result, so a missing program still fails the test.
 fn left_out(example: &Example, test: &str) -> bool {
     let skip = example.needs_187 && env::var_os("RAWPIPE_SKIP_187").is_some_and(|set| set == "1");
     if skip {
@@ -491,15 +489,15 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Returns the kernel's information about a process: its state, the id of its parent, and more.
+/// Returns the fields of `/proc/ID/stat`, starting with the state and the parent's id.
 fn stat(id: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(") ")?;
     Some(fields.split(' ').map(str::to_owned).collect())
 }
 
-/// Returns the state of a process: `R`unning, `S`leeping in a system call, s`T`opped or `Z`ombie. See
-/// proc(5).
+/// Returns the state of a process, for example `R` (running), `S` (sleeping in a system call), `T` (stopped)
+/// or `Z` (zombie). See proc(5).
 fn state(id: u32) -> Option<char> {
     stat(id)?[0].chars().next()
 }

@@ -1,6 +1,6 @@
-//! Tests that execute a program by path, by a path relative to a directory, and by descriptor. The tests also
-//! execute files that are not programs, and check that a failure leaves the process unchanged. Each test runs
-//! in its own process.
+//! Tests the execution of programs by path, by a path relative to a directory, and by descriptor. The tests
+//! also try to execute files that are not programs, and check that a failure leaves the process unchanged.
+//! Each test runs in its own process.
 #![allow(unsafe_code, reason = "a descriptor that is no descriptor, and FIFOs by the C library")]
 
 use crate::common::{self, child, closed_fd, keep, skip, tmp_path};
@@ -22,7 +22,7 @@ const O_PATH: i32 = 0x20_0000;
 const NONE: ExecFlags = ExecFlags::empty();
 const EMPTY: ExecFlags = ExecFlags::EMPTY_PATH;
 
-/// Returns the words as a list with its end marker, valid for the test's lifetime.
+/// Returns the words as an argument list with its end marker. The list stays valid until the test ends.
 fn list(words: &[&str]) -> &'static [Arg<'static>] {
     let words = words.iter().map(|word| Arg::new(c_string(Path::new(word))));
     keep(words.chain([Arg::END]).collect())
@@ -34,7 +34,7 @@ fn c_string(path: &Path) -> &'static CStr {
 
 /// Runs `exec` in a forked child. Returns the program's exit code, or the error of the exec.
 fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errno> {
-    let (said, say) = rawpipe::pipe().unwrap(); // close-on-exec, so a program reports nothing
+    let (said, say) = rawpipe::pipe().unwrap(); // close-on-exec, so a successful exec reports nothing
     let mut child = child(|| match exec() {
         Err(errno) => u8::from(say.write(&errno.raw_os_error().to_ne_bytes()) != Ok(4)),
     });
@@ -46,8 +46,8 @@ fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errn
     if failed { Err(errno.unwrap()) } else { Ok(code) }
 }
 
-/// Skips the test and returns true if Valgrind runs this process. Valgrind inspects a program first, and dies
-/// if the `execve` then fails unexpectedly.
+/// Skips the test and returns `true` if Valgrind runs this process. Valgrind inspects a program first, and
+/// dies if the `execve` then fails unexpectedly.
 fn by_valgrind(test: &str) -> bool {
     let here = common::tool() == Some(common::Tool::Valgrind);
     if here {
@@ -56,7 +56,7 @@ fn by_valgrind(test: &str) -> bool {
     here
 }
 
-/// Skips the test and returns true if `execveat` is missing, as in an emulator.
+/// Skips the test and returns `true` if `execveat` is missing, as in an emulator.
 fn no_execveat(test: &str) -> bool {
     let argv = list(&["x"]);
     let answer = outcome(|| process::execveat(closed_fd(), c"x", argv, argv, NONE));

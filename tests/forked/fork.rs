@@ -24,7 +24,7 @@ fn getpid() -> u32 {
     std::process::id()
 }
 
-/// Changes to a user that has no processes and no pipes. Skips the test and returns `None` if this process is
+/// Changes to a user who has no processes and no pipes. Skips the test and returns `None` if this process is
 /// not root.
 fn become_ordinary_user(test: &str) -> Option<()> {
     unsafe extern "C" {
@@ -205,7 +205,7 @@ fn fork_alone() -> Result<Option<i32>, Errno> {
     }
 }
 
-/// Skips the test and returns true if a second thread always exists. Emulators run a second thread, and
+/// Skips the test and returns `true` if a second thread always exists. Emulators run a second thread, and
 /// ThreadSanitizer starts one in this process and in each child.
 fn never_alone(test: &str) -> bool {
     let never = common::emulated() || common::tool() == Some(common::Tool::Thread);
@@ -235,7 +235,7 @@ fn fork_single_threaded_alone_and_beside_a_thread_ebusy() {
     }
     alone_and_beside_a_thread();
     assert_eq!(fork_alone(), Ok(Some(3)));
-    // A forked child shares nothing with its parent, so it also has only one thread.
+    // A forked child has only one thread, so `fork_single_threaded` also succeeds there.
     assert_eq!(code_of(|| u8::from(fork_alone() != Ok(Some(3)))), Some(0));
 }
 
@@ -365,7 +365,7 @@ fn locked_mutex() -> Box<[u64; 16]> {
 /// thread id is correct, and 0 if it is stale.
 fn thread_id_is_known(mutex: &mut [u64; 16]) -> u8 {
     let forked = pthread_self();
-    // SAFETY: the thread is alive, because it joins this thread below. Signal 0 is not sent.
+    // SAFETY: the forking thread is alive, because it joins the new thread below. Signal 0 is not sent.
     let found = std::thread::spawn(move || unsafe { pthread_kill(forked, 0) } == 0);
     // SAFETY: this is a copy of a mutex that was initialised before the fork.
     let not_owner =
@@ -373,7 +373,7 @@ fn thread_id_is_known(mutex: &mut [u64; 16]) -> u8 {
     u8::from(found.join().unwrap()) | u8::from(not_owner) << 1
 }
 
-/// Skips the test and returns false if the C library or the kernel does not permit the repair of a raw fork.
+/// Skips the test and returns `false` if the crate cannot correct the C library's thread id after a raw fork.
 fn repairable(test: &str) -> bool {
     if !cfg!(target_env = "gnu") {
         skip(test, "only glibc's thread id can be found");
@@ -409,7 +409,7 @@ fn fork_thread_id_is_right_from_another_thread() {
     }
 }
 
-/// A fork without the repair leaves a stale thread id. This shows that the two tests above can fail.
+/// A bare `clone` leaves a stale thread id in the child. This shows that the two tests above can fail.
 fn fork_thread_id_is_stale_after_a_bare_clone() {
     const SIGCHLD: usize = Signal::CHLD.as_raw().unsigned_abs() as usize;
     if !repairable("fork_thread_id_is_stale_after_a_bare_clone") {
@@ -417,7 +417,7 @@ fn fork_thread_id_is_stale_after_a_bare_clone() {
     }
     let flags = if cfg!(target_arch = "s390x") { [0, SIGCHLD] } else { [SIGCHLD, 0] };
     let mut mutex = locked_mutex();
-    // SAFETY: the child shares nothing with this process, and ends below.
+    // SAFETY: the child shares no memory with this process, and exits below.
     let pid = unsafe { raw::syscall5(nr::CLONE, flags[0], flags[1], 0, 0, 0) };
     if pid == 0 {
         process::exit(thread_id_is_known(&mut mutex));

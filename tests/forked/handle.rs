@@ -36,7 +36,7 @@ fn sleeper() -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::null()).on_drop(OnDrop::Kill).spawn().unwrap()
 }
 
-/// Returns a line of a process's status.
+/// Returns the value of a field of `/proc/PID/status`.
 fn line(pid: u32, name: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -140,7 +140,7 @@ fn fork_and_spawn_pending_signals_stay_with_the_parent() {
     drop(opener);
     assert_eq!(forked.wait().unwrap().code(), Some(7));
 
-    // The program also blocks these signals, so a pending signal would not be lost.
+    // The program also blocks these signals, so an inherited pending signal would stay pending.
     let mask = SignalSet::empty().with(Signal::USR1).with(Signal::USR2);
     let mut command = program("sleep", &[]);
     command.stdout(Stdio::null()).signal_mask(mask).on_drop(OnDrop::Kill);
@@ -182,8 +182,8 @@ fn spawn_ids_umask_folder_and_root_are_the_parents() {
     }
 }
 
-/// If the mask is set, a signal that the program sends itself does not kill the program. Without the mask,
-/// the signal kills the program.
+/// If the signal mask blocks a signal that the program sends itself, the program survives. With an empty
+/// mask, the signal kills the program.
 fn spawn_signal_mask_holds_in_the_program() {
     let run = |mask| {
         let mut command = rawpipe::process::Command::new("/bin/sh");
@@ -249,7 +249,7 @@ fn pidfd_of_a_child_that_was_waited_for_stays_readable() {
     for _ in 0..2 {
         assert!(found(child.pidfd().unwrap(), LONG).contains(PollEvents::IN));
     }
-    // Code that does not hold the `Child` can use a copy of the descriptor.
+    // A copy of the descriptor stays readable after the `Child` is dropped.
     let copy = io::dup_cloexec(child.pidfd().unwrap()).unwrap();
     drop(child);
     assert!(found(&copy, LONG).contains(PollEvents::IN));
@@ -349,7 +349,8 @@ fn exit_ends_all_threads() {
     assert_eq!(child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().code(), Some(6));
 }
 
-/// Written bytes are in the file even if the child exits without closing it.
+/// Bytes that the child has written to a file and to a pipe are not lost if the child exits without closing
+/// them.
 fn exit_leaves_what_was_written() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let file = common::file(b"");

@@ -172,7 +172,7 @@ impl Screen {
         terminals().then(terminal).map(|(terminal, keyboard)| Self { terminal, keyboard })
     }
 
-    /// Returns a shell whose standard streams are the terminal.
+    /// Returns a command that runs `script` in a shell whose standard streams are the terminal.
     fn shell(&self, script: &str) -> Command<'static> {
         let mut command = Command::new("/bin/sh");
         let copy = || Stdio::from(OwnedFd::from(self.terminal.try_clone().unwrap()));
@@ -254,8 +254,7 @@ fn controlling_terminal_of_another_session_eperm() {
     let tty = || screen.terminal.try_clone().unwrap();
     let mut child = screen.shell("read word").controlling_terminal(tty()).spawn().unwrap();
     let error = screen.shell("true").controlling_terminal(tty()).spawn().unwrap_err();
-    // The kernel permits root to take the terminal from another session, but the crate never asks the kernel
-    // to do so.
+    // Root may take the terminal from another session, but the crate never requests that.
     assert_eq!((error.stage(), error.errno()), (SpawnStage::ControllingTerminal, Errno::EPERM));
     screen.type_in("\x03");
     assert_eq!(ends(&mut child).signal(), Some(Signal::INT));
@@ -326,7 +325,7 @@ fn foreground_without_a_terminal_enxio() {
 fn foreground_of_an_exec_that_fails_leaves_no_descriptor() {
     let Some(screen) = Screen::new() else { return };
     in_a_session(&screen, || {
-        // A session's leader cannot move to a group.
+        // A session leader cannot move to another group, so a child of the leader makes the call.
         in_a_child(|| {
             let before = common::open_fds();
             let error = Command::new("/no/such/program").foreground().exec();

@@ -24,10 +24,11 @@ const NOW: SpliceFlags = SpliceFlags::NONBLOCK;
 /// The `open` flag for a descriptor that only refers to a path.
 const O_PATH: i32 = 0x20_0000;
 
-/// Uses `vmsplice` to send memory that never changes.
+/// Sends memory that never changes to a pipe with `vmsplice`.
 fn send(writer: &PipeWriter, bufs: &[&'static [u8]], flags: SpliceFlags) -> Result<usize> {
     let bufs: Vec<_> = bufs.iter().map(|buf| IoSlice::new(buf)).collect();
-    // SAFETY: memory behind a shared `'static` reference never changes, and no test passes a read end.
+    // SAFETY: memory behind a shared `'static` reference never changes, and no test passes a read end to this
+    // function.
     unsafe { vmsplice(writer, &bufs, flags) }
 }
 
@@ -43,7 +44,7 @@ fn pages() -> &'static [u8] {
 
 // ---- every pair of kinds ----
 
-/// One descriptor of each kind that can be created here.
+/// The descriptors that the tests combine in pairs.
 struct Kinds {
     file: File,
     append: File,
@@ -101,8 +102,8 @@ impl Kinds {
     }
 }
 
-/// The kinds from which a splice can read if the sink is a pipe. `TARGETS` lists the kinds to which a splice
-/// can write if the source is a pipe.
+/// Kinds from which a splice can read if the sink is a pipe. `TARGETS` lists kinds to which a splice can
+/// write if the source is a pipe.
 const SOURCES: [&str; 5] = ["file", "zero", "null", "reader", "socket"];
 const TARGETS: [&str; 5] = ["file", "null", "zero", "writer", "other writer"];
 
@@ -129,7 +130,7 @@ fn splice_every_pair_of_kinds() {
                     assert!(fits, "{what}: {count}");
                     assert_eq!(count, if from == "null" { 0 } else { 4 }, "{what}");
                 }
-                // The pipe of the other reader is still empty.
+                // The other pipe is still empty.
                 Err(Errno::EAGAIN) if from == "other reader" => assert!(fits, "{what}"),
                 // Not every version of Linux can splice from `/dev/zero` or `/dev/null`, or to `/dev/zero`.
                 Err(Errno::EINVAL) if ["zero", "null"].contains(&from) || to == "zero" => {}
@@ -206,7 +207,7 @@ fn splice_of_proc_files_is_what_a_read_gives() {
     }
 }
 
-/// Repeated splices from a source without data never move old contents of the pages.
+/// Repeated splices from a source without data never move old contents of the pipe's pages.
 fn splice_of_an_empty_device_again_and_again() {
     let null = File::open("/dev/null").unwrap();
     let empty = file(b"");
@@ -259,7 +260,7 @@ fn splice_of_a_device_to_a_device() {
 
 // ---- far offsets ----
 
-/// The calls accept offsets that do not fit in 31 or 32 bits.
+/// `splice`, `sendfile` and `copy_file_range` accept offsets that do not fit in 31 or 32 bits.
 fn offsets_beyond_four_gigabytes() {
     for at in [(1_u64 << 31) + 5, (3 << 30) + 7, (1 << 32) + 11] {
         let source = file(b"near");
@@ -283,7 +284,7 @@ fn offsets_beyond_four_gigabytes() {
             Ok(count) => assert_eq!((count, from, to), (8, at + 8, at + 13)),
             Err(errno) => assert!(matches!(errno, Errno::EXDEV | Errno::EOPNOTSUPP), "{errno}"),
         }
-        // The same call also works with the file's own position.
+        // A splice from the file's own position also works at such an offset.
         target.seek(SeekFrom::Start(at)).unwrap();
         assert_eq!(splice(&target, None, &writer, None, 5, NONE), Ok(5));
         assert_eq!(waiting_in(&reader), b"there");
@@ -291,7 +292,7 @@ fn offsets_beyond_four_gigabytes() {
     }
 }
 
-/// With an offset above the signed maximum, the call copies nothing and leaves the offset unchanged.
+/// With an offset above the signed maximum, `copy_file_range` copies nothing and leaves the offset unchanged.
 fn copy_file_range_offsets_above_the_signed_maximum() {
     let (source, target) = (file(b"0123456789"), file(b""));
     for at in [1 << 63, u64::MAX - 4] {
@@ -330,7 +331,7 @@ fn copy_file_range_of_what_is_no_file() {
 
 // ---- waiting ----
 
-/// The `O_NONBLOCK` flag of an open file has the same effect as the nonblocking flag of the call.
+/// The `O_NONBLOCK` flag of an open file has the same effect on a splice as `SpliceFlags::NONBLOCK`.
 fn splice_by_a_nonblocking_end_eagain() {
     let (empty, _writer) = Builder::new().nonblocking().build().unwrap();
     let (reader, target) = rawpipe::pipe().unwrap();
@@ -347,7 +348,7 @@ fn splice_by_a_nonblocking_end_eagain() {
     drop(right);
 }
 
-/// If the pipe is full, the call waits for room and then succeeds.
+/// If the pipe is full, `vmsplice` waits for room and then succeeds.
 fn vmsplice_full_pipe_waits() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let capacity = writer.capacity().unwrap();
@@ -372,8 +373,8 @@ fn vmsplice_buffers_arrive_as_one_stream() {
     assert!(waiting_in(&reader) == bufs.concat());
 }
 
-/// The test sends more pages than the pipe can hold through the pipe to a file. The test polls for room, and
-/// continues after a call that sent only a part.
+/// More pages than the pipe can hold pass through it to a file. The test polls for room, and continues after
+/// a call that sent only a part of the pages.
 fn vmsplice_more_than_the_pipe_holds_to_a_file() {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(16384)).build().unwrap();
     let target = file(b"");
@@ -424,8 +425,8 @@ fn tee_into_a_file_and_on() {
     let (mut kept, mut passed) = (file(b""), file(b""));
     writer.write_all(&pages()[..30_000]).unwrap();
     drop(writer);
-    // The reader consumes exactly the duplicated bytes. Otherwise the next `tee` would duplicate the same
-    // bytes again.
+    // Each iteration also moves the duplicated bytes out of the first pipe. Otherwise the next `tee` would
+    // duplicate the same bytes again.
     loop {
         let teed = tee(&reader, &copy_writer, 7000, NONE).unwrap();
         if teed == 0 {

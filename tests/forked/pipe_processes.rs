@@ -28,8 +28,8 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// Waits until the process with this id has slept for several milliseconds, which shows that it is blocked on
-/// its pipe.
+/// Waits until the process with this id has slept for several milliseconds, which suggests that it is blocked
+/// on its pipe.
 fn wait_until_asleep(pid: u32) {
     let end = Instant::now() + LONG;
     let mut asleep = 0;
@@ -194,7 +194,7 @@ fn writes_up_to_pipe_buf_of_processes_are_whole() {
 // ---- SIGPIPE ----
 
 /// If `SIGPIPE` has a handler, the handler runs and the write fails with `EPIPE`. If `SIGPIPE` is ignored,
-/// the write only fails with `EPIPE`.
+/// the write fails with `EPIPE`, and no handler runs.
 fn write_without_reader_sigpipe_handled_or_ignored() {
     extern "C" fn handler(_signal: i32) {
         common::HANDLED.fetch_add(1, Ordering::SeqCst);
@@ -213,7 +213,7 @@ fn write_without_reader_sigpipe_handled_or_ignored() {
 
 // ---- descriptor numbers ----
 
-/// Each pipe uses two descriptors until the limit is reached. The failed call leaks no descriptor.
+/// Pipes can be created until the limit of descriptors is reached. The call that fails leaks no descriptor.
 fn pipe_takes_every_descriptor_that_is_allowed() {
     const LIMIT: u64 = 64;
     let limit = [LIMIT, LIMIT];
@@ -252,8 +252,8 @@ fn dup_takes_the_lowest_free_number() {
     let third = io::dup(&writer).unwrap();
     assert_eq!((first.as_raw_fd(), second.as_raw_fd()), (numbers[1], numbers[2]));
     assert!(third.as_raw_fd() > writer.as_raw_fd());
-    // A duplicate has a number above 2, even if the standard streams are closed. SAFETY: the argument is an
-    // integer, and this test does not read its standard input.
+    // A duplicate has a number above 2, even if the standard streams are closed.
+    // SAFETY: the argument is an integer, and this test does not read its standard input.
     assert_eq!(unsafe { raw::syscall1(nr::CLOSE, 0) }, 0);
     assert!(io::dup_cloexec(&writer).unwrap().as_raw_fd() > 2);
     assert!(io::dup(&writer).unwrap().as_raw_fd() > 2);
@@ -282,7 +282,7 @@ fn pipe2_notification_pipe() {
     match pipe2(PipeFlags::CLOEXEC | PipeFlags::from_bits_retain(O_NOTIFICATION_PIPE)) {
         // The kernel supports the flag, and the pipe has no message yet.
         Ok((reader, _writer)) => assert_eq!(reader.available(), Ok(0)),
-        // The kernel lacks the option or is older than Linux 5.8.
+        // The kernel was built without the option, or is older than Linux 5.8.
         Err(errno) => assert!(matches!(errno, Errno::ENOPKG | Errno::EINVAL), "{errno}"),
     }
     assert_eq!(common::open_fds(), before);

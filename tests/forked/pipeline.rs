@@ -15,7 +15,7 @@ fn missing() -> Command<'static> {
     Command::new("/no/such/program")
 }
 
-/// Returns the kernel's list of this process's children, or an empty string if the kernel provides none.
+/// Returns the kernel's list of this thread's children, or an empty string if the kernel provides none.
 fn children() -> String {
     fs::read_to_string("/proc/thread-self/children").unwrap_or_default()
 }
@@ -384,7 +384,8 @@ fn pipeline_dropped_that_reaps_closes_all_pipes_first() {
     assert_eq!((common::open_fds(), children()), before);
 }
 
-/// Only `spawn` gives the caller the handles to read from the commands' own pipes.
+/// `output` reads from the pipe that a command requests for its standard error, and `status` drains that
+/// pipe. With `spawn`, the caller reads from the pipe.
 fn pipeline_errors_of_commands_that_ask_for_a_pipe_are_read() {
     let (mut errors, cat) = (program("flood", &["10", "300000"]), program("cat", &[]));
     errors.stderr(Stdio::piped());
@@ -393,7 +394,7 @@ fn pipeline_errors_of_commands_that_ask_for_a_pipe_are_read() {
     assert!(output.success() && output.stdout.len() == 10);
     assert!(output.stderr.len() == 300_000 && is_pattern(&output.stderr));
     assert!(row.status().unwrap().iter().all(|status| status.success()));
-    // The pipeline's setting overrides the command's.
+    // The pipeline's setting overrides the command's setting.
     let mut kept = row.clone().stderr(Stdio::null()).output().unwrap();
     assert!(kept.stderr.is_empty() && kept.statuses.pop().unwrap().success());
 

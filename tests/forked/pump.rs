@@ -15,7 +15,8 @@ fn pump<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     command
 }
 
-/// Returns the bytes that the command wrote to a pipe. Asserts that the command succeeded without a message.
+/// Returns the bytes that the command wrote to its standard output. Asserts that the command succeeded
+/// without a message.
 fn moved(command: &mut Command) -> Vec<u8> {
     let output = common::finish(command);
     assert_eq!((output.status.code(), stderr_of(&output)), (Some(0), String::new()));
@@ -102,7 +103,7 @@ fn pump_file_to_itself_is_refused() {
     fs::remove_file(&path).unwrap();
 }
 
-/// If the output pipe has no reader, the exit status is the status that shells report for a death by
+/// If the output pipe has no reader, `pump` exits with 141, the status that shells report for a death by
 /// `SIGPIPE`.
 fn pump_broken_output_pipe_ends_in_silence() {
     let input = file(&data(3 << 20));

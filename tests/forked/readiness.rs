@@ -41,7 +41,7 @@ fn poll_both_ends_in_one_call() {
     assert_eq!(fds.each_ref().map(PollFd::revents), [PollEvents::IN, PollEvents::empty()]);
 }
 
-/// `poll` reports the hang-up only after every byte has been read.
+/// `poll` reports `HUP` without `IN` only after every byte has been read.
 fn poll_output_of_a_child_until_the_hang_up() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut talking = child(move || {
@@ -69,7 +69,8 @@ fn poll_output_of_a_child_until_the_hang_up() {
     assert!(talking.wait().unwrap().success());
 }
 
-/// The test writes to ready write ends and reads from ready read ends until all twelve messages have arrived.
+/// The test writes a message to each of twelve pipes in random order. After each write, `poll` reports only
+/// the written pipe as readable.
 fn poll_twelve_pipes_each_in_its_time() {
     const MESSAGE: &[u8] = b" This is a test.";
     let mut pipes: BTreeMap<usize, _> =
@@ -292,7 +293,7 @@ fn waiters(count: u8, events: PollEvents, reader: &PipeReader) -> (Vec<Child>, P
 }
 
 /// Waits until all children sleep in `epoll_wait`. Returns `None` if the kernel does not report the system
-/// calls of the children.
+/// calls of the children, or after a timeout.
 fn asleep(children: &[Child]) -> Option<()> {
     let calls = [nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2].map(|number| number.to_string());
     let end = Instant::now() + LONG;
@@ -350,7 +351,7 @@ fn epoll_wakes_everybody_or_exclusively_one() {
     }
 }
 
-/// One wait covers the pipes of many children, and each pipe's event has its own token.
+/// One epoll instance covers the pipes of many children, and each pipe's event has its own token.
 fn epoll_waits_for_many_children() {
     let epoll = Epoll::new().unwrap();
     let mut children = Vec::new();

@@ -108,7 +108,7 @@ fn wait_any_of_given_handles_and_orphans() {
     assert_eq!(wait_any(&mut given, ENDS).unwrap_err(), Errno::ECHILD);
 }
 
-/// `wait_any` reports a grandchild whose parent has ended.
+/// If this process is a subreaper, `wait_any` reports a grandchild whose parent has ended.
 fn wait_any_orphan_that_was_adopted() {
     match set_child_subreaper(true) {
         Err(Errno::EINVAL) if common::emulated() => {

@@ -111,7 +111,8 @@ fn yes_stdout_full_fails() {
 
 // ---------------------------------------------------------------- socket_proxy
 
-/// The running proxy, its standard output, and the two socket paths. Dropping this value kills the proxy.
+/// The running proxy, its standard output, the target's listener, and the two socket paths. Dropping this
+/// value kills the proxy.
 struct Proxy {
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
@@ -200,7 +201,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    /// Returns `None` if the supervisor cannot run here.
+    /// Starts the supervisor, or returns `None` if the supervisor cannot run here.
     fn start(test: &str, script: &str) -> Option<Self> {
         let probe = rawpipe::process::Command::new("true").spawn().unwrap();
         if probe.pidfd().is_none() || common::emulated() {
@@ -235,7 +236,7 @@ impl Supervisor {
         std::iter::from_fn(|| self.next()).filter_map(|(_, end)| end).collect()
     }
 
-    /// Returns all processes in the groups of the workers.
+    /// Returns the ids of all processes in the workers' groups, except zombies.
     fn processes(&self) -> BTreeSet<u32> {
         let groups: BTreeSet<u32> = self.started.values().copied().collect();
         let ids = fs::read_dir("/proc").unwrap().flatten();
@@ -258,7 +259,7 @@ fn group(id: u32) -> Option<u32> {
     if fields[0] == "Z" { None } else { fields[2].parse().ok() }
 }
 
-/// Returns the set of signals that a process ignores, as bits.
+/// Returns the set of signals that a process ignores, as a bit mask.
 fn ignored(id: u32) -> Option<u64> {
     let status = fs::read_to_string(Path::new("/proc").join(id.to_string()).join("status")).ok()?;
     let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;

@@ -156,7 +156,8 @@ fn status_with_input_and_time() {
 
 // ---- timeout ----
 
-/// The timeout applies to every kind of child.
+/// The timeout ends a run even if the child is silent, stopped or busy, reads nothing, or has closed its
+/// outputs.
 fn output_timeout_of_every_kind_of_child() {
     let out_of_time = |what: &str, command: &mut Command<'_>| {
         let error = out_of_time(what, command.timeout(SHORT), SHORT);
@@ -354,7 +355,8 @@ fn wait_with_output_that_fails_kills() {
 
 // ---- input from a reader ----
 
-/// A reader that returns prepared pieces. `Some(errno)` is a system error, and `None` is another error.
+/// A reader that returns prepared pieces. `Err(Some(errno))` is a system error, and `Err(None)` is another
+/// error.
 struct Pieces(Vec<Result<Vec<u8>, Option<Errno>>>);
 
 impl Read for Pieces {
@@ -522,7 +524,7 @@ fn errors_of_programs_are_kept_in_an_io_error() {
     }
 }
 
-/// Every function of the module compiles with `?` in a function that returns `io::Result`.
+/// Calls the functions of the module with `?`, which must compile in a function that returns `io::Result`.
 fn every_function(child: &mut process::Child, fd: &fs::File) -> io::Result<()> {
     let (path, list, at) = (c"", &[Arg::END][..], Deadline::NEVER);
     if list.is_empty() {

@@ -24,7 +24,7 @@ use std::time::Duration;
 fn reported(test: &str, words: &[(Tool, &str)], mistake: fn()) {
     if common::in_role("mistake") {
         mistake();
-        // A tool looks for leaks in the C library's `exit`, so this branch must call `exit`.
+        // A tool searches for leaks when the C library's `exit` runs, so this branch must call `exit`.
         std::process::exit(0);
     }
     let Some((_, words)) = words.iter().find(|(tool, _)| common::tool() == Some(*tool)) else {
@@ -48,7 +48,8 @@ fn silent(test: &str, tool: Tool, right: fn()) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Returns a command whose options send reports to the pipe that the test reads.
+/// Returns a command that runs this test again in the role `mistake`. Its options make a sanitizer exit with
+/// code 99 after the first report.
 fn role() -> std::process::Command {
     let mut command = common::role_command("mistake");
     command.stdin(Stdio::null());
@@ -72,8 +73,8 @@ fn read_beyond_the_end_of_a_buffer() {
         let (reader, writer) = rawpipe::pipe().unwrap();
         writer.write_all(&[7; 16]).unwrap();
         let mut buf = vec![0_u8; 16];
-        // The kernel writes only 16 bytes, but the slice is longer than that. SAFETY: none, because the
-        // length is deliberately wrong.
+        // The kernel writes only 16 bytes, but the slice is longer than that.
+        // SAFETY: none, because the length is deliberately wrong.
         let longer = unsafe { slice::from_raw_parts_mut(buf.as_mut_ptr(), 24) };
         black_box((rawpipe::read(&reader, longer).ok(), buf));
     });
@@ -153,7 +154,7 @@ fn memory_that_nobody_can_free() {
         (Tool::Valgrind, "definitely lost"),
     ];
     reported("memory_that_nobody_can_free", &words, || {
-        // A remaining pointer would hide a leak. The loop therefore leaks many blocks, and the last line
+        // A remaining pointer would hide a leak. The loop therefore leaks many blocks, and the last statement
         // overwrites the part of the stack that held the pointers.
         for turn in 0..100_u8 {
             std::mem::forget(black_box(vec![turn; 1000]));

@@ -125,7 +125,7 @@ fn select_descriptors_beyond_1024() {
     let low = set(&[idle.as_fd(), high.as_fd()]);
     assert_eq!(select(Some(&mut low.clone()), None, None, NOW), Ok(0));
     writer.write(b"x").unwrap();
-    // The two sets also have different lengths.
+    // The two sets have different lengths.
     let mut read = low;
     let mut write = set(&[writer.as_fd()]);
     assert_eq!(select(Some(&mut read), Some(&mut write), None, NOW), Ok(2));

@@ -28,7 +28,7 @@ pub(crate) struct Operation {
     pub(crate) body: fn(),
     /// The sets of calls that fail. Each set causes one further run.
     pub(crate) without: Vec<Vec<Missing>>,
-    /// A call that the module makes only because the operation requests the call.
+    /// A call that the operation itself makes, and that does not count as a call of the module.
     pub(crate) its_own: Option<usize>,
 }
 
@@ -47,12 +47,13 @@ fn not_permitted(nr: usize) -> Missing {
     Missing { errno: Errno::EPERM.raw_os_error(), ..refused(nr) }
 }
 
-/// Returns a call that fails if an argument has these bits set.
+/// Returns a call that fails with `EINVAL` if argument `argument` has all of `bits` set.
 fn refused_with(nr: usize, argument: usize, bits: u64) -> Missing {
     Missing { nr, argument, bits, errno: Errno::EINVAL.raw_os_error() }
 }
 
-/// Returns the value of a call that must succeed if no other call fails.
+/// Returns the value of `result`, or `None`. Panics if `result` is an error although no call was made to
+/// fail.
 fn done<T, E: Debug>(result: Result<T, E>) -> Option<T> {
     assert!(result.is_ok() || !PLAIN.load(Ordering::SeqCst), "{:?}", result.err());
     result.ok()
@@ -186,7 +187,7 @@ fn io_and_pipe() -> Vec<Operation> {
         of("io::without_sigpipe", "without_sigpipe", || {
             let (reader, writer) = pipe();
             drop(reader);
-            // This call to `splice` raises the signal.
+            // This call to `splice` raises `SIGPIPE`.
             let bytes = filled(b"1").0;
             let raise = || splice(&bytes, None, &writer, None, 1, NONE);
             let _ = operation(|| without_sigpipe(raise));

@@ -29,8 +29,8 @@ fn exit() -> Command<'static> {
 }
 
 pub(super) fn forks() -> Vec<Operation> {
-    // The index of the flags among the arguments of `clone`, on the architectures that support tracing.
     const CLONE_PIDFD: u64 = 0x1000;
+    // On the architectures that the tracer supports, argument 0 of `clone` holds the flags.
     let no_pidfd = refused_with(nr::CLONE, 0, CLONE_PIDFD);
     vec![
         of("process", "fork and wait", || {

@@ -42,7 +42,8 @@ fn nonsense(mover: Mover, from: &SourceKind, to: &SinkKind) -> Option<&'static s
     })
 }
 
-/// Returns the reason why the sink cannot accept the bytes of this source, or `None` if the sink can.
+/// Returns the reason why the sink cannot accept the bytes of this source, or `None` if the sink can accept
+/// them.
 pub(crate) fn words(from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
     match from.says {
         Says::Touch if to.unit == 8 => Some("an eventfd adds up what is written to it"),
@@ -60,7 +61,8 @@ pub(crate) fn complete(from: &SourceKind, exact: Option<usize>, bytes: usize) ->
     Outcome { bytes, error, ..Outcome::default() }
 }
 
-/// Returns a complaint for each unexpected result.
+/// Compares the outcome and the arrived bytes with the expected ones, and returns a complaint for each
+/// difference.
 pub(crate) fn compare(
     mover: Mover,
     seen: &Seen,
@@ -140,8 +142,7 @@ fn content(mover: Mover, from: &'static SourceKind, to: &'static SinkKind) -> io
     Ok(judge(mover, &seen, &compare(mover, &seen, &expected, arrived)))
 }
 
-/// Returns the verdict. The case is skipped if this kernel cannot splice between the two descriptors, because
-/// older kernels do not support all sinks.
+/// Returns the verdict of a case. A case of `splice_to` is skipped if this kernel cannot splice to the sink.
 pub(crate) fn judge(mover: Mover, seen: &Seen, complaints: &[String]) -> Verdict {
     match &seen.outcome {
         Some(Outcome { bytes: 0, error: Some((None, EINVAL)), .. }) if mover == Mover::SpliceTo => {

@@ -1,6 +1,6 @@
-//! Tests that a mover returns at its deadline, and that the error names the side that is not ready. The peer
-//! is silent, competitors consume the data, or a socket's error queue is not empty. Bytes that were moved
-//! before the deadline must have arrived.
+//! Tests that a mover returns at its deadline, and that the error names the side that is not ready. In these
+//! cases, the peer is silent, the sink is full, competitors use the same end, or a socket's error queue is
+//! not empty.
 
 use super::content::{compare, made, words};
 use super::kinds::{End, Made, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source, text};
@@ -32,7 +32,8 @@ pub(crate) fn cases(table: &mut Table) {
     exact_room(table);
 }
 
-/// Returns complaints unless the mover returned in time with `ETIMEDOUT` on this side.
+/// Returns complaints unless the mover returned in time with `ETIMEDOUT` on this side. If `bytes` is set, the
+/// mover must also have moved this number of bytes.
 fn timed_out(seen: &Seen, side: Side, bytes: Option<usize>) -> Vec<String> {
     let mut complaints = Vec::new();
     match &seen.outcome {
@@ -100,7 +101,7 @@ fn silent(table: &mut Table) {
 
 // ---- a full sink ----
 
-/// Writes until the sink accepts no more bytes or 64 MiB are written. Returns whether the sink stopped
+/// Writes until the sink accepts no more bytes or 64 MiB have been written. Returns whether the sink stopped
 /// accepting bytes.
 fn fill(near: &impl AsFd, to: &SinkKind) -> io::Result<bool> {
     const MOST: usize = 64 << 20;
@@ -352,7 +353,7 @@ fn error_queue(table: &mut Table) {
 // ---- room for exactly the contents ----
 
 /// Returns the number of bytes that fit into this sink before `poll` reports the sink as full, if no process
-/// reads from it. Returns `None` for kinds that this test leaves out.
+/// reads from the sink. Returns `None` for kinds that the test leaves out.
 fn room(to: &SinkKind) -> Option<usize> {
     match to.name {
         "pipe" | "pipe_nonblocking" | "fifo" | "fifo_rdwr" | "unix_stream" | "unix_seqpacket" => {

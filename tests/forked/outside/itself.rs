@@ -55,7 +55,7 @@ pub(crate) fn cases(table: &mut Table) {
             if endless || (row.exact.is_some() && !mover.takes_exact()) {
                 continue;
             }
-            // Without a limit, this mover is the same as `transfer`.
+            // Without an exact count, the mover `Exact` is the same as `Transfer`.
             if row.exact.is_none() && *mover == Mover::Exact {
                 continue;
             }

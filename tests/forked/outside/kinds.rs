@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{env, process};
 
-/// A descriptor to move from or to, which may be closed.
+/// The descriptor of a source or a sink, which may be closed.
 pub(crate) enum Near {
     Open(OwnedFd),
     Closed,
@@ -63,7 +63,7 @@ pub(crate) enum Says {
     Write,
     /// A timer expires.
     Expire,
-    /// The peer changes a file that is watched.
+    /// The peer changes the file that the source watches.
     Touch,
 }
 
@@ -90,12 +90,12 @@ pub(crate) struct SourceKind {
     pub(crate) make: fn(&[u8]) -> io::Result<Made>,
     pub(crate) says: Says,
     pub(crate) end: End,
-    /// The maximum number of bytes that the peer can write or the source can hold.
+    /// The maximum number of bytes that a case moves from the source.
     pub(crate) most: usize,
     /// The minimum length of one `read`.
     pub(crate) unit: usize,
-    /// True if each `read` returns one message. A `read` that is shorter than the message discards the
-    /// remaining bytes of the message.
+    /// True if each `read` returns one message. A `read` into a buffer that is shorter than the message
+    /// discards the remaining bytes of the message.
     pub(crate) packets: bool,
     pub(crate) pipe: bool,
     /// True if several processes can compete for the bytes of the source, and a call can be nonblocking
@@ -115,7 +115,7 @@ pub(crate) struct SinkKind {
     pub(crate) heard: bool,
     /// True if the sink is a regular file, so the test reads its contents.
     pub(crate) file: bool,
-    /// The total number of bytes that the sink accepts.
+    /// The maximum number of bytes that a case moves to the sink.
     pub(crate) most: usize,
     /// The unit in which the sink accepts bytes.
     pub(crate) unit: usize,
@@ -123,7 +123,7 @@ pub(crate) struct SinkKind {
     pub(crate) lines: bool,
     pub(crate) splices: bool,
     pub(crate) pipe: bool,
-    /// True if the sink can be filled until it accepts no more.
+    /// True if the sink can be filled until it accepts no more bytes.
     pub(crate) fills: bool,
     /// True if several processes can compete for the room in the sink, and a call can be nonblocking without
     /// `O_NONBLOCK`.
@@ -132,10 +132,10 @@ pub(crate) struct SinkKind {
     pub(crate) native: bool,
 }
 
-/// The length of most contents, which is a multiple of a page and of a line. With this length, each side
-/// waits for its peer several times.
+/// The length of most contents, which is a multiple of the page size and of the line length. At this length,
+/// each side of a pipe usually waits for its peer several times.
 pub(crate) const LEN: usize = 50 * 4096;
-/// The number of bytes that a terminal can hold.
+/// A number of bytes that a terminal can hold.
 const TERMINAL: usize = 50 * 64;
 /// The length of the data at either end of a sparse file, around the hole.
 const EDGE: usize = 64;
@@ -144,7 +144,7 @@ const EVENT: usize = 8;
 
 // ---- messages ----
 
-/// Returns distinct lines of 64 bytes each.
+/// Returns `len` bytes of distinct lines, each of which is 64 bytes long.
 pub(crate) fn text(len: usize) -> Vec<u8> {
     let random = crate::common::bytes::data(len / 2 + 64);
     let mut text = String::new();
@@ -237,8 +237,8 @@ fn folder_in_memory() -> PathBuf {
     crate::common::tmp()
 }
 
-/// Returns the directory of the test program, or the directory for temporary files. Both directories are
-/// usually on a disk.
+/// Returns the directory of the test program, or the directory for temporary files if the former is not
+/// writable. Both directories are usually on a disk.
 fn folder_on_disk() -> PathBuf {
     let here = env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from));
     let writable = |folder: &PathBuf| {
@@ -253,7 +253,7 @@ fn read_write(path: &PathBuf) -> io::Result<File> {
     File::options().read(true).write(true).open(path)
 }
 
-/// Returns a second, independent descriptor for an open file.
+/// Opens the file of a descriptor again for reading, with an independent position.
 pub(crate) fn look_at(file: &impl AsRawFd) -> io::Result<OwnedFd> {
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).map(OwnedFd::from)
 }

@@ -37,7 +37,8 @@ use Mover::{
     Pump, SmallChunk, SpliceTo,
 };
 
-/// All movers except `pump`. The program `pump` uses the other movers, so only a few pairs run it.
+/// All movers except `pump`. `pump` is a program that uses other movers of this list, so only a few pairs run
+/// it.
 pub(crate) const MOVERS: &[Mover] = &[
     Model,
     Mover::Transfer,
@@ -304,7 +305,7 @@ fn on<T>(fd: BorrowedFd<'_>, call: impl FnOnce(&File) -> T) -> T {
 fn fan_out(from: BorrowedFd<'_>, to: &[BorrowedFd<'_>]) -> Outcome {
     let mut sinks: Vec<_> = to.iter().map(FanoutSink::new).collect();
     let answer = Fanout::new().run(from, &mut sinks);
-    // The case checks only the outcome of the first sink.
+    // A case checks only the outcome of the first sink.
     let of_first = sinks[0].error().map(Outcome::of);
     match (of_first, answer) {
         (Some(failed), _) => failed,

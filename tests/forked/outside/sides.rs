@@ -1,5 +1,5 @@
-//! Tests that an error names the side on which it occurred, and equals the error of a loop of `read` and
-//! `write`.
+//! Tests that an error names the side on which it occurred, and that a loop of `read` and `write` fails with
+//! the same error.
 
 use super::content::made;
 use super::kinds::{End, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source};
@@ -58,7 +58,7 @@ fn outcome(
         scene.acts = vec![Act::Say(contents)];
         scene.mover_last = true;
         if mover == Mover::FanoutTwo {
-            scene.acts.push(Act::End); // the fan-out serves its other sink until this end
+            scene.acts.push(Act::End); // the fan-out serves its second sink until the source ends
         }
     }
     scene.limits.exact = (mover == Mover::Exact).then_some(4096);

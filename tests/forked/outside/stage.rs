@@ -4,7 +4,7 @@
 //! three processes, and kills them if they take too long.
 //!
 //! The order of the kills matters. A `splice` that waits for its source can hold the lock of a pipe. The
-//! reader of that pipe then sleeps, and no signal reaches it. When the speaker ends, the source reaches end
+//! reader of that pipe then sleeps, and no signal can wake it. When the speaker ends, the source reaches end
 //! of file and the `splice` returns. The listener can then be killed.
 
 use super::kinds::{End, Made, SinkKind, SourceKind, look_at};
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub(crate) enum Act {
     Say(Vec<u8>),
-    /// Sends one byte of TCP's urgent data.
+    /// Sends one byte as TCP urgent data.
     Urgent(u8),
     /// Sends an empty datagram.
     Empty,
@@ -48,7 +48,7 @@ pub(crate) enum Ear {
     Open(Vec<usize>),
     /// Reads nothing until the mover has ended.
     Deaf,
-    /// Reads this many pages with pauses of this duration, and then stops reading.
+    /// Reads this many pages with pauses of this duration, and then reads nothing until the mover has ended.
     Slow(usize, Duration),
 }
 
@@ -107,7 +107,7 @@ impl<'a> Play<'a> {
 
 /// The observations of a case.
 pub(crate) struct Seen {
-    /// The outcome of the mover, or `None` if it did not end in time.
+    /// The outcome of the mover, or `None` if the mover did not end in time.
     pub(crate) outcome: Option<Outcome>,
     /// The bytes that arrived at the sink.
     pub(crate) arrived: Vec<u8>,
@@ -165,8 +165,8 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     let Play { from, to, source, sink, acts, ear, mover, limits, others, .. } = play;
     let (until_said, look_at_rest) = (play.until_said, play.look_at_rest);
     let second = sys::memfd()?;
-    let (gate, open_gate) = sys::pipe(0)?; // ends when the mover may end
-    let (over, still_on) = sys::pipe(0)?; // ends when the speaker and the listener must end
+    let (gate, open_gate) = sys::pipe(0)?; // reaches end of file when the mover may exit
+    let (over, still_on) = sys::pipe(0)?; // reaches end of file when the speaker and listener must exit
     let (answers, answer) = sys::pipe(0)?;
     let (near, near_sink) = (source.near.raw(), sink.near.raw());
     let deaf = matches!(ear, Ear::Deaf);
@@ -249,8 +249,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
             listener.take();
         }
     }
-    // The mover may end now. The end of the mover closes its descriptors, so the listener reaches end of
-    // file.
+    // The mover may exit now. Its exit closes its descriptors, so the listener reaches end of file.
     drop(open_gate);
     let gone = outcome.is_some() && sys::reap(moving.pid, Duration::from_secs(2));
     if gone {
@@ -461,7 +460,7 @@ fn listen(
 
 // ---- competitors ----
 
-/// Starts processes that read from the source or write to the sink until they are killed.
+/// Starts the competing processes, and returns their ids.
 fn compete(others: Others, near: RawFd, near_sink: RawFd) -> io::Result<Vec<i32>> {
     let (count, fd, reading) = match others {
         Others::None => return Ok(Vec::new()),
@@ -478,7 +477,7 @@ fn compete(others: Others, near: RawFd, near_sink: RawFd) -> io::Result<Vec<i32>
             Ok(count) => count > 0,
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
         };
-        // The kernel wakes all competitors at the same time, so that they race for each byte.
+        // `poll` wakes all competitors at the same time, so they race for each byte.
         let ready = |events| sys::poll([(fd.as_raw_fd(), events)], Duration::from_secs(3600));
         if others == Others::LateWriter {
             thread::sleep(Duration::from_millis(50));

@@ -102,7 +102,7 @@ pub(crate) fn spawn(keep: &[RawFd], body: impl FnOnce()) -> io::Result<c_int> {
     let begin = Instant::now();
     let pid = loop {
         match check(c::fork()) {
-            // This user may have reached its limit of processes temporarily.
+            // This user may temporarily have reached the limit of processes.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && begin.elapsed() < BUSY => {
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -129,7 +129,7 @@ pub(crate) fn lead_a_group() {
     c::setpgid(0, 0);
 }
 
-/// Kills a process, or a group if the number is negative. The process may have ended already.
+/// Kills a process, or a process group if `pid` is negative. The process may have ended already.
 pub(crate) fn kill(pid: c_int) {
     c::kill(pid, SIGKILL);
 }
@@ -214,7 +214,7 @@ pub(crate) fn pipe(flags: c_int) -> io::Result<(OwnedFd, OwnedFd)> {
     two(fds)
 }
 
-/// The flag that makes each `write` to a pipe a packet.
+/// The flag that makes each `write` to a pipe a packet, and that opens a file for direct I/O.
 pub(crate) const O_DIRECT: c_int = if cfg!(any(target_arch = "arm", target_arch = "aarch64")) {
     0o20_0000
 } else if cfg!(target_arch = "powerpc64") {
@@ -258,7 +258,7 @@ pub(crate) fn reset_on_close(socket: &impl AsRawFd) -> io::Result<()> {
     set_option(socket, SO_LINGER, &[1, 0])
 }
 
-/// Makes each transmission leave a report in the socket's error queue.
+/// Makes the kernel add a report to the socket's error queue for each transmission.
 pub(crate) fn report_times(socket: &impl AsRawFd) -> io::Result<()> {
     const SO_TIMESTAMPING: c_int = 37;
     const TX_SOFTWARE: c_int = 1 << 1;
@@ -345,7 +345,7 @@ pub(crate) fn fifo(path: &Path) -> io::Result<()> {
 }
 
 /// Creates a pseudo-terminal that neither changes nor echoes bytes. Returns its master and its slave. A
-/// canonical terminal passes on whole lines, and handles the end-of-file character.
+/// canonical terminal passes on only whole lines, and handles the end-of-file character.
 pub(crate) fn terminal(canonical: bool) -> io::Result<(OwnedFd, OwnedFd)> {
     use std::os::unix::fs::OpenOptionsExt;
     const O_RDWR: c_int = 2;

@@ -49,7 +49,7 @@ pub(super) fn hostile_peer() {
     assert!(records > 0 && refused > 0);
 }
 
-/// Stores a random word at a random position, or stores nothing.
+/// Stores a random word at a random position, sends wake-ups, or does nothing.
 fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
     let word = match random.below(6) {
         0 => random.below(1 << 12),

@@ -1,5 +1,5 @@
 //! Tests a peer that stores arbitrary values in the shared words and sends wake-ups at any time. The
-//! directory `fuzz/` contains a similar target.
+//! directory `fuzz/` contains a similar fuzz target.
 
 use super::{supported, times};
 use crate::common::bytes::Random;

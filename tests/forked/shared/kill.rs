@@ -34,7 +34,7 @@ fn builder(random: &mut Random) -> (usize, SharedBuilder) {
     (chunk, SharedBuilder::new().chunk(chunk).ring(ring).wait(wait))
 }
 
-/// Kills a child from another thread. The thread returns the time of the kill.
+/// Kills and reaps a child in another thread, which then returns the current time.
 fn kill_at_a_moment(random: &mut Random, mut child: Child) -> JoinHandle<Instant> {
     let mut random = Random(random.below(1 << 30) as u64 + 1);
     thread::spawn(move || {
@@ -72,8 +72,7 @@ pub(super) fn writer_killed_leaves_whole_records_and_an_end() {
     common::say(&format!("result: {total} records of {} killed writers", kills()));
 }
 
-/// The writer fails with `EPIPE` after its reader is killed. Before the error, the writer sends at most as
-/// many records as the ring holds.
+/// The writer fails with `EPIPE` within `SOON` after its reader is killed.
 pub(super) fn reader_killed_epipe() {
     if !supported() {
         return;
@@ -104,7 +103,7 @@ fn asleep(child: &Child) {
 }
 
 /// If a writer is killed while it waits for space, the records that it has sent still arrive. If a reader is
-/// killed while it waits for a record, the writer sends at most as many records as the ring holds.
+/// killed while it waits for a record, the writer then sends at most as many records as the ring holds.
 pub(super) fn killed_asleep_each_side() {
     if !supported() {
         return;
@@ -140,7 +139,7 @@ pub(super) fn killed_asleep_each_side() {
 }
 
 /// If a process is killed while it holds a lent record or chunk, that memory is not reused. The peer can
-/// still fill the remaining ring, or receive all records that were sent.
+/// still fill the remaining part of the ring, or receive all records that were sent.
 pub(super) fn killed_with_something_lent() {
     if !supported() {
         return;

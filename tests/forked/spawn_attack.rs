@@ -54,7 +54,7 @@ fn become_other() -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Score {
     tries: usize,
-    /// The number of attempts that opened the memory of a process or traced it.
+    /// The number of attempts that opened the memory of a process or traced the process.
     reached: usize,
     /// The number of attempts that read the secret. Each of these attempts also tried to overwrite the
     /// secret.
@@ -121,7 +121,7 @@ impl Score {
     }
 }
 
-/// Returns the id of the newest process, as the kernel reports it.
+/// Returns the id of the newest process.
 fn newest(loads: &File) -> usize {
     let mut text = [0; 100];
     let count = loads.read_at(&mut text, 0).expect("/proc/loadavg");

@@ -1,5 +1,5 @@
 //! Tests `communicate` with every combination of pipes, in several steps, and with other processes that hold
-//! the other ends. Each test runs in its own process.
+//! the other ends of the pipes. Each test runs in its own process.
 
 #![allow(unsafe_code, reason = "a tracer")]
 
@@ -27,7 +27,7 @@ fn some_bytes(count: usize) -> Vec<u8> {
 }
 
 /// Starts a child with all three pipes. A separate pipe keeps the child or its own child alive until the
-/// returned end is dropped.
+/// returned write end is dropped.
 fn held(name: &str) -> (Child, PipeWriter) {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let mut command = program(name, &[]);
@@ -124,8 +124,8 @@ fn communicate_limit_in_steps_loses_nothing() {
     assert!(err.len() == errors && is_pattern(&err));
 }
 
-/// The lengths of the outputs are close to every size at which the buffer grows. The child writes both
-/// outputs at the same time.
+/// The lengths of the outputs are close to sizes at which the buffer grows. The child writes both outputs at
+/// the same time.
 fn communicate_output_of_every_length() {
     let pipe = 65_536;
     let around = [4096, pipe, pipe + 4096, 3 * pipe + 4096, 7 * pipe, 1 << 20, 2 << 20];
@@ -135,7 +135,7 @@ fn communicate_output_of_every_length() {
         let output = command.output().unwrap();
         assert_eq!((output.stdout.len(), output.stderr.len()), (len, len / 3));
         assert!(is_pattern(&output.stdout) && is_pattern(&output.stderr), "{len}");
-        // `output` does not reserve memory for bytes that never arrive.
+        // The capacity is at most twice the length of the output plus the size of two pipes.
         let capacity = output.stdout.capacity();
         assert!(capacity <= 2 * len + 2 * pipe && (len > 1000 || capacity < 2000), "{capacity}");
     }

@@ -1,6 +1,7 @@
 //! Runs the same checks of spawning, waiting and signals in many process environments, called worlds.
 //! Examples are other namespaces, a tracer, discarded statuses, few descriptors, and a hostile user. Each
-//! check runs in its own process, which first enters its world. A second process kills the check if it hangs.
+//! check runs in its own process, which first enters its world. A second process kills the check if the check
+//! hangs.
 #![allow(unsafe_code, reason = "calls of the C library that set up the worlds")]
 
 mod checks;
@@ -158,7 +159,7 @@ fn spawn_without_a_descriptor_left_emfile() {
 
 // ---- worlds with their own checks ----
 
-/// The spawned program is the init process of the namespace.
+/// The spawned program is the init process of a new PID namespace.
 fn parent_death_signal_as_init_of_a_new_pid_namespace() {
     World::new("first in a pid name space", ways::empty_pid_namespace)
         .make(&[("death signal", checks::death_signal_is_set)]);
@@ -171,7 +172,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
         .make(&[("uid", checks::uid_without_groups)]);
 }
 
-/// This process may change its user but not its groups.
+/// This process is permitted to change its user but not its groups.
 fn spawn_uid_without_cap_setgid_eperm() {
     World::new("no CAP_SETGID, with groups", || ways::no_cap_setgid(&[1, 2]))
         .make(&[("uid", checks::uid_with_groups_eperm)]);

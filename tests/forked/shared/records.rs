@@ -102,7 +102,7 @@ pub(super) fn unused_half_dropped_is_the_end() {
     assert_eq!(sent, Err(Errno::EPIPE));
 }
 
-/// No record is lost although signals interrupt the parent's calls, both while the parent sends and while it
+/// No record is lost when signals interrupt the parent's calls, neither while the parent sends nor while it
 /// receives.
 pub(super) fn signals_interrupt_nothing() {
     if !supported() {

@@ -54,7 +54,7 @@ types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
     rawpipe::process::SpawnMethod,
     rawpipe::splice::SpliceFlags,
 }
-// This type is only a wrapper around `&mut [u8]`.
+// This type wraps `&mut [u8]`, so it does not implement `UnwindSafe`.
 types! { ALWAYS_BUT_UNWIND_SAFE: Send | Sync | Unpin | RefUnwindSafe =>
     rawpipe::io::IoSliceMut<'static>,
 }

@@ -237,7 +237,7 @@ fn try_descriptors_of_other_kinds() {
     }
     let folder = File::open("/").unwrap();
     let answer = try_read(&folder, &mut buf);
-    // Some kernels check the flag before the kind of file, but other kernels check the kind first.
+    // Some kernels check `RWF_NOWAIT` before the kind of file, but other kernels check the kind first.
     assert!(matches!(answer, Err(Errno::EISDIR | Errno::EOPNOTSUPP | Errno::EINVAL)), "{answer:?}");
 
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -246,7 +246,7 @@ fn try_descriptors_of_other_kinds() {
             assert_eq!(try_write(&theirs, b"socket"), Ok(6));
             assert_eq!(try_read(&ours, &mut buf), Ok(6));
         }
-        // Some kernels and emulators do not support the flag for sockets.
+        // Some kernels and emulators do not support `RWF_NOWAIT` for sockets.
         answer => assert_eq!(answer, Err(Errno::EOPNOTSUPP)),
     }
 }

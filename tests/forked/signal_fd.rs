@@ -141,7 +141,7 @@ fn wait_signal_none_until_the_deadline() {
     assert_eq!(wait_signal(usr1, Deadline::after(MOMENT)), Ok(None));
     assert!(begun.elapsed() >= MOMENT);
     assert_eq!(wait_signal(usr1, Deadline::now()), Ok(None));
-    // The wait does not consume other signals.
+    // A wait for `SIGUSR1` does not consume other signals.
     let usr2 = set(&[Signal::USR2]);
     let _other = usr2.block().unwrap();
     raise(Signal::USR2);
@@ -213,7 +213,8 @@ fn wait_signal_goes_on_after_other_signals() {
 
 // ---- SIGCHLD ----
 
-/// `SIGCHLD` carries all information that the kernel provides about a child.
+/// A received `SIGCHLD` contains the child's process id, user id and status, both from a `SignalFd` and from
+/// `wait_signal`.
 fn sigchld_says_how_each_child_ended() {
     let chld = set(&[Signal::CHLD]);
     let _guard = chld.block().unwrap();

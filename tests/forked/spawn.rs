@@ -546,7 +546,8 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
     }
 }
 
-/// If an unprivileged process requests its current user id for a child, the child keeps the groups.
+/// If an unprivileged process requests its current user id for a child, the child keeps the groups of this
+/// process.
 fn spawn_uid_of_ones_own_keeps_the_groups() {
     let uid = getuid();
     if uid != 0 {
@@ -1137,7 +1138,7 @@ fn by_fork() {
     let mut child = reporter(&[]).fd_maps(&[(null.as_fd(), 1)]).spawn().unwrap();
     assert_eq!(child.method(), SpawnMethod::Fork);
     assert!(child.wait().unwrap().success());
-    // The child reports errors through a pipe, which must be moved away from these target numbers.
+    // The child reports errors through a pipe, which must be moved away from the target numbers below.
     let file = File::open("/").unwrap();
     let fds: Vec<_> = (3..40).map(|number| (file.as_fd(), number)).collect();
     let given = facts_with(reporter(&["x"]), &fds);
@@ -1300,7 +1301,7 @@ fn spawn_without_newer_calls() {
 
 // ---- replacing this program ----
 
-/// Runs `exec` in a forked child, and returns the exit code.
+/// Runs `exec` in a forked child, and returns the child's exit code.
 fn code_of(exec: impl FnOnce() -> Result<std::convert::Infallible, Errno>) -> Option<i32> {
     let failed = |errno: Errno| u8::try_from(errno.raw_os_error()).unwrap_or(255);
     let mut child = common::child(|| match exec() {

@@ -101,8 +101,8 @@ impl Score {
         }
         // SAFETY: the call accesses no memory of this process.
         unsafe { ptrace(PTRACE_DETACH, pid, 0_usize, 0_usize) };
-        // If `waitpid` reported another stop, the requested stop occurs after the detach, so the process must
-        // be continued. SAFETY: the call accesses no memory.
+        // If `waitpid` reported another stop, the stop that `PTRACE_ATTACH` requested occurs after the
+        // detach, so the process must be continued. SAFETY: the call accesses no memory.
         unsafe { raw::syscall2(nr::KILL, pid, SIGCONT) };
     }
 
@@ -271,8 +271,8 @@ fn spawn_other() {
     }
 }
 
-/// Forks this process. The kernel holds the memory lock for a long time, because the process uses much
-/// memory.
+/// Forks this process. The kernel holds the memory lock for a long time, because the process uses a large
+/// amount of memory.
 fn fork_long() {
     // SAFETY: the child only exits.
     match unsafe { rawpipe::fork() }.unwrap() {

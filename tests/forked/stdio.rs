@@ -316,7 +316,7 @@ fn dup_of_standard_streams_again_and_again_leaves_them_open() {
 
 // ---- the descriptors of a child ----
 
-/// Returns the descriptors that are open in the program "fds".
+/// Runs the program `fds` and returns the descriptors that are open in this program.
 fn open_in(command: &mut Command<'_>) -> BTreeSet<RawFd> {
     let (output, code) = output_of(command);
     assert_eq!(code, Some(0));
@@ -395,8 +395,8 @@ fn close_other_fds_above_a_lowered_limit() {
     assert_eq!(io::is_close_on_exec(own(high)), Ok(false), "this process's is open");
 }
 
-/// The second child has no copy of the first child's pipes, so the first child ends when this process closes
-/// the write end of that child's input.
+/// The second child has no copy of the first child's pipes. The first child therefore ends when this process
+/// closes that child's input.
 fn pipes_of_one_child_are_not_in_the_next() {
     let cat = || {
         let mut command = program("cat", &[]);

@@ -80,7 +80,7 @@ impl World {
                 Verdict::Failed(reason) => failed.push(format!("{name}: {reason}")),
             }
         }
-        // If all checks are skipped for the same reason, one line is enough.
+        // If all checks are skipped for the same reason, only one line is printed.
         let same = skipped.first().is_some_and(|(_, first)| {
             skipped.len() == checks.len() && skipped.iter().all(|(_, reason)| reason == first)
         });

@@ -222,7 +222,7 @@ impl Worker {
                 self.ended("cat", &mut cat.child, Ok(0));
             }
             1 => {
-                // A signal kills the child. Any bytes that still arrive equal the input.
+                // A signal kills the child. Any bytes that still arrive match the input.
                 self.counts.kills += 1;
                 let answer = cat.child.kill();
                 self.require(answer == Ok(()), || format!("kill: {answer:?}"));
@@ -382,7 +382,7 @@ impl Worker {
         }
     }
 
-    /// Runs a pipeline of three programs. In half of the runs one program is missing.
+    /// Runs a pipeline of three programs. In about half of the runs one program is missing.
     pub(crate) fn pipeline(&mut self) {
         if !self.programs {
             return;

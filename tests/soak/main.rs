@@ -1,4 +1,4 @@
-//! Runs transfers, deadlines, messages and signals with hundreds of pipes and children at the same time. At
+//! Tests transfers, deadlines, messages and signals with hundreds of pipes and children at the same time. At
 //! the end, no byte may be lost, and no resource may remain in use. Further runs perform the same operations
 //! at the limits of the system, where calls fail at random.
 //!

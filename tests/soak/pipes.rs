@@ -78,7 +78,7 @@ impl Worker {
         if self.slots[index].is_some() {
             return;
         }
-        // If pages are the scarce resource, every pipe requests the maximum capacity.
+        // If pages are the scarce resource, the maximum capacity is requested for every pipe.
         let large = self.random.one_in(3) || self.shared.role == Role::Pages;
         let builder = if large { Builder::new().capacity(Capacity::Max) } else { Builder::new() };
         let Some((reader, writer)) = self.made(builder) else { return };

@@ -128,7 +128,8 @@ mod default {
     types! { OF_ONE_THREAD: Unpin | UnwindSafe | RefUnwindSafe =>
         rawpipe::event::SignalGuard,
     }
-    // These types borrow a reader or the caller's progress closure, which need not be `Send` or `Sync`.
+    // These types borrow a reader or the caller's progress closure, and the borrowed value need not be `Send`
+    // or `Sync`.
     types! { WITH_A_CLOSURE: Unpin =>
         rawpipe::process::Communicate<'static>,
         rawpipe::transfer::Fanout<'static>,

@@ -348,7 +348,7 @@ fn send_nonblocking_eagain_with_the_exact_count_and_goes_on() {
 }
 
 /// A send without a reader fails with `EPIPE` and an exact count. `SIGPIPE` is ignored, as it is by default
-/// in every Rust program.
+/// in Rust programs.
 #[test]
 fn send_reader_gone_epipe_with_the_exact_count() {
     for way in ways() {

@@ -10,7 +10,7 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 
-/// Returns the values that each error type must provide.
+/// Returns the values of `$error` that each error type must provide.
 macro_rules! words {
     ($error:expr) => {
         ($error.errno(), $error.raw_os_error(), $error.kind())

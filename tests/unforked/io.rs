@@ -57,8 +57,8 @@ fn raw_calls_with_pages_and_64_bit_lengths_reach_the_kernel() {
     // SAFETY: the kernel maps the page where nothing is mapped.
     let page = unsafe { raw::syscall6(nr::MMAP, 0, 4096, read_write, shared, number, second_page) };
     let page = usize::from_ne_bytes(page.to_ne_bytes());
-    // SAFETY: the page was mapped above. If the number is an error instead of an address, the test ends with
-    // a signal.
+    // SAFETY: the page was mapped above. If `page` is an error instead of an address, the test ends with a
+    // signal.
     unsafe { std::ptr::with_exposed_provenance_mut::<u8>(page).write_volatile(3) };
     let mut byte = [0];
     file.read_exact_at(&mut byte, 4096).unwrap();

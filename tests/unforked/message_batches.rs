@@ -524,7 +524,7 @@ fn send_of_a_body_at_the_start_of_a_page_is_two_writes_to_a_pipe() {
     }
 }
 
-/// If only the length fits in the pipe, the message was sent in part, and no other message can be sent.
+/// If only the length fits in the pipe, the message is sent in part, and no other message can be sent.
 #[test]
 fn send_deadline_of_a_body_at_the_start_of_a_page_without_room_is_torn() {
     let (reader, writer, capacity) = narrow();

@@ -672,7 +672,8 @@ fn transfer_end_of_a_terminal_is_asked_for_once() {
     }
 }
 
-/// `poll` reports a terminal as ready if one byte fits, but a blocking write of more bytes sleeps.
+/// `poll` reports a terminal as ready if one byte fits, but a blocking write of more bytes sleeps. The
+/// transfer still fails with `ETIMEDOUT`.
 #[test]
 fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     if !terminals() {

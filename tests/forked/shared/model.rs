@@ -20,7 +20,7 @@ struct Model {
     queue: VecDeque<(usize, usize, usize)>,
     /// The number of a chunk that was filled but not sent.
     lent: Option<usize>,
-    /// The space of a record whose guard was leaked. The reader's next call frees this space.
+    /// The number of bytes of a record whose guard was leaked. The reader's next call frees these bytes.
     leaked: usize,
 }
 

@@ -44,7 +44,7 @@ pub(super) fn readiness_after_eagain_on_both_sides() {
         }
         assert_eq!(ready(&writer), PollEvents::IN);
         assert!(writer.try_chunk().is_ok());
-        // After these calls, neither pipe holds a wake-up byte.
+        // After the successful `try_recv` and `try_chunk`, neither pipe holds a wake-up byte.
         for half in [ready(&reader), ready(&writer)] {
             assert_eq!(half, PollEvents::empty());
         }
@@ -118,7 +118,7 @@ pub(super) fn readiness_is_the_same_by_select_and_epoll() {
 }
 
 /// Each half's descriptor reports `HUP` after the other half is dropped or the other half's process is
-/// killed. This holds for used and for unused halves.
+/// killed. The result does not depend on whether the pair was used before.
 pub(super) fn readiness_hup_on_each_side() {
     if !supported() {
         return;

@@ -96,7 +96,7 @@ pub(crate) struct Case {
     pub(crate) blocked: Vec<i32>,
     pub(crate) mask: u32,
     pub(crate) environ: Vec<Vec<u8>>,
-    /// True if the reference runs before this crate's form.
+    /// True if the reference form runs before this crate's form.
     pub(crate) reference_first: bool,
     // The request.
     pub(crate) program: Vec<u8>,
@@ -329,7 +329,7 @@ impl Case {
         }
         if random.one_in(8) {
             // The limits are `CPU`, `STACK`, `CORE` and `LOCKS`. Their numbers are the same on every
-            // architecture, and the program runs with these values.
+            // architecture, and the program can run with the values below.
             case.limits = random.some(&[(0, 1000), (3, 4 << 20), (4, 0), (10, 7)], 3);
             case.limits.dedup_by_key(|limit| limit.0);
         }

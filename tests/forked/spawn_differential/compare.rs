@@ -42,8 +42,8 @@ impl Difference {
     }
 }
 
-/// Returns the facts with the identities of the pipes that a form has created replaced by numbers in
-/// descriptor order. These identities always differ between the two forms.
+/// Returns a copy of the facts in which numbers replace the identities of the form's own pipes, in descriptor
+/// order. These identities always differ between the two forms.
 fn without_own_pipes(
     facts: &BTreeMap<String, String>,
     known: &BTreeSet<&str>,

@@ -172,7 +172,7 @@ impl Worker {
         findings
     }
 
-    /// Runs a case in the launcher and returns the exit code.
+    /// Runs a case in the launcher and returns the launcher's exit code.
     fn launch(&self, case: &Case) -> i32 {
         panic::set_hook(Box::new(|info| tell(&format!("unexplained panic\n{info}\x1e"))));
         let told = panic::catch_unwind(|| {

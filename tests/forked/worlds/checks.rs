@@ -139,7 +139,7 @@ fn has_ended(reader: &PipeReader, within: Duration) -> bool {
     poll(&mut fds, Some(within)) != Ok(0)
 }
 
-/// Returns whether this child has ended and is no longer a zombie.
+/// Returns whether the child with this id has ended and is no longer a zombie.
 fn is_gone(id: u32) -> bool {
     libc::kill(i32::try_from(id).expect("a process id"), 0) < 0
 }

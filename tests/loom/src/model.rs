@@ -15,7 +15,8 @@ struct Pair {
     control: Control,
     headers: Vec<atomic::AtomicUsize>,
     cells: Vec<UnsafeCell<usize>>,
-    /// The number of bytes in the reader's wake-up pipe and in the writer's wake-up pipe.
+    /// For the reader and for the writer: the number of bytes in the wake-up pipe, and the condition variable
+    /// of a waiting thread.
     pipes: [(Mutex<usize>, Condvar); 2],
 }
 

@@ -938,7 +938,8 @@ fn spawn_fds_without_a_number_left() {
     let swapped = [(a, b.as_raw_fd()), (b, a.as_raw_fd())];
     let swap = SpawnStage::Dup { from: swapped[1].0.as_raw_fd(), to: swapped[1].1 };
     for _ in ["the first", "later"] {
-        // Neither starting a program nor reporting that the program is missing needs a free number.
+        // Neither starting a program nor reporting that the program is missing needs a free descriptor
+        // number.
         assert_eq!(script.spawn().unwrap().wait().unwrap().code(), Some(5));
         let error = missing.spawn().unwrap_err();
         assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
@@ -1165,7 +1166,8 @@ fn spawn_shared_memory_refused_eperm_forks() {
 }
 
 fn spawn_shared_memory_refused_enosys_later_forks() {
-    // The first spawn uses shared memory. Later spawns must still fall back to a fork.
+    // The first spawn uses shared memory. If a filter then rejects shared memory, later spawns must fall back
+    // to a fork.
     facts(reporter(&[]));
     if !refuse_shared_memory(Errno::ENOSYS) {
         return skip(

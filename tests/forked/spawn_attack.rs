@@ -42,7 +42,7 @@ const SECRET: usize = 0x7e57_5ec2_usize.wrapping_mul(0x0101_0003);
 const FORGED: usize = !SECRET;
 
 fn become_other() -> bool {
-    // SAFETY: the list has no groups.
+    // SAFETY: the list is empty, so the call reads no groups.
     let groups = unsafe { setgroups(0, std::ptr::null()) };
     let gid = setresgid(OTHER, OTHER, OTHER);
     (groups, gid, setresuid(OTHER, OTHER, OTHER)) == (0, 0, 0)
@@ -90,13 +90,13 @@ impl Score {
             return;
         }
         self.reached += 1;
-        // SAFETY: a null pointer requests no status.
+        // SAFETY: the pointer is null, so the call writes no status.
         unsafe { waitpid(i32::try_from(pid).unwrap(), std::ptr::null_mut(), WALL) };
-        // SAFETY: the call reads memory of the other process only.
+        // SAFETY: the call reads only memory of the other process.
         let word = unsafe { ptrace(PTRACE_PEEKDATA, pid, place, 0_usize) };
         if word.to_ne_bytes() == SECRET.to_ne_bytes() {
             self.read += 1;
-            // SAFETY: the call writes memory of the other process only.
+            // SAFETY: the call writes only memory of the other process.
             unsafe { ptrace(PTRACE_POKEDATA, pid, place, FORGED) };
         }
         // SAFETY: the call accesses no memory of this process.
@@ -309,7 +309,7 @@ fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     static ONCE: Once = Once::new();
     let spawn = || {
         ONCE.call_once(|| {
-            // SAFETY: the list has no groups.
+            // SAFETY: the list is empty, so the call reads no groups.
             assert_eq!(unsafe { setgroups(0, std::ptr::null()) }, 0);
             assert_eq!(setresgid(u32::MAX, OTHER, u32::MAX), 0);
             assert_eq!(setresuid(u32::MAX, OTHER, u32::MAX), 0);

@@ -180,8 +180,8 @@ fn communicate_outputs_closed_long_before_the_end() {
 
 // ---- another process holds the other ends ----
 
-/// A grandchild that holds the input but does not read keeps `communicate` waiting, even after the child has
-/// ended.
+/// A grandchild that holds the read end of the input but does not read keeps `communicate` waiting, even
+/// after the child has ended.
 fn communicate_grandchild_holds_the_input() {
     let (mut child, gate) = held("bequeath");
     let input = some_bytes(5_000_000);

@@ -35,7 +35,7 @@ impl World {
         Self { name, way, lost: false, watch: Watch::Beside }
     }
 
-    /// Runs all checks in this world.
+    /// Runs the checks in `CHECKS` in this world.
     fn explore(&self) {
         self.make(CHECKS);
     }

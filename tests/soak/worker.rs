@@ -106,7 +106,7 @@ impl Shared {
     }
 }
 
-/// The number of operations of each kind.
+/// The counts of operations, resources, bytes and failures.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) operations: u64,

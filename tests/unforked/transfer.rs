@@ -169,7 +169,8 @@ fn by_copy(options: Transfer<'_>) -> Transfer<'_> {
     [Splice, Broker, CopyFileRange, Sendfile].into_iter().fold(options, Transfer::without)
 }
 
-/// The kernel cannot splice to a file that is open for appending, so the transfer copies the bytes.
+/// Neither `splice` nor `copy_file_range` can write to a file that is open for appending, so the transfer
+/// copies the bytes.
 #[test]
 fn transfer_to_the_end_of_a_file_einval_copies() {
     use TransferMechanism::{Broker, Copy, CopyFileRange};
@@ -379,7 +380,7 @@ fn transfer_within_a_file_towards_its_end_einval() {
     assert!(all_of(&both) == expected.concat());
 
     both.rewind().unwrap();
-    // If the sink appends to the source file, the transfer also copies its own output, in pieces of any size.
+    // If the sink appends to the source file, the transfer also copies its own output.
     assert_eq!(Transfer::new().limit(150_000).run(&both, &appends).unwrap().bytes(), 150_000);
     assert!(all_of(&both) == expected.concat().repeat(3)[..250_000]);
 }

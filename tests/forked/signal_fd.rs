@@ -141,7 +141,7 @@ fn wait_signal_none_until_the_deadline() {
     assert_eq!(wait_signal(usr1, Deadline::after(MOMENT)), Ok(None));
     assert!(begun.elapsed() >= MOMENT);
     assert_eq!(wait_signal(usr1, Deadline::now()), Ok(None));
-    // The wait does not consume other signals.
+    // A wait for `SIGUSR1` does not consume other signals.
     let usr2 = set(&[Signal::USR2]);
     let _other = usr2.block().unwrap();
     raise(Signal::USR2);
@@ -166,8 +166,8 @@ fn wait_signal_takes_one_from_a_process() {
     assert!(sender.wait().unwrap().success());
 }
 
-/// Returns the user id. The C library makes the call, because the number of `getuid` differs between
-/// architectures.
+/// Returns the user id. The C library makes the call, because the system call number of `getuid` differs
+/// between architectures.
 fn uid() -> u32 {
     unsafe extern "C" {
         safe fn getuid() -> u32;
@@ -175,8 +175,8 @@ fn uid() -> u32 {
     getuid()
 }
 
-/// `wait_signal` returns the thread's signals before the process's signals, and lower numbers first. The
-/// kernel merges pending signals with the same number.
+/// `wait_signal` returns the thread's signals before the process's signals, and returns the lowest number
+/// first within each group. The kernel merges pending signals with the same number.
 fn wait_signal_order_and_merging() {
     let all = set(&[Signal::USR1, Signal::USR2, Signal::TERM]);
     let _guard = all.block().unwrap();
@@ -213,7 +213,8 @@ fn wait_signal_goes_on_after_other_signals() {
 
 // ---- SIGCHLD ----
 
-/// `SIGCHLD` carries all information that the kernel provides about a child.
+/// A received `SIGCHLD` contains the child's process id, user id and status, both from a `SignalFd` and from
+/// `wait_signal`.
 fn sigchld_says_how_each_child_ended() {
     let chld = set(&[Signal::CHLD]);
     let _guard = chld.block().unwrap();
@@ -250,8 +251,8 @@ fn sigchld_says_how_each_child_ended() {
     }
 }
 
-/// If two children end, the kernel merges their signals. Code that waits for one child per signal would miss
-/// a child.
+/// If two children end before the first `SIGCHLD` is received, the kernel merges their signals. Code that
+/// waits for one child per signal would miss a child.
 fn sigchld_of_two_children_is_merged() {
     let chld = set(&[Signal::CHLD]);
     let _guard = chld.block().unwrap();
@@ -381,7 +382,7 @@ fn signal_fd_wakes_a_reader_of_another_thread() {
     });
 }
 
-/// An exec clears signal handlers but keeps the mask.
+/// An exec resets signal handlers but keeps the mask.
 fn block_stays_over_an_exec_of_a_fork() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut forked = child(|| {

@@ -131,7 +131,7 @@ fn transfer_while_signals_arrive() -> bool {
         let (half, rest) = data.split_at(LEN / 2);
         let mut bufs: Vec<_> = rest.chunks(1000).map(IoSlice::new).collect();
         let done = writer.write_all(half).is_ok() && writer.write_all_vectored(&mut bufs).is_ok();
-        // The child that sends the signals has a copy of the write end. The reader reaches end of file only
+        // The child that sends the signals holds a copy of the write end. The reader reaches end of file only
         // after that child has ended.
         drop(storm);
         if done { u8::from(HANDLED.load(Ordering::SeqCst) > 0) } else { 2 }

@@ -473,8 +473,8 @@ fn set_groups(groups: &[u32]) {
     assert_eq!(unsafe { raw::syscall2(nr::SETGROUPS, groups.len(), place) }, 0);
 }
 
-/// Checks the groups of children in a process that cannot change its groups. The children run without a
-/// change of user and as each user in `uids`.
+/// Checks the groups of children whose parent cannot change its groups. The children keep the parent's user
+/// or run as one of the users in `uids`.
 fn groups_denied(given: &[u32], program: &Reachable, uids: &[u32]) {
     let groups_of = |spawn| facts(spawn)["groups"].clone();
     let denied = (SpawnStage::Setgroups, Errno::EPERM);
@@ -546,7 +546,8 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
     }
 }
 
-/// An unprivileged user can request the user id that the process already has, and the groups stay the same.
+/// If an unprivileged process requests its current user id for a child, the child keeps the groups of this
+/// process.
 fn spawn_uid_of_ones_own_keeps_the_groups() {
     let uid = getuid();
     if uid != 0 {
@@ -561,7 +562,7 @@ fn spawn_uid_of_ones_own_keeps_the_groups() {
     assert_eq!(failure(program.spawn().uid(61_001)), (SpawnStage::Setgroups, Errno::EPERM));
 }
 
-/// Becomes an ordinary user that has no other processes, if this process is root.
+/// If this process is root, changes to an unprivileged user id that other processes do not use.
 fn become_ordinary_user() {
     if geteuid() == 0 {
         let uid = 0x3_0000 + std::process::id() % 0x1_0000;
@@ -585,8 +586,8 @@ fn spawn_death_signal_is_set_also_with_another_user() {
 }
 
 fn spawn_death_signal_arrives() {
-    // A parent ends while its child waits indefinitely for the gate. This process holds the gate's other end,
-    // so the parent's death does not end the child's wait.
+    // A parent ends while its child waits for a line from the `gate` pipe. This process holds the pipe's
+    // write end, so the parent's death does not end the child's wait.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (gate, keeper) = rawpipe::pipe().unwrap();
     let (word, to_say) = rawpipe::pipe().unwrap();
@@ -705,7 +706,7 @@ fn spawn_control_group() {
     fs::remove_dir(&folder).unwrap();
     assert!(given["cgroups"].contains(&name), "{}", given["cgroups"]);
     assert!(!fs::read_to_string("/proc/self/cgroup").unwrap().contains(&name));
-    // A pipe's read end accepts no process id.
+    // The child cannot write its process id to a pipe's read end.
     let (reader, _writer) = rawpipe::pipe().unwrap();
     assert_eq!(
         failure(reporter(&[]).cgroup_procs(reader.as_fd())),
@@ -729,7 +730,7 @@ fn own_cgroup() -> Option<(std::path::PathBuf, String)> {
 
 // ---- descriptors ----
 
-/// Creates distinct close-on-exec files at the numbers that the kernel assigns.
+/// Opens `count` distinct files with close-on-exec descriptors.
 fn files(count: usize) -> Vec<OwnedFd> {
     (0..count).map(|_| OwnedFd::from(common::file(b""))).collect()
 }
@@ -804,8 +805,8 @@ fn spawn_close_other_fds_leaves_what_is_mapped() {
         drop(loose);
     };
     check();
-    // If the kernel lacks `close_range`, the child may report errors through a pipe, and the result is the
-    // same.
+    // If the kernel lacks `close_range`, the result is the same, even if the child reports errors through a
+    // pipe.
     if common::Filter::new(&[nr::CLOSE_RANGE], Errno::ENOSYS).install() {
         check();
     }
@@ -901,8 +902,8 @@ fn spawn_fds_permutation_with_the_highest_number() {
         assert_eq!(given["fd 39"], low_identity);
         assert_eq!(given[&format!("fd {}", low.as_raw_fd())], high_identity);
     }
-    // With a fork, the child reports errors through a pipe, which is moved to a free number if its number is
-    // a target.
+    // With a fork, the child reports errors through a pipe. The pipe's write end is moved to a free number if
+    // its number is a target.
     if refuse_shared_memory(Errno::EPERM) {
         let file = common::file(b"");
         let free = common::file(b"").as_raw_fd(); // the error pipe will receive this number
@@ -937,7 +938,8 @@ fn spawn_fds_without_a_number_left() {
     let swapped = [(a, b.as_raw_fd()), (b, a.as_raw_fd())];
     let swap = SpawnStage::Dup { from: swapped[1].0.as_raw_fd(), to: swapped[1].1 };
     for _ in ["the first", "later"] {
-        // Neither starting a program nor reporting that the program is missing needs a free number.
+        // Neither starting a program nor reporting that the program is missing needs a free descriptor
+        // number.
         assert_eq!(script.spawn().unwrap().wait().unwrap().code(), Some(5));
         let error = missing.spawn().unwrap_err();
         assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
@@ -1009,7 +1011,8 @@ fn spawn_program_open_for_writing_etxtbsy() {
     assert!(script.spawn().spawn().unwrap().wait().unwrap().success());
 }
 
-/// Skips the test and returns true if the tool dies when certain calls to `execve` fail.
+/// Under Valgrind, skips the test and returns true, because Valgrind dies when certain calls to `execve`
+/// fail.
 fn dies_of_exec(test: &str) -> bool {
     let dies = common::tool() == Some(common::Tool::Valgrind);
     if dies {
@@ -1022,7 +1025,7 @@ fn spawn_arguments_too_long_e2big() {
     if dies_of_exec("spawn_arguments_too_long_e2big") {
         return;
     }
-    // Since Linux 2.6.23 one string can have at most 32 pages.
+    // Since Linux 2.6.23 one string can occupy at most 32 pages.
     let page = 1 << 16; // at least one page on any kernel
     let long = "x".repeat(33 * page);
     let spawn = Spawn::new(c"/bin/sh", list(["sh", &long]), list::<&str>([]));
@@ -1069,8 +1072,8 @@ fn spawn_search_takes_the_path_of_the_child() {
         let spawn = Spawn::new(c"prog", list(["prog"]), list([path]));
         spawn.spawn().map(|mut child| child.wait().unwrap().code().unwrap())
     };
-    // The search skips files that cannot be executed. The search fails with `EACCES` only if no other file is
-    // found.
+    // The search skips files that cannot be executed. If the search finds only such files, it fails with
+    // `EACCES`.
     assert_eq!(code(format!("PATH={a}:{b}")), Ok(2));
     let error = |stage, errno: Errno| (stage, errno);
     let failed = |path: String| code(path).map_err(|e| error(e.stage(), e.errno()));
@@ -1110,7 +1113,7 @@ fn spawn_without_memory_enomem() {
     common::end_without_a_look_at_leaks();
 }
 
-/// If the guard page cannot be set up, every spawn fails. No spawn reuses the stack of a failed spawn.
+/// If the guard page cannot be set up, every spawn fails. A spawn does not reuse the stack of a failed spawn.
 fn spawn_without_a_guard_page_enomem() {
     let spawn = Spawn::new(c"/bin/true", list(["true"]), list::<&str>([]));
     if !common::Filter::new(&[nr::MPROTECT], Errno::ENOMEM).install() {
@@ -1121,11 +1124,11 @@ fn spawn_without_a_guard_page_enomem() {
     }
 }
 
-/// Rejects `clone` with `CLONE_VM`, and every `clone3`, because a filter cannot see the flags of `clone3`.
-/// Returns whether the filters were installed.
+/// Installs filters that reject `clone` with `CLONE_VM`, and every `clone3` because a filter cannot see its
+/// flags. Returns whether the filters were installed.
 fn refuse_shared_memory(errno: Errno) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 }; // on s390x the flags follow the stack
-    // Valgrind turns this call into a fork, which a filter cannot recognise.
+    // Valgrind turns a `clone` with `CLONE_VM` into a fork, which a filter cannot recognise.
     common::tool() != Some(common::Tool::Valgrind)
         && common::Filter::on_argument(nr::CLONE, index, Value::Has(0x100), errno).install()
         && common::Filter::new(&[nr::CLONE3], Errno::ENOSYS).install()
@@ -1136,7 +1139,7 @@ fn by_fork() {
     let mut child = reporter(&[]).fd_maps(&[(null.as_fd(), 1)]).spawn().unwrap();
     assert_eq!(child.method(), SpawnMethod::Fork);
     assert!(child.wait().unwrap().success());
-    // The child reports errors through a pipe, which must be moved away from these target numbers.
+    // The child reports errors through a pipe, which must be moved away from the target numbers below.
     let file = File::open("/").unwrap();
     let fds: Vec<_> = (3..40).map(|number| (file.as_fd(), number)).collect();
     let given = facts_with(reporter(&["x"]), &fds);
@@ -1163,7 +1166,8 @@ fn spawn_shared_memory_refused_eperm_forks() {
 }
 
 fn spawn_shared_memory_refused_enosys_later_forks() {
-    // The first spawn uses shared memory. Later spawns must still fall back to a fork.
+    // The first spawn uses shared memory. If a filter then rejects shared memory, later spawns must fall back
+    // to a fork.
     facts(reporter(&[]));
     if !refuse_shared_memory(Errno::ENOSYS) {
         return skip(
@@ -1279,7 +1283,7 @@ fn spawn_without_a_number_for_a_pidfd() {
     assert_eq!(child.wait().unwrap().code(), Some(5));
 }
 
-/// Sets the soft and the hard limit of this process.
+/// Sets the soft and the hard limit of a resource for this process.
 fn set_limit(resource: Resource, limit: u64) {
     let limit = [limit; 2];
     let place = (&raw const limit).expose_provenance();
@@ -1299,7 +1303,7 @@ fn spawn_without_newer_calls() {
 
 // ---- replacing this program ----
 
-/// Runs `exec` in a forked child, and returns the exit code.
+/// Runs `exec` in a forked child, and returns the child's exit code.
 fn code_of(exec: impl FnOnce() -> Result<std::convert::Infallible, Errno>) -> Option<i32> {
     let failed = |errno: Errno| u8::try_from(errno.raw_os_error()).unwrap_or(255);
     let mut child = common::child(|| match exec() {
@@ -1433,7 +1437,7 @@ fn spawn_stopped_for_long_by_a_storm_goes_on() {
 
 fn spawn_leaves_nothing_behind() {
     let count = |what: &str| fs::read_dir(format!("/proc/self/{what}")).map_or(0, Iterator::count);
-    // A tool can map memory at any time.
+    // A tool such as Valgrind can map memory at any time, so the mappings are counted only without a tool.
     let maps = || match common::tool() {
         None => fs::read_to_string("/proc/self/maps").unwrap().lines().count(),
         Some(_) => 0,

@@ -42,7 +42,7 @@ const SECRET: usize = 0x7e57_5ec2_usize.wrapping_mul(0x0101_0003);
 const FORGED: usize = !SECRET;
 
 fn become_other() -> bool {
-    // SAFETY: the list has no groups.
+    // SAFETY: the list is empty, so the call reads no groups.
     let groups = unsafe { setgroups(0, std::ptr::null()) };
     let gid = setresgid(OTHER, OTHER, OTHER);
     (groups, gid, setresuid(OTHER, OTHER, OTHER)) == (0, 0, 0)
@@ -54,7 +54,7 @@ fn become_other() -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Score {
     tries: usize,
-    /// The number of attempts that opened the memory of a process or traced it.
+    /// The number of attempts that opened the memory of a process or traced the process.
     reached: usize,
     /// The number of attempts that read the secret. Each of these attempts also tried to overwrite the
     /// secret.
@@ -90,19 +90,19 @@ impl Score {
             return;
         }
         self.reached += 1;
-        // SAFETY: a null pointer requests no status.
+        // SAFETY: the pointer is null, so the call writes no status.
         unsafe { waitpid(i32::try_from(pid).unwrap(), std::ptr::null_mut(), WALL) };
-        // SAFETY: the call reads memory of the other process only.
+        // SAFETY: the call reads only memory of the other process.
         let word = unsafe { ptrace(PTRACE_PEEKDATA, pid, place, 0_usize) };
         if word.to_ne_bytes() == SECRET.to_ne_bytes() {
             self.read += 1;
-            // SAFETY: the call writes memory of the other process only.
+            // SAFETY: the call writes only memory of the other process.
             unsafe { ptrace(PTRACE_POKEDATA, pid, place, FORGED) };
         }
         // SAFETY: the call accesses no memory of this process.
         unsafe { ptrace(PTRACE_DETACH, pid, 0_usize, 0_usize) };
-        // If `waitpid` reported another stop, the requested stop occurs after the detach, so the process must
-        // be continued. SAFETY: the call accesses no memory.
+        // If `waitpid` reported another stop, the stop that `PTRACE_ATTACH` requested occurs after the
+        // detach, so the process must be continued. SAFETY: the call accesses no memory.
         unsafe { raw::syscall2(nr::KILL, pid, SIGCONT) };
     }
 
@@ -121,7 +121,7 @@ impl Score {
     }
 }
 
-/// Returns the id of the newest process, as the kernel reports it.
+/// Returns the id of the newest process.
 fn newest(loads: &File) -> usize {
     let mut text = [0; 100];
     let count = loads.read_at(&mut text, 0).expect("/proc/loadavg");
@@ -271,8 +271,8 @@ fn spawn_other() {
     }
 }
 
-/// Forks this process. The kernel holds the memory lock for a long time, because the process uses much
-/// memory.
+/// Forks this process. The kernel holds the memory lock for a long time, because the process uses a large
+/// amount of memory.
 fn fork_long() {
     // SAFETY: the child only exits.
     match unsafe { rawpipe::fork() }.unwrap() {
@@ -309,7 +309,7 @@ fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     static ONCE: Once = Once::new();
     let spawn = || {
         ONCE.call_once(|| {
-            // SAFETY: the list has no groups.
+            // SAFETY: the list is empty, so the call reads no groups.
             assert_eq!(unsafe { setgroups(0, std::ptr::null()) }, 0);
             assert_eq!(setresgid(u32::MAX, OTHER, u32::MAX), 0);
             assert_eq!(setresuid(u32::MAX, OTHER, u32::MAX), 0);

@@ -121,7 +121,7 @@ fn csv_has_every_path_by_both_engines() {
             assert!(rows.iter().any(|row| row.engine == "rawpipe"), "{path}");
             assert!(rows.iter().all(|row| row.unit == unit), "{path}");
             assert!(rows.iter().all(|row| ENGINES.contains(&row.engine)), "{path}");
-            // All ratios refer to std's engine with the best median.
+            // All ratios are relative to the std engine with the best median.
             let better = |one: &&&Row<'_>, other: &&&Row<'_>| {
                 let order = one.value.total_cmp(&other.value);
                 if unit == "GiB/s" { order.reverse() } else { order }

@@ -113,7 +113,8 @@ fn descriptors_made_while_streams_are_closed_lie_above_them() {
     }
 }
 
-/// For each way of creating a child, the pidfd and the ends of the pipes have numbers above 2.
+/// For each way of creating a child, the pidfd and the ends of the pipes have numbers above 2, whichever
+/// standard streams are closed.
 fn children_made_while_streams_are_closed_have_descriptors_above_them() {
     for closed in 0..8 {
         let before = common::open_fds();
@@ -265,7 +266,8 @@ fn redirect_beyond_the_limit_ebadf() {
     assert_eq!(results, [Ok(()), Ok(()), Err(Errno::EBADF)]);
 }
 
-/// While another thread writes continuously, each write reaches either the old file or the new file.
+/// If a stream is redirected while another thread writes to the stream, each write reaches either the old
+/// file or the new file.
 fn redirect_under_a_writing_thread_loses_nothing() {
     let files = [common::file(b""), common::file(b"")];
     let kept = io::dup_cloexec(std::io::stdin()).unwrap();

@@ -1,5 +1,6 @@
-//! Tests the standard streams of children. The tests cover every mapping from this process's streams, closed
-//! streams, and other processes that hold the pipes. Each test runs in its own process.
+//! Tests the standard streams of children. The tests cover every mapping of this process's streams to the
+//! child's streams, closed streams, and pipes that other processes also hold. Each test runs in its own
+//! process.
 #![allow(unsafe_code, reason = "closing and replacing standard streams, by their numbers")]
 
 use crate::common::nr;
@@ -65,7 +66,7 @@ fn no_shared_memory(test: &str) -> bool {
         Filter::on_argument(nr::CLONE, index, Value::Has(0x100), Errno::EPERM),
         Filter::new(&[nr::CLONE3], Errno::ENOSYS),
     ];
-    // Valgrind turns this call into a fork, which a filter cannot recognise.
+    // Valgrind turns a `clone` with `CLONE_VM` into a fork, which a filter cannot recognise.
     let seen = common::tool() != Some(common::Tool::Valgrind);
     let installed = seen && filters.iter().all(Filter::install);
     if !installed {
@@ -83,7 +84,7 @@ fn list(strings: impl IntoIterator<Item = OsString>) -> &'static [Arg<'static>] 
     keep(strings.chain([Arg::END]).collect())
 }
 
-/// Returns a `Spawn` of the program that writes each of these numbers to the descriptor with that number.
+/// Returns a `Spawn` of a program that writes each number in `numbers` to the descriptor with that number.
 fn marker(numbers: &[&str]) -> Spawn<'static> {
     let mark = std_program("mark", numbers);
     let words = [mark.get_program()].into_iter().chain(mark.get_args()).map(OsStr::to_owned);
@@ -315,7 +316,7 @@ fn dup_of_standard_streams_again_and_again_leaves_them_open() {
 
 // ---- the descriptors of a child ----
 
-/// Returns the descriptors that are open in the program "fds".
+/// Runs the program `fds` and returns the descriptors that are open in this program.
 fn open_in(command: &mut Command<'_>) -> BTreeSet<RawFd> {
     let (output, code) = output_of(command);
     assert_eq!(code, Some(0));
@@ -349,8 +350,8 @@ fn fds_of_the_parent_are_not_in_the_child() {
     assert_eq!(io::is_close_on_exec(&file), Ok(false));
 }
 
-/// One file can be both a standard stream and a mapped descriptor. Its close-on-exec flag stays set in this
-/// process.
+/// One file can be both a standard stream and a mapped descriptor. The file's close-on-exec flag stays set in
+/// this process.
 fn fd_map_of_what_is_a_stream_too() {
     let file = common::file(b"");
     let mut command = program("mark", &["1", "7", "2", "8"]);
@@ -394,8 +395,8 @@ fn close_other_fds_above_a_lowered_limit() {
     assert_eq!(io::is_close_on_exec(own(high)), Ok(false), "this process's is open");
 }
 
-/// The second child has no copy of the first child's pipes, so the first child ends when this process closes
-/// its write end.
+/// The second child has no copy of the first child's pipes. The first child therefore ends when this process
+/// closes that child's input.
 fn pipes_of_one_child_are_not_in_the_next() {
     let cat = || {
         let mut command = program("cat", &[]);
@@ -438,7 +439,8 @@ fn rlimit_nofile_0_leaves_the_streams() {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "echo out"]).rlimit(Resource::NOFILE, Rlimit::both(0));
     let output = command.output().unwrap();
-    // The loader of a dynamically linked program cannot open shared libraries, and reports this error.
+    // With this limit, the loader of a dynamically linked program cannot open shared libraries, so the
+    // program may fail with an error message.
     match output.status.code() {
         Some(0) => assert_eq!(output.stdout, b"out\n"),
         code => assert!(code.is_some() && !output.stderr.is_empty(), "{output:?}"),
@@ -447,7 +449,7 @@ fn rlimit_nofile_0_leaves_the_streams() {
 
 // ---- the program, its directory, its environment ----
 
-/// Creates a link to this program in the directory.
+/// Creates a symbolic link to this program in `folder`.
 fn link_to_this(folder: &std::path::Path, name: &OsStr) -> std::path::PathBuf {
     let path = folder.join(name);
     symlink(env::current_exe().unwrap(), &path).unwrap();
@@ -561,8 +563,8 @@ fn fd_map_both_ends_of_a_pipe() {
     assert_eq!(output_of(&mut command), (b"round\n".to_vec(), Some(0)));
 }
 
-/// If 0, 1 and 2 are closed, no internal descriptor receives one of these numbers. Otherwise another thread
-/// that prints could write to an internal descriptor.
+/// If the descriptors 0, 1 and 2 are closed, no descriptor that the crate uses internally receives one of
+/// these numbers. Otherwise another thread that prints could write to an internal descriptor.
 #[cfg(feature = "transfer")]
 fn descriptors_of_the_crate_are_no_standard_streams() {
     use rawpipe::chunk::{ChunkMechanism, ChunkWriter};

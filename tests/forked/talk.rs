@@ -1,5 +1,5 @@
 //! Tests `communicate` with every combination of pipes, in several steps, and with other processes that hold
-//! the other ends. Each test runs in its own process.
+//! the other ends of the pipes. Each test runs in its own process.
 
 #![allow(unsafe_code, reason = "a tracer")]
 
@@ -27,7 +27,7 @@ fn some_bytes(count: usize) -> Vec<u8> {
 }
 
 /// Starts a child with all three pipes. A separate pipe keeps the child or its own child alive until the
-/// returned end is dropped.
+/// returned write end is dropped.
 fn held(name: &str) -> (Child, PipeWriter) {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let mut command = program(name, &[]);
@@ -124,8 +124,8 @@ fn communicate_limit_in_steps_loses_nothing() {
     assert!(err.len() == errors && is_pattern(&err));
 }
 
-/// The lengths of the outputs are close to every size at which the buffer grows. The child writes both
-/// outputs at the same time.
+/// The lengths of the outputs are close to sizes at which the buffer grows. The child writes both outputs at
+/// the same time.
 fn communicate_output_of_every_length() {
     let pipe = 65_536;
     let around = [4096, pipe, pipe + 4096, 3 * pipe + 4096, 7 * pipe, 1 << 20, 2 << 20];
@@ -135,7 +135,7 @@ fn communicate_output_of_every_length() {
         let output = command.output().unwrap();
         assert_eq!((output.stdout.len(), output.stderr.len()), (len, len / 3));
         assert!(is_pattern(&output.stdout) && is_pattern(&output.stderr), "{len}");
-        // `output` does not reserve memory for bytes that never arrive.
+        // The capacity is at most twice the length of the output plus the size of two pipes.
         let capacity = output.stdout.capacity();
         assert!(capacity <= 2 * len + 2 * pipe && (len > 1000 || capacity < 2000), "{capacity}");
     }
@@ -180,8 +180,8 @@ fn communicate_outputs_closed_long_before_the_end() {
 
 // ---- another process holds the other ends ----
 
-/// A grandchild that holds the input but does not read keeps `communicate` waiting, even after the child has
-/// ended.
+/// A grandchild that holds the read end of the input but does not read keeps `communicate` waiting, even
+/// after the child has ended.
 fn communicate_grandchild_holds_the_input() {
     let (mut child, gate) = held("bequeath");
     let input = some_bytes(5_000_000);
@@ -222,8 +222,8 @@ fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     assert_eq!(output.status, status);
 }
 
-/// If a shell has ended but its child continues, a call with a deadline returns soon after the deadline and
-/// keeps the output.
+/// If a shell has ended but its child continues, `communicate` with a deadline fails soon after the deadline,
+/// and the error holds the output.
 fn communicate_shell_with_a_child_that_lives_on() {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let mut shell = rawpipe::process::Command::new("/bin/sh");

@@ -74,7 +74,8 @@ fn write_nosignal_nobody_reads_epipe() {
         }
         0
     });
-    // A later ordinary write still kills the process, because the change was not permanent.
+    // A later ordinary write still kills the process, because `write_nosignal` suppresses `SIGPIPE` only for
+    // its own call.
     let status = mortal(|| {
         let writer = broken_pipe();
         assert_eq!(writer.write_nosignal(b"x"), Err(Errno::EPIPE));
@@ -168,7 +169,7 @@ fn without_sigpipe_guards_other_calls() {
     }
 }
 
-/// A `SIGPIPE` that was pending before the call belongs to other code and stays pending.
+/// A `SIGPIPE` that was pending before `without_sigpipe` belongs to other code and stays pending.
 fn without_sigpipe_leaves_a_pending_one() {
     let status = mortal(|| {
         // The outer guard blocks `SIGPIPE`, and finally consumes the signal that the first write raises. The
@@ -193,7 +194,8 @@ fn sigpipe_is_pending() -> bool {
     sigpipe_is_in("SigPnd:")
 }
 
-/// Returns whether `SIGPIPE` is pending for this thread (`SigPnd:`) or for the process (`ShdPnd:`).
+/// Returns whether `SIGPIPE` is in the pending set of this thread (`SigPnd:`) or of the process (`ShdPnd:`),
+/// depending on `set`.
 fn sigpipe_is_in(set: &str) -> bool {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with(set)).unwrap();
@@ -276,7 +278,7 @@ fn without_sigpipe_delivers_what_the_process_is_sent() {
     }
 }
 
-/// The guard consumes the thread's own signal, even if a signal was already pending for the process.
+/// The guard consumes the thread's own `SIGPIPE`, even if a `SIGPIPE` was already pending for the process.
 fn without_sigpipe_takes_its_own_beside_one_of_the_process() {
     let test = "without_sigpipe_takes_its_own_beside_one_of_the_process";
     if common::emulated() {
@@ -422,8 +424,7 @@ fn deadlines_go_on_after_signals() {
 }
 
 /// If the kernel rejects the flags of `preadv2` and `pwritev2`, `try_read` and `try_write` fall back to other
-/// calls. The fallback is used for every error with which a kernel or a filter can reject these
-/// flags.
+/// calls. The test covers the errors with which a kernel or a filter can reject these flags.
 fn try_calls_refused_fall_back_or_say_so() {
     let refusals = [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
     for errno in refusals {
@@ -451,7 +452,7 @@ fn try_calls_refused_fall_back_or_say_so() {
             assert_eq!(reader.read(&mut buf), Ok(4));
             let (reader, writer) = (reader.into_inner(), writer.into_inner());
 
-            // A kernel that implements `vmsplice` with the same flags also rejects `vmsplice` with
+            // A kernel may implement `vmsplice` with these flags, and then also rejects `vmsplice` with
             // `EOPNOTSUPP`.
             assert!(copying.install());
             assert_eq!(reader.try_read(&mut buf), Err(Errno::EAGAIN));

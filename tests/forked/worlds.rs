@@ -1,6 +1,7 @@
 //! Runs the same checks of spawning, waiting and signals in many process environments, called worlds.
 //! Examples are other namespaces, a tracer, discarded statuses, few descriptors, and a hostile user. Each
-//! check runs in its own process, which first enters its world. A second process kills the check if it hangs.
+//! check runs in its own process, which first enters its world. A second process kills the check if the check
+//! hangs.
 #![allow(unsafe_code, reason = "calls of the C library that set up the worlds")]
 
 mod checks;
@@ -34,7 +35,7 @@ impl World {
         Self { name, way, lost: false, watch: Watch::Beside }
     }
 
-    /// Runs all checks in this world.
+    /// Runs the checks in `CHECKS` in this world.
     fn explore(&self) {
         self.make(CHECKS);
     }
@@ -79,7 +80,7 @@ impl World {
                 Verdict::Failed(reason) => failed.push(format!("{name}: {reason}")),
             }
         }
-        // If all checks are skipped for the same reason, one line is enough.
+        // If all checks are skipped for the same reason, only one line is printed.
         let same = skipped.first().is_some_and(|(_, first)| {
             skipped.len() == checks.len() && skipped.iter().all(|(_, reason)| reason == first)
         });
@@ -158,7 +159,7 @@ fn spawn_without_a_descriptor_left_emfile() {
 
 // ---- worlds with their own checks ----
 
-/// The spawned program is the init process of the namespace.
+/// The spawned program is the init process of a new PID namespace.
 fn parent_death_signal_as_init_of_a_new_pid_namespace() {
     World::new("first in a pid name space", ways::empty_pid_namespace)
         .make(&[("death signal", checks::death_signal_is_set)]);
@@ -171,7 +172,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
         .make(&[("uid", checks::uid_without_groups)]);
 }
 
-/// This process may change its user but not its groups.
+/// This process is permitted to change its user but not its groups.
 fn spawn_uid_without_cap_setgid_eperm() {
     World::new("no CAP_SETGID, with groups", || ways::no_cap_setgid(&[1, 2]))
         .make(&[("uid", checks::uid_with_groups_eperm)]);

@@ -37,7 +37,7 @@ impl Worker {
         Some((resource, limits::hard(resource)))
     }
 
-    /// Returns a command that starts one of the small programs.
+    /// Returns a command that starts one of the programs in `common::programs`.
     fn program(&self, name: &str, args: &[&str]) -> Command<'static> {
         let mut words = limits::program(name, args).into_iter();
         let mut command = Command::new(words.next().unwrap_or_default());
@@ -82,7 +82,7 @@ impl Worker {
         self.shared.child_ends();
     }
 
-    /// Forks a child that only writes a few bytes.
+    /// Forks a child that writes at most 4096 bytes and exits.
     pub(crate) fn fork(&mut self) {
         let Some((reader, writer)) = self.made(Builder::new()) else { return };
         let run = {
@@ -222,7 +222,7 @@ impl Worker {
                 self.ended("cat", &mut cat.child, Ok(0));
             }
             1 => {
-                // A signal kills the child. Any bytes that still arrive equal the input.
+                // A signal kills the child. Any bytes that still arrive match the input.
                 self.counts.kills += 1;
                 let answer = cat.child.kill();
                 self.require(answer == Ok(()), || format!("kill: {answer:?}"));
@@ -382,7 +382,7 @@ impl Worker {
         }
     }
 
-    /// Runs a pipeline of three programs. In half of the runs one program is missing.
+    /// Runs a pipeline of three programs. In about half of the runs one program is missing.
     pub(crate) fn pipeline(&mut self) {
         if !self.programs {
             return;
@@ -439,8 +439,8 @@ impl Worker {
         }
     }
 
-    /// Starts programs in several ways that must fail. The error must name the cause, and no child may
-    /// remain.
+    /// Starts a program in one of several ways that must fail. The error must name the cause, and no child
+    /// may remain.
     pub(crate) fn failures(&mut self) {
         let mut command = Command::new("/no/such/program");
         let expected = match self.random.below(4) {

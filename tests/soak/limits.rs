@@ -18,7 +18,7 @@ unsafe extern "C" {
     safe fn prctl(operation: i32, argument: usize, ...) -> i32;
 }
 
-// The values on most architectures. MIPS and SPARC use other values.
+// These are the values on most architectures, but MIPS and SPARC use other values.
 const RLIMIT_NPROC: usize = 6;
 pub(crate) const RLIMIT_NOFILE: usize = 7;
 pub(crate) const RLIMIT_AS: usize = 9;
@@ -55,7 +55,7 @@ impl Role {
         }
     }
 
-    /// Returns the name of the error with which calls fail at the limit.
+    /// Returns a description of how calls fail at the limit.
     pub(crate) const fn refusal(self) -> Option<&'static str> {
         match self {
             Self::Plain => None,

@@ -1,4 +1,4 @@
-//! Runs transfers, deadlines, messages and signals with hundreds of pipes and children at the same time. At
+//! Tests transfers, deadlines, messages and signals with hundreds of pipes and children at the same time. At
 //! the end, no byte may be lost, and no resource may remain in use. Further runs perform the same operations
 //! at the limits of the system, where calls fail at random.
 //!
@@ -186,8 +186,8 @@ fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
         return worker(0).work();
     }
     let over = Arc::new(AtomicBool::new(false));
-    // A worker makes mappings fail, but the allocator maps the heap of a thread at the first allocation. The
-    // workers therefore wait until the other threads have allocated memory.
+    // A worker makes mappings fail, but the allocator maps a thread's heap at the thread's first allocation.
+    // The workers therefore wait until the other threads have allocated memory.
     let ready = Arc::new(Barrier::new(3));
     let with_a_heap = |ready: &Barrier| {
         drop(std::hint::black_box(vec![0_u8; 100]));

@@ -46,7 +46,7 @@ impl Worker {
     }
 
     /// Returns the indices of two slots. Also removes and returns the contents of the second slot. The caller
-    /// must put these contents back.
+    /// must put the contents back.
     fn pair(&mut self) -> Option<(usize, usize, Slot)> {
         let (from, to) = (self.some()?, self.some()?);
         if from == to {
@@ -78,7 +78,7 @@ impl Worker {
         if self.slots[index].is_some() {
             return;
         }
-        // If pages are the scarce resource, the pipe has the maximum capacity.
+        // If pages are the scarce resource, the maximum capacity is requested for every pipe.
         let large = self.random.one_in(3) || self.shared.role == Role::Pages;
         let builder = if large { Builder::new().capacity(Capacity::Max) } else { Builder::new() };
         let Some((reader, writer)) = self.made(builder) else { return };
@@ -224,7 +224,7 @@ impl Worker {
             Err(errno) => {
                 let known = match errno {
                     Errno::EBUSY => slot.held.len() > 0,
-                    // A user who already has too many pages in pipes receives this error.
+                    // The kernel returns this error if the user's pipes already have too many pages.
                     Errno::EPERM => before.is_ok_and(|before| bytes > before),
                     _ => false,
                 };
@@ -385,7 +385,7 @@ impl Worker {
                 let [mut one, two] = sinks;
                 self.require(two.bytes() == bytes && two.error().is_none(), || format!("{two:?}"));
                 moved(&mut source.held, &mut sink.held, bytes);
-                // A new child may still hold a copy of the reader, so some bytes may arrive.
+                // A new child may still hold a copy of the reader, so the pipe may accept some bytes.
                 self.counts.taken += bytes;
                 self.counts.reported += one.bytes();
                 let _ = broken.take(usize::try_from(one.bytes()).expect("a pipe's fill"));
@@ -453,7 +453,7 @@ impl Worker {
         self.slots[index] = Some(slot);
     }
 
-    /// Checks that `poll`, `epoll` and `select` find exactly the pipes that hold data.
+    /// Checks that `poll`, `epoll` or `select` finds exactly the pipes that hold data.
     pub(crate) fn ready(&mut self) {
         const MANY: usize = 32;
         let first = self.random.below(self.slots.len());
@@ -520,7 +520,8 @@ impl Worker {
         self.slots[index] = Some(slot);
     }
 
-    /// Closes the ends of a pipe in either order and creates another pipe in the same slot.
+    /// Closes the ends of a pipe, in either order or after draining it, and creates another pipe in the same
+    /// slot.
     pub(crate) fn close(&mut self) {
         let Some(index) = self.some() else { return };
         let Some(mut slot) = self.slots[index].take() else { return };
@@ -745,7 +746,7 @@ impl Worker {
         }
     }
 
-    /// Transfers bytes between two sockets while no process reads from the second socket.
+    /// Transfers bytes between two socket pairs, and reads from the second pair only after the transfers.
     pub(crate) fn sockets(&mut self) {
         let made = UnixStream::pair().and_then(|one| Ok((one, UnixStream::pair()?)));
         let ((feed, from), (to, end)) = match made {
@@ -824,7 +825,7 @@ impl Worker {
                 self.rescue(&mut file, error);
             }
         }
-        // If an error occurred, bytes may remain in the file.
+        // If an error occurred, bytes may remain in the first file.
         self.counts.reported += file.len() as u64;
         let rewound = two.rewind();
         self.require(rewound.is_ok(), || format!("{rewound:?}"));
@@ -848,7 +849,7 @@ fn nameless() -> io::Result<File> {
     Ok(file)
 }
 
-/// Runs the operation with `O_NONBLOCK` set on the write end.
+/// Calls `call` with `O_NONBLOCK` set on the write end.
 fn nonblocking<T>(
     writer: &PipeWriter,
     call: impl FnOnce(&PipeWriter) -> Result<T, Errno>,
@@ -872,7 +873,7 @@ fn by_epoll(slots: &[&Slot]) -> Result<Vec<bool>, Errno> {
     Ok(found)
 }
 
-/// Moves the records of `bytes` bytes from one queue to another.
+/// Moves the records of the first `bytes` bytes from one queue to another.
 fn moved(from: &mut Held, to: &mut Held, bytes: u64) {
     let count = usize::try_from(bytes).expect("a number of bytes that were there");
     to.append(from.take(count));

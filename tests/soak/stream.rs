@@ -26,7 +26,7 @@ impl Random {
         self.below(times) == 0
     }
 
-    /// Returns a length of at most `most`. Short and long lengths are equally likely.
+    /// Returns a length of at most `most`. All orders of magnitude are about equally likely.
     pub(crate) fn length(&mut self, most: usize) -> usize {
         let bits = self.below(most.ilog2() as usize + 1);
         (self.below(2 << bits) + 1).min(most)
@@ -83,7 +83,7 @@ impl Held {
         other.runs.into_iter().for_each(|run| self.push(run));
     }
 
-    /// Removes and returns the first `count` bytes, or all bytes if there are fewer.
+    /// Removes and returns the first `count` bytes, or all bytes if the queue holds fewer.
     pub(crate) fn take(&mut self, count: usize) -> Self {
         let mut taken = Self::default();
         while taken.len < count {

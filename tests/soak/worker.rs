@@ -18,8 +18,8 @@ pub(crate) struct Shared {
     beats: Vec<Beat>,
     threads: Mutex<Vec<usize>>,
     violations: Mutex<Vec<String>>,
-    /// The number of bytes that all workers have read. `accounted` counts the bytes that arrived or were
-    /// reported.
+    /// The number of bytes that all workers have read or duplicated. `accounted` counts the bytes that
+    /// arrived or were reported.
     taken: AtomicU64,
     accounted: AtomicU64,
     /// Set if a worker has reached a limit in this run.
@@ -53,7 +53,7 @@ impl Shared {
     }
 
     /// Returns whether the time has passed. A run that must reach a limit continues until a worker has
-    /// reached the limit, but for at most a minute.
+    /// reached the limit, or until a minute has passed.
     fn is_over(&self) -> bool {
         const AT_MOST: Duration = Duration::from_secs(60);
         let (begin, time) = *self.started.lock().expect("the time");
@@ -85,7 +85,7 @@ impl Shared {
         self.violations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks that every byte that was read has arrived or was reported.
+    /// Checks that every byte that was read has arrived or was reported, and that no child exists.
     pub(crate) fn check_totals(&self, when: &str) {
         let (taken, accounted) =
             (self.taken.load(Ordering::Relaxed), self.accounted.load(Ordering::Relaxed));
@@ -106,7 +106,7 @@ impl Shared {
     }
 }
 
-/// The number of operations of each kind.
+/// The counts of operations, resources, bytes and failures.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) operations: u64,
@@ -284,8 +284,8 @@ impl Worker {
                 // free.
                 let room = self.random.below(12);
                 limits::set_limit(limits::RLIMIT_NOFILE, u64::MAX);
-                // The other workers also change the limit. If the list cannot be read, another worker has
-                // just lowered the limit.
+                // The other workers also change the limit. If the list of descriptors cannot be read, another
+                // worker has just lowered the limit.
                 let Some(open) = limits::descriptors() else { return };
                 let soft = (0..).filter(|number| !open.contains(number)).nth(room).unwrap_or(0);
                 limits::set_limit(limits::RLIMIT_NOFILE, soft);

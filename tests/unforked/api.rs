@@ -54,7 +54,7 @@ types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
     rawpipe::process::SpawnMethod,
     rawpipe::splice::SpliceFlags,
 }
-// This type is only a wrapper around `&mut [u8]`.
+// This type wraps `&mut [u8]`, so it does not implement `UnwindSafe`.
 types! { ALWAYS_BUT_UNWIND_SAFE: Send | Sync | Unpin | RefUnwindSafe =>
     rawpipe::io::IoSliceMut<'static>,
 }
@@ -128,7 +128,8 @@ mod default {
     types! { OF_ONE_THREAD: Unpin | UnwindSafe | RefUnwindSafe =>
         rawpipe::event::SignalGuard,
     }
-    // These types borrow a reader or the caller's progress closure, which need not be `Send` or `Sync`.
+    // These types borrow a reader or the caller's progress closure, and the borrowed value need not be `Send`
+    // or `Sync`.
     types! { WITH_A_CLOSURE: Unpin =>
         rawpipe::process::Communicate<'static>,
         rawpipe::transfer::Fanout<'static>,

@@ -65,7 +65,7 @@ fn byte(at: usize) -> u8 {
     PATTERN[at % PERIOD]
 }
 
-/// Returns the pieces of the stream, starting at this position.
+/// Returns the pieces of the stream, starting at position `from`.
 fn stream(from: usize) -> impl Iterator<Item = &'static [u8]> {
     iter::once(&PATTERN[from % PERIOD..]).chain(iter::repeat(&PATTERN[..]))
 }
@@ -98,7 +98,7 @@ fn assert_stream(mut bytes: &[u8], mut from: usize) {
     }
 }
 
-/// Reads until end of file in pieces of `piece` bytes, compares all bytes, and returns their number.
+/// Reads until end of file in pieces of `piece` bytes, compares all bytes, and returns the number of bytes.
 fn read_stream(reader: &PipeReader, piece: usize) -> usize {
     let mut buf = vec![0; piece];
     let mut total = 0;
@@ -162,8 +162,8 @@ fn send_by_default_is_right_for_every_consumer() {
     assert_eq!(reading.join().unwrap(), total);
 }
 
-/// Reproduces a reported unsoundness of a safe `vmsplice`. The memory is written and freed while the pipe
-/// still references it.
+/// Repeats the steps of a reported unsoundness of a safe `vmsplice`. The memory is written and freed while
+/// the pipe still references it.
 #[test]
 fn never_modified_after_send_and_dropped_reads_as_sent() {
     for way in ways() {
@@ -186,8 +186,8 @@ fn never_modified_after_send_and_dropped_reads_as_sent() {
     }
 }
 
-/// Reproduces a second reported unsoundness. A consumer splices the pages to another pipe, so the writer's
-/// pipe is empty although the pages are still unread.
+/// Repeats the steps of a second reported unsoundness. A consumer splices the pages to another pipe, so the
+/// writer's pipe is empty although the pages are still unread.
 #[test]
 fn never_reader_splices_onward_and_reads_later() {
     for mechanism in ways().into_iter().map(|(mechanism, _)| mechanism) {
@@ -348,7 +348,7 @@ fn send_nonblocking_eagain_with_the_exact_count_and_goes_on() {
 }
 
 /// A send without a reader fails with `EPIPE` and an exact count. `SIGPIPE` is ignored, as it is by default
-/// in every Rust program.
+/// in Rust programs.
 #[test]
 fn send_reader_gone_epipe_with_the_exact_count() {
     for way in ways() {
@@ -625,8 +625,8 @@ fn after_read_resent_chunk_is_free_after_its_last_copy() {
     }
 }
 
-/// With `AfterRead`, a chunk is either new, and therefore zeroed, or has the contents with which it was
-/// returned to the writer.
+/// With `AfterRead`, a chunk is either new, and therefore zeroed, or has the contents that the caller last
+/// wrote.
 #[test]
 fn after_read_chunk_is_new_or_as_it_was_given_back() {
     const CHUNK: usize = 5 * 4096 + 7;
@@ -657,7 +657,7 @@ fn after_read_chunk_is_new_or_as_it_was_given_back() {
             let len = [1, 4096, SMALL, CHUNK][random as usize >> 30];
             writer.send(len).unwrap();
             unread += len;
-            // At most 80,000 bytes stay unread, and the pipe can hold more bytes than that.
+            // At most 80,000 bytes stay unread, which is less than the pipe can hold.
             let leave = [0, 5_000, 40_000, 80_000][random as usize >> 28 & 3];
             if unread > leave {
                 reader.read_exact(&mut vec![0; unread - leave]).unwrap();
@@ -930,7 +930,7 @@ fn send_to_a_descriptor_that_has_become_a_read_end() {
     writer.send(SMALL).unwrap();
 }
 
-/// A panic in the caller's `as_fd` does not make the writer forget the pages that it has handed over.
+/// A panic in the caller's `as_fd` does not make the writer forget the pages that it has already sent.
 #[test]
 fn send_with_a_descriptor_that_panics_changes_no_byte() {
     struct Failing(PipeWriter, Cell<usize>);

@@ -182,7 +182,7 @@ fn epoll_exclusive_wakes_a_waiter() {
         writer.write(b"x").unwrap();
         assert_eq!(woken.recv(), Ok(1));
         // Closing the write end wakes the second thread, unless that thread started late and received the
-        // event of the byte.
+        // event for the byte.
         drop(writer);
         assert_eq!(woken.recv(), Ok(1));
     });

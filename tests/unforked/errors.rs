@@ -10,7 +10,7 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 
-/// Returns the values that each error type must provide.
+/// Returns the values of `$error` that each error type must provide.
 macro_rules! words {
     ($error:expr) => {
         ($error.errno(), $error.raw_os_error(), $error.kind())
@@ -101,8 +101,8 @@ fn transfer_error_is_kept_with_its_bytes() {
     assert_eq!(error.bytes() + held as u64 + reader.available().unwrap() as u64, 11);
 }
 
-/// An error of the caller, or an error of std that has only a kind, has no errno. The errno of an error of
-/// this crate is found even if another error wraps that error.
+/// A custom error, or an error of std that has only a kind, has no errno. The errno of an error of this crate
+/// is found even if another error wraps that error.
 #[test]
 fn errno_from_io_error_looks_into_what_it_holds() {
     assert_eq!(Errno::from_io_error(&io::Error::other("mine")), None);

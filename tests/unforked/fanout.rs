@@ -255,7 +255,7 @@ fn fanout_limit_and_exact_leave_the_rest_in_the_source() {
     }
 }
 
-/// Each of a hundred sinks receives the same bytes, even if other sinks fail.
+/// In a fan-out to a hundred sinks, every sink that does not fail receives all bytes.
 #[test]
 fn fanout_to_a_hundred_sinks() {
     let bytes = data(200_003);
@@ -292,7 +292,7 @@ fn fanout_on_error_break_ends_it_with_exact_accounts() {
         for place in 0..3 {
             thread::scope(|scope| {
                 let from = source(kind, &bytes, scope);
-                // The reader of this sink stops after 300,000 bytes, so the sink fails after several
+                // The reader of this sink is closed after 300,000 bytes, so the sink fails after several
                 // successful writes.
                 let (far, late) = rawpipe::pipe().unwrap();
                 scope.spawn(move || far.read_exact(&mut vec![0; 300_000]).unwrap());
@@ -397,7 +397,7 @@ fn fanout_deadline_silent_source_etimedout() {
     }
 }
 
-/// If a sink is the source's file, the other sinks receive the bytes that were read, not the bytes that
+/// If a sink is the source file, the other sinks receive the bytes that were read, not the bytes that
 /// replaced them in the file.
 #[test]
 fn fanout_into_its_own_file_serves_the_others() {
@@ -440,7 +440,7 @@ fn fanout_mechanism_is_told() {
     writer.write_all(&data(9000)).unwrap();
     drop(writer);
     assert_eq!(run(reader.as_fd()), (9000, Splice, false));
-    // The fan-out reads one record at a time.
+    // The fan-out reads one datagram at a time.
     let (near, far) = std::os::unix::net::UnixDatagram::pair().unwrap();
     far.send(&data(900)).unwrap();
     far.shutdown(std::net::Shutdown::Both).unwrap();

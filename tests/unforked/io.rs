@@ -44,7 +44,7 @@ fn write_of_nothing_from_nowhere_answers_0() {
     assert_eq!(answer, -(Errno::EFAULT.raw_os_error() as isize));
 }
 
-/// On these targets the crate's own calls of `mmap2` and `ftruncate64` go through functions of the C library.
+/// On x86 and ARM, the crate's own calls of `mmap2` and `ftruncate64` go through functions of the C library.
 /// The arguments of these functions differ from those of the system calls.
 #[cfg(any(target_arch = "x86", target_arch = "arm"))]
 #[test]
@@ -57,8 +57,8 @@ fn raw_calls_with_pages_and_64_bit_lengths_reach_the_kernel() {
     // SAFETY: the kernel maps the page where nothing is mapped.
     let page = unsafe { raw::syscall6(nr::MMAP, 0, 4096, read_write, shared, number, second_page) };
     let page = usize::from_ne_bytes(page.to_ne_bytes());
-    // SAFETY: the page was mapped above. If the number is an error instead of an address, the test ends with
-    // a signal.
+    // SAFETY: the page was mapped above. If `page` is an error instead of an address, the test ends with a
+    // signal.
     unsafe { std::ptr::with_exposed_provenance_mut::<u8>(page).write_volatile(3) };
     let mut byte = [0];
     file.read_exact_at(&mut byte, 4096).unwrap();
@@ -68,8 +68,8 @@ fn raw_calls_with_pages_and_64_bit_lengths_reach_the_kernel() {
 
     for (low, high) in [(1, 1), (0, 1), (0x8000_0000, 0), (5, 0), (0, 0)] {
         let answer = if cfg!(target_arch = "arm") {
-            // SAFETY: no memory is mapped from the file. A pair of arguments begins at an even register, so
-            // one argument is unused.
+            // SAFETY: no memory is mapped from the file. A 64-bit argument occupies two registers, the first
+            // of which must be even, so one argument is unused.
             unsafe { raw::syscall4(nr::FTRUNCATE, number, 0, low, high) }
         } else {
             // SAFETY: as above.
@@ -87,7 +87,7 @@ fn lengths_beyond_0x7ffff000_are_cut_by_the_kernel() {
         let reason = "5 GiB, touched or not, are more than this machine grants";
         return common::skip("lengths_beyond_0x7ffff000_are_cut_by_the_kernel", reason);
     }
-    // The kernel maps zeroed pages on access, but no code accesses this memory.
+    // The kernel allocates pages only on access, and no code accesses this memory.
     let mut huge = vec![0_u8; 5 << 30];
     let limit = 0x7fff_ffff
         & !({

@@ -471,8 +471,8 @@ fn spin(time: Duration) -> Duration {
     busy() - before
 }
 
-/// If `poll` reports readiness but the call fails with `EAGAIN`, the call is retried only after a pause, with
-/// or without a deadline.
+/// If `poll` reports readiness but a system call fails with `EAGAIN`, that call is retried only after a
+/// pause, with or without a deadline.
 #[test]
 fn send_and_recv_error_queue_do_not_spin() {
     const SILENT: Duration = Duration::from_millis(500);

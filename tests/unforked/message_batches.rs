@@ -476,7 +476,8 @@ fn send_of_a_body_at_any_offset_in_a_page_arrives_whole() {
                 for body in bodies() {
                     sender.send(&[body]).unwrap();
                     sender.send(&[b"a part", body]).unwrap();
-                    // Before Linux 6.4, and in emulators, no call on a socket can be told not to wait.
+                    // Before Linux 6.4, and in emulators, no flag prevents a call on a blocking socket from
+                    // waiting.
                     match sender.send_deadline(&[body], soon()) {
                         Err(MessageError::Io(Errno::EOPNOTSUPP)) => sender.send(&[body]).unwrap(),
                         answer => answer.unwrap(),
@@ -523,7 +524,7 @@ fn send_of_a_body_at_the_start_of_a_page_is_two_writes_to_a_pipe() {
     }
 }
 
-/// If only the length fits in the pipe, the message was sent in part, and no other message can be sent.
+/// If only the length fits in the pipe, the message is sent in part, and no other message can be sent.
 #[test]
 fn send_deadline_of_a_body_at_the_start_of_a_page_without_room_is_torn() {
     let (reader, writer, capacity) = narrow();
@@ -532,7 +533,8 @@ fn send_deadline_of_a_body_at_the_start_of_a_page_without_room_is_torn() {
     let memory = data(40 << 10);
     let body = &memory[memory.as_ptr().align_offset(4096)..][..32 << 10];
     assert_eq!(sender.send_deadline(&[body], Deadline::now()), Err(TIMED_OUT));
-    // Where `pwritev2` cannot avoid waiting, the length goes through a private pipe and needs a free slot.
+    // If `pwritev2` cannot avoid waiting, the length goes through a private pipe and needs a free slot in the
+    // sender's pipe.
     let arrived = waiting_in(&reader).len() - (capacity - 8);
     assert!(arrived == 8 || arrived == 0 && common::emulated(), "{arrived} bytes");
     let expected = if arrived == 8 { Err(MessageError::Torn) } else { Ok(()) };

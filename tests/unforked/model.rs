@@ -121,7 +121,7 @@ fn now() -> Deadline<'static> {
 }
 
 impl Model {
-    /// Returns a random length, which may be short, about a page, or more than a pipe may hold.
+    /// Returns a random length below 300,000, where short lengths are more likely than long lengths.
     fn len(&mut self) -> usize {
         let bound = [2, 100, 5_000, 30_000, 300_000][self.random.below(5)];
         self.random.below(bound)

@@ -20,7 +20,7 @@ pub(crate) fn raw_ends(nonblocking: bool) -> (PipeReader, PipeWriter) {
     (OwnedFd::from(reader).into(), OwnedFd::from(writer).into())
 }
 
-/// Runs one sequence of operations on any pair of ends, and records the results. The records of all runs are
+/// Runs one sequence of operations on a pair of ends, and records the results. The records of all runs are
 /// compared.
 fn story(mut reader: impl Read, mut writer: impl Write, capacity: usize) -> Vec<String> {
     let mut told = Vec::new();

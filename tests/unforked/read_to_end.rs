@@ -1,5 +1,5 @@
-//! Tests of reads into a `Vec` until end of file. The tests use every length and capacity near the lengths at
-//! which the buffer grows.
+//! Tests of reads into a `Vec` until end of file. The tests use lengths and capacities near those at which
+//! the buffer grows.
 #![cfg(feature = "std")]
 
 use crate::common::bytes::data;
@@ -37,7 +37,6 @@ fn read_to_end_of_every_length_in_pieces_of_several() {
             assert_eq!(reader.read_to_end(&mut all), Ok(len));
             thread.join().unwrap();
             assert!(all == bytes, "{len} in pieces of {piece}");
-            // The capacity of the buffer is at most about twice the length plus 70,000 bytes.
             assert!(all.capacity() <= 2 * len.max(4096) + 70_000, "{len}: {}", all.capacity());
         }
         // One call reads as many bytes of a file as fit in the buffer.
@@ -110,7 +109,8 @@ fn read_to_end_keeps_what_came_before_an_error_eio() {
     assert!(all[..6] == *b"before" && all[6..] == bytes[500..], "{} bytes", all.len());
 }
 
-/// A read into a buffer shorter than a packet would discard the end of the packet.
+/// Packets arrive whole, although a read into a buffer shorter than a packet would discard the end of the
+/// packet.
 #[test]
 fn read_to_end_of_packets_loses_none() {
     let bytes = data(1_000_000);

@@ -1,13 +1,13 @@
 //! Checks the names in `SCENARIOS.md`, `HAZARDS.md` and `docs/UNSAFE.md`. The named tests and files must
-//! exist, and every file with unsafe code must be listed. With `RAWPIPE_WRITE=1` set, the test writes the
-//! number of unsafe blocks of each file to `docs/UNSAFE.md`.
+//! exist, and every file with unsafe code must be listed. With `RAWPIPE_WRITE=1` set, a test writes the
+//! number of unsafe blocks in each file to `docs/UNSAFE.md`.
 
 use crate::common::{self, listing::functions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// Returns the source directory, or `None` if the sources are not available.
+/// Returns the root directory of the sources, or `None` if the sources are not available.
 fn sources(test: &str) -> Option<PathBuf> {
     let top = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let there = top.join("tests/HAZARDS.md").exists() && top.join("src/lib.rs").exists();
@@ -36,7 +36,7 @@ fn tests_of(text: &str) -> BTreeSet<String> {
     for name in
         lists.flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty())
     {
-        // The code of the list compiles, so a function with this name exists.
+        // The list compiles, so a function with this name exists.
         found.insert(name.to_owned());
     }
     // Some lists contain pairs of a name and a function.
@@ -77,7 +77,7 @@ fn all_tests(top: &Path) -> BTreeMap<String, BTreeSet<String>> {
     all
 }
 
-/// Returns the cells of each row of a table, without its header.
+/// Returns the cells of each row of a table, without the header row.
 fn lines(text: &str) -> Vec<Vec<String>> {
     let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     let rows = rows.map(|row| row.split(" | ").map(str::to_owned).collect::<Vec<_>>());
@@ -187,7 +187,7 @@ fn with_counts(page: &str, counts: &BTreeMap<String, String>) -> String {
     page.lines().map(|line| row(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
-/// Returns the public unsafe functions of a listing of the interface, without the crate name.
+/// Returns the names of the unsafe functions in a listing of the public interface, without the crate name.
 fn unsafe_functions(listing: &str) -> BTreeSet<String> {
     let all = functions(listing).filter(|(_, line)| line.contains("unsafe fn "));
     all.map(|(name, _)| name).collect()
@@ -256,7 +256,7 @@ fn unsafe_code_is_all_listed_with_tests_that_exist() {
     common::say(&format!("result: unsafe code | {count} files, attacked by {tests} tests"));
 }
 
-/// Checks that the functions that the tests above use find exactly the names in a text.
+/// Checks that the functions that the tests above use find exactly the expected names in sample texts.
 #[test]
 fn tests_of_a_source_are_those_that_run() {
     let source = "#[test]\n/// Words.\n#[cfg(unix)]\nfn marked() {}\n\nfn helper() {}\n\

@@ -1,4 +1,4 @@
-//! Tests of `splice` and `tee`, with one call at a time.
+//! Tests of single calls of `splice`, `tee`, `sendfile` and `copy_file_range`.
 #![cfg(feature = "std")]
 
 use crate::common::bytes::waiting_in;

@@ -60,7 +60,7 @@ fn check(mut from: impl Read, len: usize) {
     assert_eq!(from.read(&mut [0]).unwrap(), 0);
 }
 
-/// Creates a file without a name, on a disk if possible.
+/// Creates a file without a name in the temporary directory.
 fn scratch(append: bool) -> File {
     let path = env::temp_dir().join(common::tmp_path().file_name().unwrap());
     drop(File::create_new(&path).unwrap());

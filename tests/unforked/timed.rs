@@ -27,8 +27,9 @@ fn past() -> Deadline<'static> {
     Deadline::now()
 }
 
-/// Returns one pipe of each kind that the calls treat differently. The kinds are a new pipe, a pipe whose
-/// ends were both used in a splice, and a FIFO. The kernel rejects `RWF_NOWAIT` for the last two kinds.
+/// Returns one pipe of each kind that the tested functions treat differently. The kinds are a new pipe, a
+/// pipe whose ends were both used in a splice, and a FIFO. The kernel rejects `RWF_NOWAIT` for the last two
+/// kinds.
 fn pipes() -> Vec<(&'static str, PipeReader, PipeWriter)> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (fifo_reader, fifo_writer) = fifo();
@@ -138,7 +139,8 @@ fn try_write_in_each_situation() {
     }
 }
 
-/// A write of at most `PIPE_BUF` bytes writes all bytes or none, even if the bytes pass through another pipe.
+/// A `try_write` of at most `PIPE_BUF` bytes writes all bytes or none, even if the bytes pass through another
+/// pipe.
 #[test]
 fn try_write_of_pipe_buf_is_whole() {
     for (kind, reader, writer) in pipes() {
@@ -193,7 +195,7 @@ fn try_leaves_o_nonblock_alone() {
     }
 }
 
-/// Neither reader waits, regardless of which reader receives the byte.
+/// If two readers race for one byte, neither reader waits, regardless of which one receives the byte.
 #[test]
 fn try_read_two_readers_race_for_one_byte() {
     let rounds = if common::slow() { 500 } else { 10_000 };
@@ -237,7 +239,7 @@ fn try_descriptors_of_other_kinds() {
     }
     let folder = File::open("/").unwrap();
     let answer = try_read(&folder, &mut buf);
-    // Some kernels check the flag before the kind of file, but other kernels check the kind first.
+    // Some kernels check `RWF_NOWAIT` before the kind of file, but other kernels check the kind first.
     assert!(matches!(answer, Err(Errno::EISDIR | Errno::EOPNOTSUPP | Errno::EINVAL)), "{answer:?}");
 
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -246,7 +248,7 @@ fn try_descriptors_of_other_kinds() {
             assert_eq!(try_write(&theirs, b"socket"), Ok(6));
             assert_eq!(try_read(&ours, &mut buf), Ok(6));
         }
-        // Some kernels and emulators do not support the flag for sockets.
+        // Some kernels and emulators do not support `RWF_NOWAIT` for sockets.
         answer => assert_eq!(answer, Err(Errno::EOPNOTSUPP)),
     }
 }

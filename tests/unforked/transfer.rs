@@ -169,7 +169,8 @@ fn by_copy(options: Transfer<'_>) -> Transfer<'_> {
     [Splice, Broker, CopyFileRange, Sendfile].into_iter().fold(options, Transfer::without)
 }
 
-/// The kernel cannot splice to a file that is open for appending, so the transfer copies the bytes.
+/// Neither `splice` nor `copy_file_range` can write to a file that is open for appending, so the transfer
+/// copies the bytes.
 #[test]
 fn transfer_to_the_end_of_a_file_einval_copies() {
     use TransferMechanism::{Broker, Copy, CopyFileRange};
@@ -185,7 +186,7 @@ fn transfer_to_the_end_of_a_file_einval_copies() {
         let why = done.fallback().map(|first| (first.mechanism(), first.errno()));
         let old = source == Source::File && why == Some((first, Some(Errno::ENOSYS)));
         assert!(old || why == Some((first, Some(errno))), "{source:?}: {why:?}");
-        // If the last available mechanism fails, the source file still holds all of its bytes.
+        // If the last available mechanism fails, the position of the source file is unchanged.
         if source == Source::File {
             let from = file(&bytes);
             let error = Transfer::new().without(Copy).run(&from, append_file()).unwrap_err();
@@ -195,8 +196,8 @@ fn transfer_to_the_end_of_a_file_einval_copies() {
     }
 }
 
-/// Between file systems, `copy_file_range` fails with `EXDEV` in Linux 5.19 and later, and before Linux 5.3.
-/// The transfer then moves the bytes through a pipe.
+/// Between file systems, `copy_file_range` fails with `EXDEV` in Linux 4.5 to 5.2, and in Linux 5.19 and
+/// later. The transfer then moves the bytes through a pipe.
 #[test]
 fn transfer_between_file_systems_exdev_goes_through_a_pipe() {
     use TransferMechanism::{Broker, CopyFileRange};
@@ -223,7 +224,7 @@ fn transfer_between_file_systems_exdev_goes_through_a_pipe() {
     }
 }
 
-/// Without a progress closure, a chunk size has no effect.
+/// Without a progress closure, a chunk size changes neither the mechanism nor the result.
 #[test]
 fn transfer_chunk_without_progress_changes_no_mechanism() {
     let bytes = data(300_000);
@@ -346,8 +347,9 @@ fn transfer_copy_semantics_from_a_file_to_itself() {
     assert_eq!(all_of(&both), b"1234567899");
 }
 
-/// A copy to a later range of the same file would read the transfer's own output, with any chunk size. If the
-/// ranges do not overlap, or the copy is to an earlier range, a file may be its own sink.
+/// A copy to the same range or to a later overlapping range of the same file fails with `EINVAL`, because it
+/// would read its own output. If the ranges do not overlap, or the copy is to an earlier range, a file may be
+/// its own sink.
 #[test]
 fn transfer_within_a_file_towards_its_end_einval() {
     let mut both = file(&data(100_000));
@@ -378,7 +380,7 @@ fn transfer_within_a_file_towards_its_end_einval() {
     assert!(all_of(&both) == expected.concat());
 
     both.rewind().unwrap();
-    // If the sink appends to the source file, the transfer also copies its own output, in pieces of any size.
+    // If the sink appends to the source file, the transfer also copies its own output.
     assert_eq!(Transfer::new().limit(150_000).run(&both, &appends).unwrap().bytes(), 150_000);
     assert!(all_of(&both) == expected.concat().repeat(3)[..250_000]);
 }

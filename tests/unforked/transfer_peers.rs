@@ -257,7 +257,7 @@ fn until_deadline(
     (answer, begun.elapsed())
 }
 
-/// Returns a transfer that copies through a buffer between files and pipes.
+/// Returns a transfer that copies between files and pipes through a buffer.
 fn by_copy<'p>() -> Transfer<'p> {
     Transfer::new().without(TransferMechanism::Splice)
 }
@@ -672,7 +672,8 @@ fn transfer_end_of_a_terminal_is_asked_for_once() {
     }
 }
 
-/// `poll` reports a terminal as ready if one byte fits, but a blocking write of more bytes sleeps.
+/// `poll` reports a terminal as ready if one byte fits, but a blocking write of more bytes sleeps. The
+/// transfer still fails with `ETIMEDOUT`.
 #[test]
 fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     if !terminals() {
@@ -837,7 +838,7 @@ fn fanout_into_its_own_source_einval() {
     assert_eq!(reader.available().unwrap(), 15);
 }
 
-/// An error's bytes can be read with a buffer shorter than a packet, and no byte is lost.
+/// The bytes in an error can be read with a buffer shorter than a packet, and no byte is lost.
 #[test]
 fn transfer_error_holds_packets_whole() {
     let (reader, writer) = Builder::new().packet().build().unwrap();

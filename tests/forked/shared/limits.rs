@@ -21,8 +21,8 @@ fn limit(resource: usize, soft: u64) -> u64 {
     before
 }
 
-/// The test creates a pair with increasing descriptor limits, so that each step of the creation fails once.
-/// No descriptor and no mapping remains.
+/// Creates a pair under increasing descriptor limits, so that each step of the creation fails at least once.
+/// A failed creation leaves neither a descriptor nor a mapping behind.
 pub(super) fn out_of_descriptors_emfile_leaves_nothing() {
     if !supported() || common::descriptors_without_limit("out_of_descriptors") {
         return;
@@ -91,8 +91,8 @@ pub(super) fn advice_refused_makes_no_pair() {
     }
 }
 
-/// If a filter rejects a system call that creates a pair, the creation fails with that call's error. No
-/// descriptor and no mapping remains.
+/// If a filter rejects a system call that the creation of a pair needs, the creation fails with that call's
+/// error. The failed creation leaves neither a descriptor nor a mapping behind.
 pub(super) fn calls_refused_leave_nothing() {
     if !supported() {
         return;
@@ -120,7 +120,7 @@ pub(super) fn calls_refused_leave_nothing() {
                 return NO_FILTER;
             }
             let refused = shared().err();
-            // The lists need memory, so they are stored in the vector that was allocated above.
+            // The filter may reject new mappings, so `kept` was allocated before the filter was installed.
             kept.push((open_fds(), mappings()));
             u8::from(refused != Some(errno) || kept[0] != before)
         });

@@ -1,4 +1,4 @@
-//! Compares the results of random operations on a pair with a queue of the expected records.
+//! Performs random operations on a pair and compares their results with a queue of the expected records.
 
 use super::{asked_for, fill, is_filled, supported, times};
 use crate::common;
@@ -16,11 +16,11 @@ struct Model {
     ring: usize,
     reader: SharedReader,
     writer: Option<SharedWriter>,
-    /// The number of each record, its length, and the number of bytes already consumed.
+    /// The unread records, each with its number, its length, and the number of bytes already consumed.
     queue: VecDeque<(usize, usize, usize)>,
     /// The number of a chunk that was filled but not sent.
     lent: Option<usize>,
-    /// The space of a record whose guard was leaked. The reader's next call frees this space.
+    /// The number of bytes of a record whose guard was leaked. The reader's next call frees these bytes.
     leaked: usize,
 }
 
@@ -43,7 +43,7 @@ impl Model {
         Self { chunk, ring, reader, writer, queue: VecDeque::new(), lent: None, leaked: 0 }
     }
 
-    /// Requests a chunk and keeps it lent after the call.
+    /// Requests a chunk without waiting, and fills the chunk if the writer lends one.
     fn lend(&mut self, random: &mut Random, number: usize) {
         let Some(writer) = &mut self.writer else { return };
         let lent = match random.below(2) {
@@ -60,7 +60,8 @@ impl Model {
             }
             Err(errno) => {
                 assert!(matches!(errno, Errno::EAGAIN | Errno::ETIMEDOUT), "{errno}");
-                // The writer skips the end of a lap at most once, and skips fewer bytes than a chunk needs.
+                // The writer skips the end of the ring at most once, and skips fewer bytes than a chunk
+                // needs.
                 let kept = used + self.leaked + 2 * size(self.chunk);
                 assert!(kept > self.ring, "{used} bytes of {} are used", self.ring);
             }
@@ -81,7 +82,7 @@ impl Model {
         self.queue.push_back((number, len, 0));
     }
 
-    /// Writes with `Write` if the call cannot block.
+    /// Sends a record with `Write::write` if the call would not block.
     fn write(&mut self, random: &mut Random, number: usize) {
         let Some(writer) = &mut self.writer else { return };
         let mut bytes = vec![0; 1 + random.below(2 * self.chunk)];

@@ -21,7 +21,8 @@ fn ready(half: &impl AsFd) -> PollEvents {
     fds[0].revents()
 }
 
-/// After `EAGAIN` the descriptor becomes readable when the half can proceed, but not earlier.
+/// After a call on a half fails with `EAGAIN`, the half's descriptor becomes readable when the call can
+/// succeed, but not earlier.
 pub(super) fn readiness_after_eagain_on_both_sides() {
     if !supported() {
         return;
@@ -43,7 +44,7 @@ pub(super) fn readiness_after_eagain_on_both_sides() {
         }
         assert_eq!(ready(&writer), PollEvents::IN);
         assert!(writer.try_chunk().is_ok());
-        // After these calls, neither pipe holds a wake-up byte.
+        // After the successful `try_recv` and `try_chunk`, neither pipe holds a wake-up byte.
         for half in [ready(&reader), ready(&writer)] {
             assert_eq!(half, PollEvents::empty());
         }
@@ -117,7 +118,7 @@ pub(super) fn readiness_is_the_same_by_select_and_epoll() {
 }
 
 /// Each half's descriptor reports `HUP` after the other half is dropped or the other half's process is
-/// killed. This holds for used and for unused halves.
+/// killed. The result does not depend on whether the pair was used before.
 pub(super) fn readiness_hup_on_each_side() {
     if !supported() {
         return;
@@ -162,8 +163,8 @@ pub(super) fn readiness_hup_on_each_side() {
     sleeping.wait().unwrap();
 }
 
-/// The reader and the writer retry nonblocking calls and race with each other. Regardless of the order in
-/// which the two sides arm and withdraw wake-ups, no pipe holds more than one byte.
+/// The reader and the writer retry nonblocking calls concurrently. Regardless of the order in which they arm
+/// and withdraw wake-ups, each pipe holds at most one byte.
 pub(super) fn readiness_arms_and_withdrawals_leave_one_byte_at_most() {
     if !supported() {
         return;
@@ -199,7 +200,7 @@ pub(super) fn readiness_arms_and_withdrawals_leave_one_byte_at_most() {
 }
 
 /// Runs an event loop that sends records to a child, receives the replies, and waits only with `wait`. The
-/// loop would stop if a wake-up were lost.
+/// loop would hang if a wake-up were lost.
 fn echoed(mut wait: impl FnMut(&SharedReader, &SharedWriter) -> usize) {
     let builder = SharedBuilder::new().chunk(500).ring(1);
     let (their_reader, writer) = builder.build().unwrap();

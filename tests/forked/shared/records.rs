@@ -54,7 +54,8 @@ pub(super) fn records_arrive_in_a_thread() {
     }
 }
 
-/// A leaked guard only delays the reuse of its space, because the reader's next call frees that space.
+/// A leaked guard only delays the reuse of its record's space, because the reader's next call frees that
+/// space.
 pub(super) fn guard_leaked_gives_its_room_back_later() {
     if !supported() {
         return;
@@ -102,8 +103,7 @@ pub(super) fn unused_half_dropped_is_the_end() {
     assert_eq!(sent, Err(Errno::EPIPE));
 }
 
-/// No record is lost although signals interrupt the parent's calls, both while the parent sends and while it
-/// receives.
+/// No record is lost if signals interrupt the parent's calls while the parent sends or receives.
 pub(super) fn signals_interrupt_nothing() {
     if !supported() {
         return;

@@ -1,4 +1,4 @@
-//! Tests waits with deadlines, with silent or stopped peers, in dialogues, and while neither side sleeps.
+//! Tests waits: with deadlines, with silent or stopped peers, in dialogues, and without sleeping.
 
 use super::{fill, is_filled, receive_all, send, send_all, succeeds, supported, times};
 use crate::common::{self, Filter, NO_FILTER, child, filtered, nr, skip};

@@ -96,7 +96,7 @@ pub(crate) struct Case {
     pub(crate) blocked: Vec<i32>,
     pub(crate) mask: u32,
     pub(crate) environ: Vec<Vec<u8>>,
-    /// True if the reference runs before this crate's form.
+    /// True if the reference form runs before this crate's form.
     pub(crate) reference_first: bool,
     // The request.
     pub(crate) program: Vec<u8>,
@@ -122,15 +122,16 @@ pub(crate) struct Case {
     pub(crate) fault: Option<Fault>,
 }
 
-/// Returns the signals that a process can ignore or handle. `SIGCHLD` is excluded, because ignoring it
-/// discards the exit status.
+/// Returns signals that a process can ignore or handle. `SIGCHLD` is excluded, because ignoring it discards
+/// the exit status.
 fn signals() -> Vec<i32> {
     let real_time = libc::__libc_current_sigrtmin();
     let usual = (1..32).filter(|signal| ![9, 17, 19].contains(signal));
     usual.chain([real_time, real_time + 6, 64]).collect()
 }
 
-/// The ids for users and groups. `nobody` is excluded, because other tests attack its processes.
+/// The ids that a case can use for users and groups. `nobody` is excluded, because other tests attack its
+/// processes.
 const IDS: [u32; 3] = [61_234, 0, 1000];
 
 const ODD: [&[u8]; 12] = [
@@ -328,7 +329,7 @@ impl Case {
         }
         if random.one_in(8) {
             // The limits are `CPU`, `STACK`, `CORE` and `LOCKS`. Their numbers are the same on every
-            // architecture, and the program runs with these values.
+            // architecture, and the program can run with the values below.
             case.limits = random.some(&[(0, 1000), (3, 4 << 20), (4, 0), (10, 7)], 3);
             case.limits.dedup_by_key(|limit| limit.0);
         }
@@ -539,7 +540,7 @@ impl Case {
         self.objects.iter().any(|(_, other, _)| *other == number)
     }
 
-    /// Returns the mapping that both commands of a pair receive.
+    /// Returns the part of the mapping whose sources are open, for both `Command` types.
     pub(crate) fn command_map(&self) -> Vec<(i32, i32)> {
         self.map.iter().copied().filter(|(from, _)| self.is_open(*from)).collect()
     }

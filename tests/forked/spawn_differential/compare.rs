@@ -42,8 +42,8 @@ impl Difference {
     }
 }
 
-/// Returns the facts, in which numbers in descriptor order replace the identities of the pipes that a form
-/// has created. These identities always differ between the two forms.
+/// Returns a copy of the facts in which numbers replace the identities of the form's own pipes, in descriptor
+/// order. These identities always differ between the two forms.
 fn without_own_pipes(
     facts: &BTreeMap<String, String>,
     known: &BTreeSet<&str>,
@@ -247,9 +247,9 @@ const INTENDED: &[Intended] = &[
     },
 ];
 
-/// Returns whether a changed environment contains all entries of std's environment. The environment may also
-/// contain entries of the launcher that std omits, but no other entries. Returns `None` if the case changes
-/// no variable or if a form failed.
+/// Returns whether this crate's form passes on all entries that std's form passes on. This crate's form may
+/// also pass on entries of the launcher that std omits, but no other entries. Returns `None` if the case
+/// changes no variable or if a form failed.
 fn changed_environment(given: &Given<'_>) -> Option<bool> {
     if given.case.changes.is_empty() {
         return None;

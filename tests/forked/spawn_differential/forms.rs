@@ -279,7 +279,7 @@ fn prepare(case: &Case, steps: &[(i32, i32, Option<i32>)]) -> io::Result<()> {
 
 // ---- Spawn and posix_spawn ----
 
-/// The lists that `Spawn` and `posix_spawn` receive.
+/// The strings that `Spawn` and `posix_spawn` receive.
 struct Lists {
     program: CString,
     argv: Vec<CString>,

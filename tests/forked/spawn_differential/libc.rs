@@ -107,7 +107,7 @@ pub(crate) fn is_open(fd: c_int) -> bool {
     fcntl(fd, F_GETFD) >= 0
 }
 
-/// Returns the soft and the hard limit of descriptors.
+/// Returns the soft and the hard descriptor limit.
 pub(crate) fn descriptor_limit() -> [u64; 2] {
     let mut limit = [0; 2];
     // SAFETY: the call writes one `struct rlimit64`.

@@ -63,7 +63,7 @@ pub(crate) fn furnish(base: &Path, program: &Path) {
     fs::set_permissions(base.join("closed"), Permissions::from_mode(0o000)).expect("its mode");
 }
 
-/// Moves a descriptor to a number that no case uses.
+/// Moves a descriptor to `number`, which no case uses.
 fn put(fd: impl IntoRawFd, number: i32) {
     let fd = fd.into_raw_fd();
     assert_eq!(
@@ -172,7 +172,7 @@ impl Worker {
         findings
     }
 
-    /// Runs a case in the launcher and returns the exit code.
+    /// Runs a case in the launcher and returns the launcher's exit code.
     fn launch(&self, case: &Case) -> i32 {
         panic::set_hook(Box::new(|info| tell(&format!("unexplained panic\n{info}\x1e"))));
         let told = panic::catch_unwind(|| {

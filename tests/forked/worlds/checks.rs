@@ -33,7 +33,7 @@ pub(crate) type Check = fn(&Ground) -> Result<(), String>;
 pub(crate) struct Ground {
     /// The directory of the program that reports its state.
     pub(crate) base: PathBuf,
-    /// True if statuses may be lost in this world.
+    /// True if the kernel may discard the status of a child in this world.
     pub(crate) lost: bool,
 }
 
@@ -111,7 +111,7 @@ fn code(ground: &Ground, child: &mut Child, code: i32) {
     ended(ground, child, |status| status.code() == Some(code));
 }
 
-/// Returns a command for a program without inherited streams.
+/// Returns a command whose three standard streams are `/dev/null`.
 fn quiet(name: &str, args: &[&str]) -> Command<'static> {
     let mut command = program(name, args);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -139,7 +139,7 @@ fn has_ended(reader: &PipeReader, within: Duration) -> bool {
     poll(&mut fds, Some(within)) != Ok(0)
 }
 
-/// Returns whether this child has ended and is no longer a zombie.
+/// Returns whether the child with this id has ended and is no longer a zombie.
 fn is_gone(id: u32) -> bool {
     libc::kill(i32::try_from(id).expect("a process id"), 0) < 0
 }
@@ -172,7 +172,7 @@ fn identity(file: &File) -> String {
     format!("{}:{}", file.dev(), file.ino())
 }
 
-/// Returns the numbers of the program's descriptors and the files to which they refer.
+/// Returns the number and the file of each descriptor in a program's report.
 fn descriptors(facts: &Facts) -> BTreeMap<i32, String> {
     let fds = facts.iter().filter_map(|(name, value)| {
         let number = name.strip_prefix("fd-")?.parse().expect("a number");
@@ -191,7 +191,7 @@ fn status(ground: &Ground) -> Result<(), String> {
         code(ground, &mut child, number);
     }
     let mut child = quiet("suicide", &["0"]).spawn().expect("a program");
-    // The init process of a PID namespace cannot kill itself.
+    // The init process of a PID namespace cannot kill itself, and exits with 0.
     ended(ground, &mut child, |status| {
         status.signal() == Some(Signal::KILL) || status.code() == Some(0)
     });
@@ -218,8 +218,8 @@ fn standard_streams(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The child has its parent's inheritable descriptors. The child has no blocked or handled signals and no
-/// death signal.
+/// The child inherits its parent's inheritable descriptors. The child has no blocked or handled signals and
+/// no death signal.
 fn report(ground: &Ground) -> Result<(), String> {
     let own: Vec<i32> = (0..256)
         .filter(|fd| libc::fcntl(*fd, libc::F_GETFD) == 0) // open and inheritable
@@ -268,7 +268,7 @@ fn map_to_standard_streams(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Lowers the limit of descriptors. Returns the highest possible descriptor number.
+/// Lowers the descriptor limit. Returns the highest possible descriptor number.
 fn last_number() -> i32 {
     let [soft, hard] = libc::descriptor_limit();
     let soft = soft.min(128);
@@ -416,7 +416,7 @@ fn drop_kill(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Starts the leader of a process group, which starts a child. The two processes hold the write end of a
+/// Starts a process-group leader that starts a child. Both the leader and its child hold the write end of a
 /// pipe.
 fn family(name: &str) -> (Child, PipeReader, rawpipe::PipeWriter) {
     let (gate, open) = rawpipe::pipe().expect("a pipe");
@@ -569,7 +569,7 @@ fn death_signal_arrives(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The program has the user's ids and none of the parent's groups.
+/// A program that is started as another user has that user's ids and none of the parent's groups.
 fn uid(ground: &Ground) -> Result<(), String> {
     if libc::geteuid() != 0 {
         return Err(String::from("only root may change to another user"));

@@ -33,7 +33,8 @@ pub(crate) enum Watch {
 }
 
 impl Watch {
-    /// Runs a check and returns the verdict. An `Err` of the check is the reason to skip the check.
+    /// Runs a check and returns the verdict. If the check returns `Err`, the check is skipped for the reason
+    /// in the `Err`.
     pub(crate) fn run(&self, check: impl FnOnce() -> Result<(), String>) -> Verdict {
         const PR_SET_CHILD_SUBREAPER: i32 = 36;
         // SAFETY: the call has only integer arguments. Orphans of the check become children of this process.
@@ -103,7 +104,7 @@ fn listen(reader: &PipeReader) -> Option<String> {
     }
 }
 
-/// Reads once and appends the bytes to `text`. Returns whether the reader is at end of file.
+/// Reads once and appends the bytes to `text`. Returns true at end of file or if the read fails.
 fn read(reader: &PipeReader, text: &mut Vec<u8>) -> bool {
     let mut bytes = [0; 4096];
     let count = reader.read(&mut bytes).unwrap_or(0);

@@ -45,13 +45,13 @@ pub(crate) fn other_user() -> Result<(), String> {
     check("prctl", unsafe { libc::prctl(PR_SET_DUMPABLE, 1) })
 }
 
-/// Creates the namespaces in `flags`, and also a user namespace if this user is not root.
+/// Creates the namespaces in `flags`, and also a user namespace if the current user is not root.
 fn new(flags: i32) -> Result<(), String> {
     if is_root() { check("unshare", unshare(flags)) } else { own_user(flags) }
 }
 
-/// Creates a user namespace that maps only this user, as root. The kernel requires that `setgroups` is denied
-/// in that namespace.
+/// Creates a user namespace that maps root to the current user and maps no other user. The kernel requires
+/// that `setgroups` is denied in that namespace.
 fn own_user(flags: i32) -> Result<(), String> {
     let (uid, gid) = (libc::geteuid(), getegid());
     check("unshare", unshare(CLONE_NEWUSER | flags))?;
@@ -101,7 +101,7 @@ fn fork(child: impl FnOnce()) -> Result<i32, String> {
     Ok(pid)
 }
 
-/// Makes the calling process the init process of a new PID namespace.
+/// Forks, and returns only in the child, which is the init process of a new PID namespace.
 pub(crate) fn init() -> Result<(), String> {
     new(CLONE_NEWPID)?;
     // SAFETY: this process has one thread.

@@ -15,7 +15,8 @@ struct Pair {
     control: Control,
     headers: Vec<atomic::AtomicUsize>,
     cells: Vec<UnsafeCell<usize>>,
-    /// The number of bytes in the reader's wake-up pipe and in the writer's wake-up pipe.
+    /// For the reader and for the writer: the number of bytes in the wake-up pipe, and the condition variable
+    /// of a waiting thread.
     pipes: [(Mutex<usize>, Condvar); 2],
 }
 
@@ -149,15 +150,15 @@ impl Half<false> {
     }
 }
 
-/// Runs a model in every order, or only in orders with at most `preemptions` preemptions. If
-/// `LOOM_MAX_PREEMPTIONS` is set, its value replaces this limit.
+/// Runs a model in every order of the threads' steps, or only in orders with at most `preemptions`
+/// preemptions. If `LOOM_MAX_PREEMPTIONS` is set, its value replaces `preemptions`.
 fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(preemptions);
     builder.check(model);
 }
 
-/// Sends one record more than fits in the ring, so the writer must wait for space.
+/// Sends one more record than fits in the ring, so the writer must wait for space.
 fn records_arrive(in_ring: usize, preemptions: Option<usize>) {
     check(preemptions, move || {
         let pair = Pair::new(in_ring * UNIT, 8);
@@ -227,8 +228,7 @@ pub(crate) fn skipped_ends_of_laps() {
         let pair = Pair::new(4 * UNIT, 21);
         let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
         let writing = thread::spawn(move || {
-            // The second record occupies only one of its two units, so the last unit of the ring is
-            // skipped.
+            // The second record occupies only one unit of its chunk, so the last unit of the ring is skipped.
             for value in [20, 1, 21] {
                 assert!(writer.send(value, FOREVER).unwrap());
             }
@@ -266,7 +266,7 @@ pub(crate) fn what_is_tried_is_armed() {
             assert_eq!(received, Some(value));
         }
         writing.join().unwrap();
-        // The pipe holds at most one wake-up byte per record.
+        // At most one wake-up byte remains in the reader's pipe.
         assert!(*pair.pipes[0].0.lock().unwrap() <= 1, "rings are left over");
     });
 }

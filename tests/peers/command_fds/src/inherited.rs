@@ -1,4 +1,4 @@
-//! Descriptors that the parent left open, taken with rawpipe's `take_inherited`.
+//! Takes the descriptors that the parent left open, with rawpipe's `take_inherited`.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -53,7 +53,7 @@ pub unsafe fn init_inherited_fds() -> io::Result<()> {
         // SAFETY: the caller guarantees that no other code owns the descriptor.
         match unsafe { rawpipe::io::take_inherited(number) } {
             Ok(fd) => fds.insert(number, Some(fd)),
-            Err(Errno::EBADF) => None, // the directory itself, which is closed now
+            Err(Errno::EBADF) => None, // the descriptor of the directory, which is closed now
             Err(e) => return Err(e.into()),
         };
     }

@@ -1,4 +1,4 @@
-//! command-fds' interface, for rawpipe's `Command`, whose `fd_map` has the same effect.
+//! Provides the interface of command-fds for rawpipe's `Command`, whose `fd_map` has the same effect.
 
 extern crate rawpipe_std as std;
 
@@ -30,7 +30,7 @@ impl Error for FdMappingCollision {}
 pub trait CommandFdExt {
     /// # Errors
     ///
-    /// Fails if a number in the child is used twice. rawpipe reports this error when the program
+    /// Fails if two mappings have the same number in the child. rawpipe reports this error when the program
     /// is started.
     fn fd_mappings(&mut self, mappings: Vec<FdMapping>) -> Result<&mut Self, FdMappingCollision>;
 

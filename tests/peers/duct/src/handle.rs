@@ -1,4 +1,4 @@
-//! Waiting for the programs and threads of an expression.
+//! Waits for the programs and threads of an expression.
 
 use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
@@ -52,7 +52,7 @@ impl Started {
         match self {
             Self::Program(program) => program.wait(until),
             Self::Pipe(pair) => {
-                // Wait for both halves, even if the first wait fails.
+                // Waits for both parts of the pipe, even if the first wait fails.
                 let [left, right] = [pair[0].wait(until), pair[1].wait(until)];
                 let (Some(left), Some(right)) = (left?, right?) else { return Ok(None) };
                 let takes_right = right.is_error() || !left.is_error() && !right.status.success();
@@ -69,7 +69,7 @@ impl Started {
         }
     }
 
-    /// Calls the function for each program, and returns the first error.
+    /// Calls `call` for each program, and returns the first error.
     pub(crate) fn for_each(
         &self,
         call: &mut dyn FnMut(&Running) -> io::Result<()>,
@@ -122,7 +122,7 @@ impl Drop for Running {
     }
 }
 
-/// The result of a thread, for any number of waits.
+/// The result of a thread, for which any number of callers can wait.
 #[derive(Debug)]
 pub(crate) struct Background<T>(Arc<(Mutex<Option<rawpipe::Result<T>>>, Condvar)>);
 
@@ -228,7 +228,7 @@ impl Handle {
     }
 }
 
-/// A started expression whose standard output is read by the caller.
+/// A started expression whose standard output the caller reads.
 #[derive(Debug)]
 pub struct ReaderHandle {
     pub(crate) handle: Handle,
@@ -254,7 +254,7 @@ impl ReaderHandle {
 }
 
 impl Read for &ReaderHandle {
-    /// Waits for the programs at end of file, and fails if one was unsuccessful.
+    /// Reads the output. At end of file, waits for the programs, and fails if one of them was unsuccessful.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(buf)?;
         if count == 0 && !buf.is_empty() {

@@ -1,5 +1,5 @@
-//! duct's interface: expressions of programs, pipes and settings, started with rawpipe's `Command` and
-//! connected with its pipes.
+//! Provides duct's interface: expressions of programs, pipes and settings, which rawpipe's `Command` starts
+//! and rawpipe's pipes connect.
 
 extern crate rawpipe_std as std;
 
@@ -196,8 +196,8 @@ impl Expression {
     }
 }
 
-/// The name of a program. A path without a directory refers to the current directory, not to
-/// `PATH`.
+/// The name of a program. A path without a directory refers to a program in the current directory, and `PATH`
+/// is not searched.
 pub trait IntoExecutablePath {
     fn to_executable(self) -> OsString;
 }

@@ -1,4 +1,5 @@
-//! os_pipe's interface. The types are rawpipe's own, which have all of os_pipe's methods and traits.
+//! Provides the interface of os_pipe. The types are rawpipe's own, which have the same methods and traits as
+//! those of os_pipe.
 
 extern crate rawpipe_std as std;
 

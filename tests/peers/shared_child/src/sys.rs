@@ -1,5 +1,5 @@
 //! Waits until the pidfd of a child becomes readable, without collecting the exit status. The tests of
-//! shared_child import these names.
+//! shared_child import this module's functions.
 
 use std::io;
 use std::os::fd::AsFd;

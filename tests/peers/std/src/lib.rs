@@ -6,7 +6,7 @@
 pub use ::std as real;
 pub use ::std::*;
 
-/// `std::process`, with rawpipe's types where the names are the same.
+/// Provides `std::process`, in which rawpipe's types replace std's types of the same names.
 pub mod process {
     pub use ::std::process::*;
     pub use rawpipe::process::Output;

@@ -57,6 +57,14 @@ kernel() { # ARCH:SERIES: sets deb gnu rust qemu features, board, series from me
   image=$ROOT/kernel-$board-$series/image
 }
 
+# Runs a program of the emulator's packages with their own loader and libraries.
+unpacked() { # PROGRAM ARGS
+  local system=$ROOT/system program=$1
+  shift
+  QEMU_MODULE_DIR=$system/usr/lib/$LIB/qemu exec "$system/usr/lib64/ld-linux-x86-64.so.2" \
+    --library-path "$system/usr/lib/$LIB" "$system/usr/bin/$program" "$@"
+}
+
 # ---------------------------------------------------------------- setup
 
 # Unpacks the emulator with all its dependencies, including the C library, to be independent of this machine.
@@ -147,7 +155,7 @@ E
   runs=$(wc -l < "$stage/plan")
   [ "$runs" -gt 0 ] || die "no test was built"
   # Compression would cost more, because an emulated processor unpacks more slowly than it copies.
-  (cd "$stage" && find . | "$ROOT/system/usr/bin/cpio" --quiet -o -H newc -R 0:0) > "$2" || return 1
+  (cd "$stage" && find . | unpacked cpio --quiet -o -H newc -R 0:0) > "$2" || return 1
   rm -rf "$stage"
 }
 
@@ -157,10 +165,8 @@ boot() { # IMAGE INITRAMFS LOG: runs until the first process ends, the machine s
   local system=$ROOT/system pid start=$SECONDS words
   read -ra words <<<"$machine"
   : > "$3" # empties the log, because the first check must not read the log of an earlier run
-  # Use the emulator's own loader and libraries. The console is the output, and the machine has no other
-  # devices.
-  QEMU_MODULE_DIR=$system/usr/lib/$LIB/qemu "$system/usr/lib64/ld-linux-x86-64.so.2" \
-    --library-path "$system/usr/lib/$LIB" "$system/usr/bin/qemu-system-${words[0]}" "${words[@]:1}" \
+  # The console is the output, and the machine has no other devices.
+  unpacked "qemu-system-${words[0]}" "${words[@]:1}" \
     -L "$system/usr/share/qemu" -L "$system/usr/share/seabios" \
     -m 2048 -smp 2 -nodefaults -nographic -serial stdio -no-reboot -net none \
     -kernel "$1" -initrd "$2" -append "console=$console loglevel=2 panic=-1 oops=panic rdinit=/init" \

@@ -30,9 +30,8 @@ pub(super) fn find(mechanism: ChunkMechanism) -> Finding {
         _ => {}
     }
     let finding = match try_out(mechanism) {
-        // The process lacks descriptors or memory. A later attempt may succeed, so this result is not
-        // recorded.
-        Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN) => {
+        // The process has reached a limit. A later attempt may succeed, so this result is not recorded.
+        Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN | Errno::EFBIG) => {
             return Finding::Unusable;
         }
         found => found.unwrap_or(Finding::Unusable),

@@ -215,7 +215,12 @@ impl Backoff {
     pub(crate) fn pause(&mut self, deadline: Option<Deadline<'_>>) -> bool {
         let Some(time) = self.next() else { return false };
         let left = deadline.map_or(time, |deadline| deadline.remaining());
-        let _ = poll_beside(deadline.and_then(|until| until.cancel), &mut [], Some(time.min(left)));
+        let time = Some(time.min(left));
+        let slept = poll_beside(deadline.and_then(|until| until.cancel), &mut [], time);
+        if slept == Err(Errno::EINVAL) {
+            // `RLIMIT_NOFILE` is 0, and the list contains the descriptor of the `Cancel`.
+            let _ = poll(&mut [], time);
+        }
         true
     }
 

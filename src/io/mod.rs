@@ -21,8 +21,8 @@
 //! functions changes it. Instead, these functions use system calls that do not wait. Functions with a
 //! deadline wait only in `poll`.
 //!
-//! The preferred method is the flag `RWF_NOWAIT`. Pipes and sockets have supported this flag since Linux 6.4.
-//! A FIFO never supports the flag, nor does a pipe end that was once used in a [`splice`](crate::splice).
+//! The preferred method is the flag `RWF_NOWAIT`. Pipes have supported this flag since Linux 6.4, and sockets
+//! since Linux 6.5. A FIFO never supports the flag, nor does a pipe end that was once used in a [`splice`](crate::splice).
 //!
 //! The fallbacks for pipes are `vmsplice` and `splice`, which have their own nonblocking flag. A read copies
 //! bytes out of the pipe with `vmsplice`. A write goes to a private pipe, and its bytes are then spliced to

@@ -82,8 +82,12 @@ impl<'a> End<'a> {
         // Another process may clear `O_NONBLOCK`, so the transfer does not rely on the flag of a pipe. The
         // calls that never wait are as fast as plain calls only on pipes.
         let may_wait = deadline && !at_once && (kind == Kind::Pipe || !nonblocking);
-        // Terminals, unlike most devices, support `FIONREAD`, which counts the readable bytes.
-        let byte_by_byte = may_wait && kind == Kind::Other && call::ioctl_fionread(fd).is_ok();
+        // Terminals, unlike most devices, support `FIONREAD`, which counts the readable bytes. Terminals have
+        // no position, unlike a file whose kind `statx` could not report.
+        let byte_by_byte = may_wait
+            && kind == Kind::Other
+            && call::ioctl_fionread(fd).is_ok()
+            && call::lseek_current(fd).is_err();
         Self { fd, side, kind, identity, size, flags, may_wait, byte_by_byte }
     }
 

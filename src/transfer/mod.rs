@@ -280,7 +280,7 @@ impl<'p> Transfer<'p> {
     /// The deadline does not hold in these cases:
     ///
     /// - *Another process* takes the data or room that `poll` has reported, on a blocking terminal or device,
-    ///   or before Linux 6.4 on a blocking socket. An entry in the error queue of a blocking socket has the
+    ///   or before Linux 6.5 on a blocking socket. An entry in the error queue of a blocking socket has the
     ///   same effect. For these descriptors, the kernel offers no call that does not wait.
     /// - A blocking terminal processes its output, and its driver has less room than one processed byte needs
     ///   (2 bytes for a newline, 8 for a tab). (A pseudoterminal that is ready has room for 256 bytes.)

@@ -438,7 +438,7 @@ fn transfer_deadline_polls_only_what_could_wait() {
         let polled = run(&|| full_pipe(false), &|| empty_pipe(false), copies);
         // Before Linux 6.4, pipes do not support `RWF_NOWAIT`.
         assert!(polled == 0 || polled == 3 && copies, "{copies}: {polled}");
-        // Before Linux 6.4, no flag prevents a call on a blocking socket from waiting.
+        // Before Linux 6.5, no flag prevents a call on a blocking socket from waiting.
         let polled = run(&|| full_socket(false), &new_file, copies);
         assert!([0, 3].contains(&polled), "{copies}: {polled}");
     }

@@ -322,7 +322,7 @@ fn read_deadline_cancelled_ecanceled_and_nothing_is_lost() {
         if io::try_read(reader, &mut buf) == Err(Errno::EOPNOTSUPP) {
             let old = common::emulated() || !super::child::linux(6, 4);
             assert!(old && reader.as_raw_fd() == near.as_raw_fd());
-            common::skip("read_deadline of a socket", "no RWF_NOWAIT here (Linux 6.4)");
+            common::skip("read_deadline of a socket", "no RWF_NOWAIT here (Linux 6.5)");
             continue;
         }
         let stopped = both(|at| io::read_deadline(reader, &mut [0; 8], at));

@@ -476,7 +476,7 @@ fn send_of_a_body_at_any_offset_in_a_page_arrives_whole() {
                 for body in bodies() {
                     sender.send(&[body]).unwrap();
                     sender.send(&[b"a part", body]).unwrap();
-                    // Before Linux 6.4, and in emulators, no flag prevents a call on a blocking socket from
+                    // Before Linux 6.5, and in emulators, no flag prevents a call on a blocking socket from
                     // waiting.
                     match sender.send_deadline(&[body], soon()) {
                         Err(MessageError::Io(Errno::EOPNOTSUPP)) => sender.send(&[body]).unwrap(),
@@ -585,7 +585,7 @@ fn send_many_one_call_for_many() {
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     let mut buf = vec![0; 1 << 18];
-    // Before Linux 6.4, and in emulators, no flag prevents a call on a blocking socket from waiting.
+    // Before Linux 6.5, and in emulators, no flag prevents a call on a blocking socket from waiting.
     let probe = Sender::new(&ours).send_deadline(&[b"probe"], Deadline::NEVER);
     let possible = probe != Err(MessageError::Io(Errno::EOPNOTSUPP));
     assert_eq!(theirs.recv(&mut buf).is_ok(), possible);

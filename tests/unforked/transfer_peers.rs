@@ -193,7 +193,7 @@ fn transfer_of_exactly_the_room_ends_without_a_reader() {
     assert_eq!(moved, (room as u64, room));
 }
 
-/// Returns whether a flag prevents calls on a blocking socket from waiting. Linux 6.4 added this support.
+/// Returns whether a flag prevents calls on a blocking socket from waiting. Linux 6.5 added this support.
 fn sockets_need_not_wait() -> bool {
     let (near, _far) = UnixStream::pair().unwrap();
     let can = rawpipe::io::try_read(&near, &mut [0]) == Err(Errno::EAGAIN);

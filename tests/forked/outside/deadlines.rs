@@ -190,7 +190,7 @@ fn full(table: &mut Table) {
 
 // ---- competitors at the same end ----
 
-const OLD: &str = "before Linux 6.4, or in an emulator that drops the flag, a blocking socket has no call that does not wait";
+const OLD: &str = "before Linux 6.5, or in an emulator that drops the flag, a blocking socket has no call that does not wait";
 
 /// Returns the reason why the crate promises no deadline for this pair, or `None` if the crate promises one.
 /// For example, `poll` reports a socket as ready although only its error queue has an entry. In other cases

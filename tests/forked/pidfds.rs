@@ -298,6 +298,10 @@ fn kill_many() {
     });
     let [bystanders, again] = [bystanders, again].map(AtomicUsize::into_inner);
     println!("{} killed, {bystanders} bystanders, {again} with a number of one killed", reaps());
+    // The ids of so few processes are not reused.
+    if reaps() < 300 {
+        return;
+    }
     assert!(bystanders > 100 && again > bystanders / 20, "{bystanders} {again}");
 }
 

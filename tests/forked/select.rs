@@ -18,6 +18,14 @@ fn set<'fd>(fds: &[BorrowedFd<'fd>]) -> FdSet<'fd> {
     set
 }
 
+/// Closes descriptors that this process has inherited. For instance, bash passes on number 63.
+fn close_inherited(numbers: &[usize]) {
+    for number in numbers {
+        // SAFETY: the test calls this function first, and no value in this process owns the number.
+        unsafe { raw::syscall1(nr::CLOSE, *number) };
+    }
+}
+
 /// Duplicates a descriptor to a number of at least `minimum`. Returns `None` if the limit does not permit
 /// such a number.
 fn dup_at(fd: impl AsFd, minimum: usize) -> Option<OwnedFd> {
@@ -139,11 +147,12 @@ fn select_descriptors_beyond_1024() {
 /// `select` fails with `EBADF` for any descriptor number that is closed. The kernel itself checks only
 /// numbers within the process's table.
 fn select_closed_descriptor_ebadf() {
-    let (reader, _writer) = rawpipe::pipe().unwrap();
     if common::emulated() {
         return skip("select_closed_descriptor_ebadf", "the emulator's sets end at 1024");
     }
     let numbers = [40, 63, 64, 65, 300, 100_000];
+    close_inherited(&numbers.map(|number| number as usize));
+    let (reader, _writer) = rawpipe::pipe().unwrap();
     for number in numbers {
         // SAFETY: only the calls below use this number, and the calls must fail because the number is closed.
         let closed = unsafe { BorrowedFd::borrow_raw(number) };
@@ -159,8 +168,9 @@ fn select_closed_descriptor_ebadf() {
 }
 
 fn select_set_at_the_borders_of_words() {
-    let (reader, _writer) = rawpipe::pipe().unwrap();
     let numbers = [30, 31, 32, 33, 62, 63, 64, 65, 127, 128, 300];
+    close_inherited(&numbers);
+    let (reader, _writer) = rawpipe::pipe().unwrap();
     let fds: Vec<OwnedFd> =
         numbers.iter().map(|number| dup_at(&reader, *number).expect("a few hundred")).collect();
     let mut set = FdSet::new();

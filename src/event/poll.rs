@@ -214,11 +214,9 @@ impl Backoff {
     /// Returns whether this function has slept.
     pub(crate) fn pause(&mut self, deadline: Option<Deadline<'_>>) -> bool {
         let Some(time) = self.next() else { return false };
-        let left = deadline.map_or(time, |deadline| deadline.remaining());
-        let time = Some(time.min(left));
-        let slept = poll_beside(deadline.and_then(|until| until.cancel), &mut [], time);
-        if slept == Err(Errno::EINVAL) {
-            // `RLIMIT_NOFILE` is 0, and the list contains the descriptor of the `Cancel`.
+        let time = Some(deadline.map_or(time, |deadline| time.min(deadline.remaining())));
+        // `poll` rejects every list if `RLIMIT_NOFILE` is 0. This list contains the descriptor of the `Cancel`.
+        if poll_beside(deadline.and_then(|by| by.cancel), &mut [], time) == Err(Errno::EINVAL) {
             let _ = poll(&mut [], time);
         }
         true

@@ -84,10 +84,8 @@ impl<'a> End<'a> {
         let may_wait = deadline && !at_once && (kind == Kind::Pipe || !nonblocking);
         // Terminals, unlike most devices, support `FIONREAD`, which counts the readable bytes. Terminals have
         // no position, unlike a file whose kind `statx` could not report.
-        let byte_by_byte = may_wait
-            && kind == Kind::Other
-            && call::ioctl_fionread(fd).is_ok()
-            && call::lseek_current(fd).is_err();
+        let terminal = || call::ioctl_fionread(fd).is_ok() && call::lseek_current(fd).is_err();
+        let byte_by_byte = may_wait && kind == Kind::Other && terminal();
         Self { fd, side, kind, identity, size, flags, may_wait, byte_by_byte }
     }
 

@@ -2,12 +2,14 @@
 # .ci/matrix.sh - run the full matrix, which takes hours: all checks that .ci/run omits or runs on a small
 # scale.
 #
-#   .ci/matrix.sh [PART...]   run these parts (default: all, in the order of PARTS), then print the report
+#   .ci/matrix.sh [PART...]   run these parts (default: all, in the order of PARTS), then print the report.
+#                             PART:ARGUMENT runs a piece of a part: kernels:s390x:6.1, sanitize:thread, fuzz:message
 #   .ci/matrix.sh report      print the results of the last run of each part, as the table of docs/TESTING.md
 #   .ci/matrix.sh write       write that table into docs/TESTING.md
 #
 # If a part fails, the other parts still run. The output of a part is written to target/matrix/PART.log. Lines that
-# begin with "result: " contain figures that the run has counted.
+# begin with "result: " contain figures that the run has counted. The last line names the commit. Pieces have separate
+# logs, so several of them can run at the same time, or one after another over several days.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source .ci/debian.sh
@@ -62,12 +64,12 @@ each_copying() { # WAY: runs each built test binary under tests/copying; fails a
 }
 
 userland() { bash .ci/native.sh; }
-cross() { bash .ci/cross.sh test; }
-kernels() { bash .ci/kernels.sh test; }
-sanitize() { bash .ci/sanitize.sh; }
-fuzz() { bash .ci/fuzz.sh; }
+cross() { bash .ci/cross.sh test "$@"; }
+kernels() { bash .ci/kernels.sh test "$@"; }
+sanitize() { bash .ci/sanitize.sh "$@"; }
+fuzz() { bash .ci/fuzz.sh 1800 "$@"; }
 repeat() { python3 .ci/repeat.py; }
-peers() { python3 tests/peers/run.py; }
+peers() { python3 tests/peers/run.py "$@"; }
 
 # The ordinary suite injects only some faults, covers some kinds of descriptor, and runs the rest for seconds.
 inject() { both RAWPIPE_INJECT=full cargo test --release --test faults inject::; }
@@ -86,7 +88,7 @@ model() { # runs ten million operations; each million has a separate seed, which
 
 soak() { # runs everything together, then at each system limit; ordinary users have those of pages and processes
   local soak=(cargo test --release --test soak) limit
-  RAWPIPE_SOAK_SECONDS=600 "${soak[@]}" soak_everything_at_once
+  RAWPIPE_SOAK_SECONDS=3600 "${soak[@]}" soak_everything_at_once
   for limit in descriptors_emfile memory_enomem pipe_pages_eperm processes_eagain; do
     RAWPIPE_SOAK_SECONDS=120 "${soak[@]}" "soak_at_the_limit_of_$limit"
   done
@@ -95,20 +97,19 @@ soak() { # runs everything together, then at each system limit; ordinary users h
 # ---------------------------------------------------------------- running the parts
 
 report() {
-  local name
+  local name logs
   printf '| part | what | figures |\n|---|---|---|\n'
   for name in $PARTS; do
-    if [ -e "$OUT/$name.log" ]; then
-      # Some scripts print a result twice.
-      sed -n -E "s/^(result|ended): (.*)/| $name | \2 |/p" "$OUT/$name.log" | awk '!seen[$0]++'
-    else
-      echo "| $name | not run | |"
-    fi
+    mapfile -t logs < <(find "$OUT" -name "$name.log" -o -name "$name:*.log" | sort)
+    [ ${#logs[@]} -gt 0 ] || echo "| $name | not run | |"
+    # Some scripts print a result twice.
+    [ ${#logs[@]} = 0 ] || sed -n -E "s/^(result|ended): (.*)/| $name | \2 |/p" "${logs[@]}" | awk '!seen[$0]++'
   done
 }
 
 run() { # PART...
-  local name start status failed=
+  local name start status failed= commit
+  commit=$(git describe --always --dirty --exclude '*')
   for name in "$@"; do
     start=$SECONDS
     printf '== %s, %s\n' "$name" "$(date -u +%H:%M)"
@@ -116,7 +117,7 @@ run() { # PART...
     # Start the part in a new session without a terminal.
     setsid --wait bash "$0" part "$name" > "$OUT/$name.log" 2>&1 < /dev/null || status=FAILED
     [ $status = passed ] || failed+=" $name"
-    echo "ended: the whole part | $status, $((SECONDS - start)) s, $(date -u +%Y-%m-%d)" >> "$OUT/$name.log"
+    echo "ended: $name | $status, $((SECONDS - start)) s, $(date -u +%Y-%m-%d), commit $commit" >> "$OUT/$name.log"
     grep -E '^(result|ended): ' "$OUT/$name.log"
   done
   report
@@ -131,12 +132,12 @@ case ${1:-} in
     sed -i -e '/^<!-- the matrix -->$/,/^<!-- the end of the matrix -->$/{//!d}' \
       -e "/^<!-- the matrix -->\$/r $OUT/report.md" docs/TESTING.md
     ;;
-  part) "$2" ;;
+  part) IFS=: read -r name argument <<< "$2" && "$name" ${argument:+"$argument"} ;;
   *)
     read -ra chosen <<< "$PARTS"
     [ $# -eq 0 ] || chosen=("$@")
     for name in "${chosen[@]}"; do
-      [[ " $PARTS " == *" $name "* ]] || usage
+      [[ " $PARTS " == *" ${name%%:*} "* ]] || usage
     done
     run "${chosen[@]}"
     ;;

@@ -158,7 +158,7 @@ run() ( # TOOL BACKEND: runs in a subshell, since its exports apply only to this
     die "$tool, $backend: $failed of ${#binaries[@]} test binaries failed, $found reports; see $log and $reports"
   fi
   printf 'result: %s, %s | %d test binaries, %d passed, %d skipped, %d reports\n' \
-    "$tool" "$backend" ${#binaries[@]} "$passed" "$skipped" "$found" >> "$ROOT/results"
+    "$tool" "$backend" ${#binaries[@]} "$passed" "$skipped" "$found" >> "$ROOT/results.$$"
   say "$tool, $backend: done in $((SECONDS - start)) s"
 )
 
@@ -166,7 +166,7 @@ main() { # TOOL...
   local tool backend status failures=
   [ $# -gt 0 ] || set -- address leak thread memory valgrind
   mkdir -p "$ROOT"
-  : > "$ROOT/results"
+  : > "$ROOT/results.$$"
   for tool in "$@"; do
     for backend in $BACKENDS; do
       # Do not use `||`, because `run` would then continue after a failed command.
@@ -178,7 +178,8 @@ main() { # TOOL...
     done
   done
   echo
-  cat "$ROOT/results"
+  cat "$ROOT/results.$$"
+  rm "$ROOT/results.$$"
   [ -z "$failures" ] || die "failed: $failures"
 }
 

@@ -147,7 +147,7 @@ E
   # a test copies this program, and busybox does not run under an unknown name
   echo 'int main(void) { return 0; }' | "$cc" -O2 -static -x c - -o "$stage/bin/true"
   find "$ROOT/busybox-$deb" -path "*/bin/busybox" -exec cp {} "$stage/bin/" \; # the path is in /usr since Debian 13
-  for name in sh cat head printf seq sort; do ln -s busybox "$stage/bin/$name"; done
+  for name in sh cat echo head printf seq sort; do ln -s busybox "$stage/bin/$name"; done
   find "$stage/debug/deps" -type f -printf '0 /debug/deps/%f\n' | sort > "$stage/plan"
   for name in $ORDINARY; do
     find "$stage/debug/deps" -type f -name "${name%=*}-*" -printf "65534 /debug/deps/%f ${name#*=}\\n"

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 
 unsafe extern "C" {
     fn ioctl(fd: i32, request: usize, argument: *mut i32) -> i32;
@@ -12,14 +13,18 @@ unsafe extern "C" {
 pub(crate) fn terminal() -> (File, File) {
     const TIOCSPTLCK: usize = 0x4004_5431;
     const TIOCGPTN: usize = 0x8004_5430;
-    let keyboard = File::options().read(true).write(true).open("/dev/ptmx").unwrap();
+    // Without this flag, a test process that leads its session would be killed by SIGHUP at the end.
+    const O_NOCTTY: i32 = 0o400;
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(O_NOCTTY);
+    let keyboard = options.open("/dev/ptmx").unwrap();
     let mut number = 0;
     // SAFETY: the call reads an `int` and unlocks the terminal.
     assert_eq!(unsafe { ioctl(keyboard.as_raw_fd(), TIOCSPTLCK, &raw mut number) }, 0);
     // SAFETY: the call writes an `int`.
     assert_eq!(unsafe { ioctl(keyboard.as_raw_fd(), TIOCGPTN, &raw mut number) }, 0);
     let path = format!("/dev/pts/{number}");
-    (File::options().read(true).write(true).open(path).unwrap(), keyboard)
+    (options.open(path).unwrap(), keyboard)
 }
 
 /// Sets whether the terminal expands output: a newline becomes two bytes and a tab becomes up to eight.

@@ -106,14 +106,14 @@ fn exec_is_as_with_std() {
             command
                 .env("RAWPIPE_A", "a")
                 .env_remove("HOME")
-                .current_dir("/usr")
+                .current_dir("/dev")
                 .stdin(Stdio::null());
             command.exec().errno()
         });
         assert_eq!(code, Some(0), "{name}");
         let (wanted, code) = output_of_child(|| {
             let mut command = std_program(name, args);
-            command.env("RAWPIPE_A", "a").env_remove("HOME").current_dir("/usr");
+            command.env("RAWPIPE_A", "a").env_remove("HOME").current_dir("/dev");
             let error = command.stdin(std::process::Stdio::null()).exec();
             Errno::from_raw_os_error(error.raw_os_error().unwrap_or(1)).unwrap_or(Errno::EPERM)
         });

@@ -35,7 +35,8 @@ pub(crate) struct Operation {
 /// Set if no call fails. The operation must then succeed.
 pub(crate) static PLAIN: AtomicBool = AtomicBool::new(true);
 
-const SOON: Duration = Duration::from_millis(5);
+/// A time limit that a wait reaches. A slow tracer must not reach it before the wait begins.
+const SOON: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_secs(600);
 const NONE: SpliceFlags = SpliceFlags::empty();
 

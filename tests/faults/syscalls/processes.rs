@@ -130,7 +130,7 @@ pub(super) fn forks() -> Vec<Operation> {
                 done(process::wait_any_deadline(
                     &mut [&mut given],
                     ends,
-                    Deadline::after(SOON * 30),
+                    Deadline::after(SOON * 10),
                 ));
                 drop(gate);
                 done(process::wait_any(&mut [&mut given], ends));

@@ -52,9 +52,9 @@ pub(crate) struct Table {
 /// The number of cases that run at the same time. Most cases sleep most of the time.
 const AT_ONCE: usize = 16;
 /// The reciprocal of the fraction of cases that run by default.
-const SHARE: usize = 6;
+const SHARE: usize = 12;
 /// The time after which a default run starts no more cases.
-const SHARE_TIME: Duration = Duration::from_secs(45);
+const SHARE_TIME: Duration = Duration::from_secs(30);
 
 impl Table {
     /// Adds the case of a mover and a pair, unless the case makes no sense.

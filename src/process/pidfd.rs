@@ -171,8 +171,8 @@ impl Pidfd {
         let mut backoff = Backoff::default();
         loop {
             match self.try_wait()? {
-                None if deadline.is_cancelled() => return Err(Errno::ECANCELED),
                 None if !deadline.has_passed() => {}
+                None if deadline.is_cancelled() => return Err(Errno::ECANCELED),
                 result => return Ok(result),
             }
             backoff.pause(Some(deadline));

@@ -164,11 +164,8 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
             nohang = 0;
             continue;
         }
-        if deadline.is_cancelled() {
-            return Err(Errno::ECANCELED);
-        }
         if deadline.has_passed() {
-            return Ok(None);
+            return if deadline.is_cancelled() { Err(Errno::ECANCELED) } else { Ok(None) };
         }
         backoff.pause(Some(deadline));
     }

@@ -20,6 +20,8 @@ use rawpipe::process::{
 };
 use rawpipe::transfer::{Fanout, FanoutSink, Side, Transfer, TransferError, TransferMechanism};
 use rawpipe::{Cancel, Deadline, Errno, PipeReader, PipeWriter, io, raw};
+use std::cell::RefCell;
+use std::fmt::Debug;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
@@ -154,8 +156,9 @@ fn cancel_by_another_process_ends_wait_any() {
 }
 
 /// A cancel is never lost, whether it occurs before, during or after the start of a wait.
-fn cancel_at_any_moment_is_never_lost() {
-    let (reader, _writer) = rawpipe::pipe().unwrap();
+/// Calls `wait` repeatedly. Another thread cancels each call at another moment, from before the call to
+/// during its wait.
+fn at_any_moment<T: Debug + PartialEq>(wait: impl Fn(Deadline<'_>) -> rawpipe::Result<T>) {
     for turn in 0..if common::slow() { 200 } else { 5_000_u64 } {
         let cancel = Cancel::new().unwrap();
         thread::scope(|scope| {
@@ -164,10 +167,36 @@ fn cancel_at_any_moment_is_never_lost() {
                 while pause.elapsed() < Duration::from_nanos(turn % 100 * 500) {}
                 cancel.cancel();
             });
-            let read = io::read_deadline(&reader, &mut [0], long(&cancel));
-            assert_eq!(read, Err(Errno::ECANCELED));
+            assert_eq!(wait(long(&cancel)), Err(Errno::ECANCELED));
         });
     }
+}
+
+fn cancel_at_any_moment_is_never_lost() {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    at_any_moment(|deadline| io::read_deadline(&reader, &mut [0], deadline));
+}
+
+/// The functions that report a passed deadline with an empty result report a cancel with an error.
+fn cancel_at_any_moment_is_no_timeout() {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let epoll = Epoll::new().unwrap();
+    at_any_moment(|deadline| poll_deadline(&mut [PollFd::new(&reader, PollEvents::IN)], deadline));
+    at_any_moment(|deadline| {
+        epoll.wait_deadline(&mut [Event::default()], deadline).map(<[_]>::len)
+    });
+    let waiting = RefCell::new(child(|| u8::from(reader.read(&mut [0]).is_err())));
+    at_any_moment(|deadline| waiting.borrow_mut().wait_deadline(deadline));
+    at_any_moment(|deadline| {
+        let change =
+            wait_any_deadline(&mut [&mut *waiting.borrow_mut()], WaitFlags::empty(), deadline);
+        change.map(|change| change.is_none())
+    });
+    if let Ok(pidfd) = waiting.borrow().try_clone_pidfd() {
+        at_any_moment(|deadline| pidfd.wait_deadline(deadline));
+    }
+    waiting.borrow_mut().kill().unwrap();
+    assert!(waiting.borrow_mut().wait().is_ok());
 }
 
 // ---- events ----
@@ -756,6 +785,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     cancel_after_a_fork_ends_waits_in_both,
     cancel_by_another_process_ends_wait_any,
     cancel_at_any_moment_is_never_lost,
+    cancel_at_any_moment_is_no_timeout,
     poll_deadline_cancelled_ecanceled,
     select_deadline_cancelled_ecanceled,
     epoll_wait_deadline_cancelled_ecanceled,

@@ -214,7 +214,7 @@ fn not_promised(name: &str, pipe: bool) -> Option<&'static str> {
 /// Returns whether `RWF_NOWAIT` has no effect on sockets. Versions of qemu-user before 8 drop the flags
 /// of `preadv2`.
 fn sockets_wait() -> bool {
-    kernel() < (6, 4) || crate::common::emulated()
+    kernel() < (6, 5) || crate::common::emulated()
 }
 
 /// Returns the version of the running kernel.

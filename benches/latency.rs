@@ -4,8 +4,8 @@
 //!   every message that it sends and sums every message that it receives. The processes run on separate CPUs
 //!   (`two`) or on the same CPU (`one`).
 //! - `pingpong_contended`: the round trips of 1 byte, while a busy process runs on each CPU.
-//! - `call`: single calls in one thread. The rows are `pipe2` with two `close` calls, a `write` with a `read`
-//!   of one byte, `dup` with `close`, and `poll` of 1 and of 1,000 pipes.
+//! - `call`: single calls in one thread. The rows are `pipe2` with two `close` calls; a `write` with a `read`
+//!   of one byte; `dup` with `close`; and `poll` of 1 or 1,000 pipes.
 //! - `epoll`: a wait on 1,000 watched pipes, of which one is ready.
 //!
 //! Engines:

@@ -12,8 +12,8 @@
 //! - `summed`: bytes that one process generates and another sums, by chunk length, CPU placement and other
 //!   load. See [`summed`]. `scaling summed ROUNDS MILLISECONDS` sets the number of rounds and the approximate
 //!   duration of a turn.
-//! - `limits`: limits that no library can exceed. They are the cost of a single trap, the cost of writing and
-//!   reading one byte, and the throughput of a memory copy and of lent pages. See [`limits`].
+//! - `limits`: limits that no library can exceed. The limits are the cost of a trap, the cost of writing and
+//!   reading one byte, and the throughput of memory copies and lent pages. See [`limits`].
 //!
 //! `std` uses page-aligned buffers, and `std-vec` uses plain `Vec`s. A ratio compares an engine with the
 //! faster of `std` and `std-vec`. The engines alternate for [`ROUNDS`] rounds or, in `summed`, for 9 rounds
@@ -147,7 +147,7 @@ fn chunk() -> io::Result<()> {
     let input = Input::new()?;
     for shift in 0..=22 {
         let chunk = 1_usize << shift;
-        // With this number of bytes, a turn of short chunks lasts at most about a fifth of a second, and the
+        // With this number of bytes, a turn of short chunks lasts at most about a fifth of a second. The
         // bytes of long chunks exceed most caches.
         let bytes = (chunk as u64 * 100_000).clamp(1 << 16, 128 << 20);
         let of = |work| Move { period: chunk, chunk, ..work };

@@ -203,8 +203,8 @@ impl Splices for Libc {
 
 // ---------------------------------------------------------------- children
 
-/// A crate that can fork. The function forks a child that exits with `code`, and returns the exit code that
-/// the parent collects, or `None` if the child did not exit.
+/// A crate that can fork. The function forks a child that exits with `code`. It returns the collected exit
+/// code, or `None` if a signal killed the child.
 pub(crate) trait Forks {
     fn fork_wait(code: u8) -> io::Result<Option<i32>>;
 }
@@ -256,8 +256,8 @@ fn libc_wait(child: libc::pid_t) -> io::Result<Option<i32>> {
     Ok(libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)))
 }
 
-/// A crate that can start a program. The function waits for the program and returns its exit code, or `None`
-/// if the program did not exit.
+/// A crate that can start a program. The function waits for the program. It returns the exit code, or `None`
+/// if a signal killed the program.
 pub(crate) trait Spawns {
     fn spawn_wait(program: &Path) -> io::Result<Option<i32>>;
 }

@@ -1,5 +1,4 @@
-//! The measured program without std. It uses the functions of the C library, which is linked in the usual
-//! way.
+//! The measured program without std. It calls the functions of the C library through the crate libc.
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The measured program with std and the functions of the C library.
+//! The measured program with std. It calls the functions of the C library through the crate libc.
 
 use std::process::ExitCode;
 

@@ -14,7 +14,7 @@
 //! - `busy-1`, `busy-2`, `busy-4`: the same as `free`, while 1, 2 or 4 busy processes count in a loop, each
 //!   pinned to a CPU.
 //! - `trip-0`, `trip-1`, `trip-2`, `trip-4`: microseconds per round trip of a message that each process
-//!   generates and sums. The number is the number of busy processes that count in a loop at the same time.
+//!   generates and sums. The suffix is the number of busy processes that count in a loop at the same time.
 //! - `set-up`: microseconds to create a pair of ends, pass one byte and drop the pair.
 //!
 //! In one situation and with one chunk length, the turns of all engines last for about the same time. With

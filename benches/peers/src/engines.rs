@@ -112,7 +112,7 @@ impl Pipes for Libc {
         Ok((reader, writer))
     }
     fn read(from: &mut OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
-        // SAFETY: the call writes at most the length of the buffer to the buffer.
+        // SAFETY: the call writes at most `buffer.len()` bytes to the buffer.
         count(unsafe { libc::read(from.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) })
     }
     fn write(to: &mut OwnedFd, bytes: &[u8]) -> io::Result<usize> {
@@ -221,7 +221,7 @@ impl Forks for Nix {
     fn fork_wait(code: u8) -> io::Result<Option<i32>> {
         // SAFETY: the child only exits.
         match unsafe { nix::unistd::fork() }? {
-            // SAFETY: no handler of `atexit` runs, and nothing is dropped.
+            // SAFETY: `_exit` runs no `atexit` handlers and drops no values.
             nix::unistd::ForkResult::Child => unsafe { libc::_exit(code.into()) },
             nix::unistd::ForkResult::Parent { child } => nix_wait(child),
         }
@@ -240,7 +240,7 @@ impl Forks for Libc {
         // SAFETY: the child only exits.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
-            // SAFETY: no handler of `atexit` runs, and nothing is dropped.
+            // SAFETY: `_exit` runs no `atexit` handlers and drops no values.
             unsafe { libc::_exit(code.into()) }
         }
         libc_wait(pid)

@@ -1,10 +1,10 @@
 //! The [`Move`] and [`Copy`] engines that the benchmarks compare. An engine moves the bytes with std or with
 //! this crate.
 //!
-//! A source generates bytes or sends a file. To generate bytes, it copies them from [`Input::memory`] into
-//! its buffer immediately before it sends them. A sink sums the bytes, or moves the bytes to a file. In the
-//! limits [`MEM_TO_READ`], [`MEM_TO_NULL`], [`FILE_TO_NULL`] and [`PIPES_TO_NULL`], no process examines the
-//! bytes.
+//! A source generates bytes or sends a file. To generate bytes, the source copies them from [`Input::memory`]
+//! into its buffer immediately before it sends them. A sink sums the bytes, or moves the bytes to a file. The
+//! limits [`MEM_TO_READ`], [`MEM_TO_NULL`], [`FILE_TO_NULL`] and [`PIPES_TO_NULL`] differ: no process
+//! examines the bytes, and a source may send the same bytes repeatedly.
 //!
 //! - `std`: `std::io::pipe` with default settings; `read` and `write_all` of 64 KiB or of the chunk size. To
 //!   discard bytes, `std` uses `io::copy`.

@@ -231,7 +231,8 @@ impl Input {
     }
 }
 
-/// Creates a file in the first directory that permits it, unlinks the file, and returns both.
+/// Creates a file in the first directory that permits it, unlinks the file, and returns the file and the
+/// directory.
 fn scratch_file<'a>(folders: &[&'a Path]) -> io::Result<(File, &'a Path)> {
     let mut result = Err(io::ErrorKind::NotFound.into());
     for folder in folders {
@@ -304,7 +305,7 @@ impl Move {
     }
 
     /// Starts the stages from the last to the first, so that a stage inherits only write ends that it uses or
-    /// closes. The source starts when the caller drops the returned writer.
+    /// closes. The source starts to send when the caller drops the returned writer.
     fn start_stages(
         &self,
         input: &Input,

@@ -42,8 +42,8 @@ impl<'c> Rows<'c> {
     }
 
     /// Alternates between the engines of a row within each sample. Each iteration runs every engine, in an
-    /// order that changes between iterations, and measures one engine. Because an iteration then takes
-    /// longer, the number of samples is only 20.
+    /// order that changes between iterations, and measures one engine. Also reduces the number of samples to
+    /// 20.
     pub(crate) fn in_turns(mut self) -> Self {
         self.group.sample_size(20);
         self.in_turns = true;

@@ -1,22 +1,22 @@
 //! Measures single calls and round trips.
 //!
-//! - `pingpong`: round trips of a message between two processes. Each process generates every message that it
-//!   sends and sums every message that it receives. The processes run on separate CPUs (`two`) or on the same
-//!   CPU (`one`).
-//! - `pingpong_contended`: the same round trips while a busy process runs on each CPU.
-//! - `call`: single calls in one thread. The rows are `pipe2` with two `close` calls, a `write` with a `read`
-//!   of one byte, `dup` with `close`, and `poll` of 1 and of 1,000 pipes.
+//! - `pingpong`: round trips of a message of 1 byte or 4 KiB between two processes. Each process generates
+//!   every message that it sends and sums every message that it receives. The processes run on separate CPUs
+//!   (`two`) or on the same CPU (`one`).
+//! - `pingpong_contended`: the round trips of 1 byte, while a busy process runs on each CPU.
+//! - `call`: single calls in one thread. The rows are `pipe2` with two `close` calls; a `write` with a `read`
+//!   of one byte; `dup` with `close`; and `poll` of 1 or 1,000 pipes.
 //! - `epoll`: a wait on 1,000 watched pipes, of which one is ready.
 //!
 //! Engines:
 //!
-//! - `std`: `std::io::pipe`, `write_all` and `read_exact`. Operations that std lacks use the C library's
+//! - `std`: `std::io::pipe` with std's reads and writes. Operations that std lacks use the C library's
 //!   functions. For `poll` the engine uses `ppoll`, which accepts a timeout in nanoseconds, as this crate's
 //!   `poll` does.
 //! - `std-poll`: the C library's `poll`, whose system call exists on x86_64 but not on aarch64.
 //! - `rawpipe`: this crate with default settings.
-//! - `rawpipe-adaptive`: this crate with `Wait::Adaptive` in both processes.
-//! - `rawpipe-shared`: `chunk::shared`.
+//! - `rawpipe-adaptive`: pipes of this crate, with `Wait::Adaptive` in both processes.
+//! - `rawpipe-shared`, `rawpipe-shared-adaptive`: `chunk::shared`, with `Wait::Block` and `Wait::Adaptive`.
 #![allow(unsafe_code, reason = "the C library's own calls, to compare with and to pin")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 
@@ -133,7 +133,7 @@ fn call(criterion: &mut Criterion) {
             &format!("poll_{count}"),
             vec![
                 calls("std", move || {
-                    let now = [0_usize; 4]; // matches `struct timespec` on every architecture
+                    let now = [0_usize; 4]; // at least as long as `struct timespec` on every architecture
                     let (place, now) = (theirs.as_mut_ptr().cast(), now.as_ptr().cast());
                     // SAFETY: `PollFd` has the layout of `struct pollfd`, the length matches the list, and
                     // the timeout is readable.
@@ -155,7 +155,7 @@ fn pipes(count: usize) -> Vec<(PipeReader, PipeWriter)> {
     const RLIMIT_NOFILE: i32 = 7;
     let limit = [2 * count + 100; 2];
     // SAFETY: the call reads two words, the soft and the hard limit. If the requested limit is too high, the
-    // call fails, and creating the pipes fails later.
+    // call fails, and creating the pipes may fail later.
     unsafe { libc::setrlimit(RLIMIT_NOFILE, limit.as_ptr().cast()) };
     let pipes: Vec<_> = (0..count).map(|_| rawpipe::pipe().expect("a pipe")).collect();
     pipes[0].1.write_all(b"x").expect("written");

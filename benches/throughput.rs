@@ -1,40 +1,42 @@
-//! Measures transfers from memory through a pipe to another process, with chunks of several sizes.
+//! Measures transfers from memory to another process, through a pipe or through shared memory, with chunks of
+//! several sizes.
 //!
 //! - `made_and_summed`: one process generates every byte, as numbered words, and another sums every word. The
-//!   sum is checked after each measurement. For published figures use `benches/scaling`, which compares the
-//!   same engines over more sizes and situations.
+//!   sum is checked in every run. For published figures use `benches/scaling`, which compares the same
+//!   engines over more sizes and situations.
 //! - `contended`: the same transfer while a busy process runs on each CPU.
 //! - `channel`: messages that one process generates and another sums. Each message is sent before the next
 //!   one is generated. The engine `std` sends the length of a message as 8 bytes before the message.
 //!   `rawpipe-read-ahead` creates its receiver with `with_read_ahead`.
 //! - `channel_many`: messages that may be sent together. `std` uses `BufWriter` and `BufReader`. `rawpipe`
-//!   sends about 8 KiB in each call of `send_many`, as the `BufWriter` does, and its receiver reads ahead.
-//!   In `channel` and `channel_many`, the engines of a row run in turns, so that other load affects all of
-//!   them equally.
-//! - `limits/mem_to_read`, `limits/mem_to_null`: transfers that send the same bytes repeatedly. No process
-//!   generates or examines these bytes, which are read into memory or discarded. These rows show the limit of
-//!   the transfer alone.
+//!   sends at most 8 KiB, the size of the `BufWriter`'s buffer, in each call of `send_many`. Its receiver
+//!   reads ahead. In `channel` and `channel_many`, the engines of a row run in turns.
+//! - `limits/mem_to_read`, `limits/mem_to_null`: transfers that send the same bytes repeatedly. The bytes are
+//!   read into memory or discarded, and no process examines them. These rows show the limit of the transfer
+//!   alone.
 //!
 //! Every row except the limits is measured with the processes on separate CPUs (`two`) and on the same CPU
 //! (`one`). The limits are measured only on separate CPUs. If the scheduler placed the processes, the results
-//! of one engine would vary by a factor of three.
+//! of one engine could vary by a factor of three.
 //!
 //! - `std`: `std::io::pipe` with default settings, page-aligned buffers, `write_all` of a chunk and `read` of
-//!   64 KiB.
+//!   64 KiB. In the limits, `std` reads a chunk with each `read`, or discards bytes with `io::copy`.
 //! - `std-vec`: the same calls with plain `Vec`s, for chunks of 64 KiB or more.
-//! - `rawpipe`: a `ChunkWriter` and a `ChunkReader`, with only the chunk size set.
+//! - `rawpipe`: a `ChunkWriter` and a `ChunkReader`, with only the chunk size set. In `channel` and
+//!   `channel_many`, it is a `Channel`.
 //! - `rawpipe-afterread`: the same as `rawpipe`, with `Reuse::AfterRead`. `rawpipe-adaptive`: the same as
 //!   `rawpipe-afterread`, with `Wait::Adaptive`.
 //! - `rawpipe-shared`, `rawpipe-shared-adaptive`: `chunk::shared`, with `Wait::Block` and `Wait::Adaptive`.
 //! - `rawpipe-vmsplice-afterread`, `rawpipe-memfd-afterread`: a `ChunkWriter` with the named mechanism.
 //!
-//! In the limits, the chunks of `-afterread` still hold the bytes of an earlier use, so the source does not
-//! fill them. `rawpipe` never reuses a page that it has passed to the pipe, so the source fills every chunk.
+//! In the limits, the source of `-afterread` fills a chunk only before the chunk's first use. Later uses send
+//! the same bytes again. `rawpipe` never reuses a page that it has passed to the pipe, so its source fills
+//! every chunk.
 //!
-//! A sample is one run of two processes, which are forked before the measurement starts. A sample fails if
-//! the number of bytes that arrive is wrong. Except in the limits, a sample also fails if the sum of the
-//! bytes is wrong. The benchmark calls each engine through a pointer, so the compiler cannot inline the
-//! engine into the benchmark.
+//! Each run of an engine forks two processes before its measurement starts. A run fails if the number of
+//! bytes that arrive is wrong. Except in the limits, a run also fails if the sum of the bytes is wrong. The
+//! benchmark calls each engine through a pointer, so the compiler cannot inline the engine into the
+//! benchmark.
 
 mod common;
 #[path = "common/rows.rs"]
@@ -90,7 +92,7 @@ fn sum(
     rows.row(place, chunk, Some(count * chunk as u64), sums(input, place, chunk, count, ways));
 }
 
-/// Measures messages on pipes. The receiver must restore the boundaries between messages.
+/// Measures messages. The receiver must restore the boundaries between messages.
 fn messages(criterion: &mut Criterion, input: &Input) {
     let mut measure = |group, sizes: &[usize], ways: &[Named<summed::Way>]| {
         let mut rows = Rows::new(criterion, group).in_turns();

@@ -10,8 +10,8 @@ use std::io;
 /// Processes that count in a loop, pinned round-robin to the CPUs that this process may use. Pinning prevents
 /// the scheduler from putting two of these processes on one CPU while another CPU is idle.
 ///
-/// The write end that this value owns is closed when the value is dropped or this process is killed. The
-/// child processes then exit.
+/// This value owns the write end of a pipe. The child processes exit when every copy of the write end is
+/// closed. This happens when the value is dropped, or when this process and its other children have ended.
 pub(crate) struct Busy {
     held: Option<PipeWriter>,
     children: Vec<Child>,

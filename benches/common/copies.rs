@@ -1,10 +1,11 @@
-//! Copies of a file.
+//! Copies a file repeatedly in this process.
 
 use super::{FILE, Input, Moved, PAGE, Run, Taken, from_page, require};
 use std::fs::File;
 use std::io::{self, Seek};
 
-/// An engine that copies a file to a new file in this process. The length of the buffer is the chunk size.
+/// An engine that copies a file to an empty file in this process. `chunk` is the length of the buffer that
+/// the function receives.
 pub(crate) struct Copy {
     pub(crate) copy: fn(&File, &File, &mut [u8]) -> io::Result<Moved>,
     pub(crate) chunk: usize,
@@ -13,7 +14,8 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// Copies a file of [`FILE`] bytes `count` times.
+    /// Copies a file of [`FILE`] bytes `count` times, and checks the length of each copy. The measurement
+    /// covers only the copying.
     pub(crate) fn run(&self, input: &Input, count: u64) -> io::Result<Run> {
         let (mut plain, mut memory) = (vec![1; self.chunk], vec![1; self.chunk + PAGE]);
         let buffer = if self.vec { &mut plain[..] } else { from_page(&mut memory, self.chunk) };

@@ -7,9 +7,11 @@ use std::sync::OnceLock;
 /// The CPUs that the processes of a row run on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// The scheduler chooses the CPUs. The throughput then varies several-fold between runs.
+    /// The scheduler chooses the CPUs. The throughput of two processes may then vary several-fold between
+    /// runs.
     Free,
-    /// The source runs on one CPU, and all other processes run on another.
+    /// The source runs on one CPU, and all other processes run on another, if this process may use at least
+    /// two CPUs.
     Apart,
     /// All processes run on one CPU.
     Together,
@@ -27,7 +29,7 @@ impl Place {
         }
     }
 
-    /// Pins this process to the CPU of its role, except with [`Place::Free`].
+    /// Pins this process to the CPU for its role, except with [`Place::Free`].
     pub(crate) fn take(self, is_source: bool) -> io::Result<()> {
         let allowed = Cpus::allowed()?;
         let mut cpus = allowed.each();
@@ -40,6 +42,7 @@ impl Place {
     }
 
     /// Runs `work` with this process pinned to the CPU of the source, except with [`Place::Free`].
+    /// Afterwards, this process may use all allowed CPUs again.
     pub(crate) fn during<T>(self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let all = Cpus::allowed()?;
         self.take(true)?;

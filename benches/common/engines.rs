@@ -1,13 +1,18 @@
-//! The engines that the benchmarks compare. An engine moves the bytes with std or with this crate.
+//! The [`Move`] and [`Copy`] engines that the benchmarks compare. An engine moves the bytes with std or with
+//! this crate.
 //!
-//! Sources generate every byte immediately before they send it, or send a file. Sinks sum the bytes, or move
-//! the bytes to a file. The limits [`MEM_TO_READ`], [`MEM_TO_NULL`], [`FILE_TO_NULL`] and [`PIPES_TO_NULL`]
-//! have other sources and sinks.
+//! A source generates bytes or sends a file. To generate bytes, the source copies them from [`Input::memory`]
+//! into its buffer immediately before it sends them. A sink sums the bytes, or moves the bytes to a file. The
+//! limits [`MEM_TO_READ`], [`MEM_TO_NULL`], [`FILE_TO_NULL`] and [`PIPES_TO_NULL`] differ: no process
+//! examines the bytes, and a source may send the same bytes repeatedly.
 //!
-//! - `std`: `std::io::pipe` with default settings; `read` and `write_all` of 64 KiB or of the chunk size.
+//! - `std`: `std::io::pipe` with default settings; `read` and `write_all` of 64 KiB or of the chunk size. To
+//!   discard bytes, `std` uses `io::copy`.
 //! - `std-vec`: the same calls with plain `Vec`s. `std-copy`: `io::copy`.
-//! - `rawpipe`: `transfer`, or a `ChunkWriter` and a `ChunkReader`, with default options.
-//! - `rawpipe-large`: the same calls on pipes of `Capacity::Max`.
+//! - `rawpipe`: `transfer`, `fanout`, or a `ChunkWriter` and a `ChunkReader`, with default options except the
+//!   chunk size.
+//! - `rawpipe-large`: `transfer` on pipes of `Capacity::Max`, in the questions in which `rawpipe` uses
+//!   default pipes.
 
 use super::*;
 use rawpipe::chunk::{ChunkMechanism, Reuse, WriterBuilder};
@@ -26,8 +31,9 @@ pub(crate) const STD: Move = Move {
     place: Place::Free,
 };
 
-/// The engine with a pipe of `Capacity::Max`, usually 1 MiB, and calls of 256 KiB. One process can fill a
-/// pipe of this size while the other drains it. Larger buffers exceed the caches and are slower.
+/// The engine with a pipe of `Capacity::Max`, usually 1 MiB, and calls of 256 KiB. A call moves a quarter of
+/// such a pipe, so one process can fill the pipe while the other drains it. Buffers that exceed the caches
+/// are slower.
 pub(crate) const RAW: Move = Move {
     link: large_pipe,
     source: write_memory::<PipeWriter>,
@@ -52,14 +58,14 @@ macro_rules! chunks {
 }
 
 /// The engine that repeatedly sends the same bytes from the writer's chunks. [`STD`] and [`RAW`] send the
-/// bytes from one buffer. The source fills only new chunks, and sends a chunk that still holds bytes from an
-/// earlier use unchanged. With `Reuse::Never`, every chunk is new.
+/// bytes directly from [`Input::memory`]. The source fills only new chunks. It does not change a chunk that
+/// still holds the bytes of an earlier use. With `Reuse::Never`, every chunk is new.
 pub(crate) const CHUNKS: Move = chunks!(send_ready, DEFAULT);
 pub(crate) const CHUNKS_AFTER_READ: Move = chunks!(send_ready, AFTER_READ);
 const CHUNKS_MEMFD_AFTER_READ: Move =
     chunks!(send_ready, DEFAULT.mechanism(ChunkMechanism::Memfd).reuse(Reuse::AfterRead));
 
-/// The engine that generates every byte in its buffer immediately before sending it.
+/// The engine that copies the bytes into its buffer immediately before each call that sends them.
 pub(crate) const STD_FILLED: Move = Move { source: fill_and_write::<io::PipeWriter>, ..STD };
 pub(crate) const CHUNKS_FILLED: Move = chunks!(fill_and_send, DEFAULT);
 pub(crate) const CHUNKS_FILLED_AFTER_READ: Move = chunks!(fill_and_send, AFTER_READ);
@@ -68,14 +74,14 @@ const DEFAULT: WriterBuilder = ChunkWriter::builder();
 const AFTER_READ: WriterBuilder =
     DEFAULT.mechanism(ChunkMechanism::Vmsplice).reuse(Reuse::AfterRead);
 
-/// The length of the input file.
+/// The length of the input file, in bytes.
 pub(crate) const FILE: usize = 16 * MIB;
 
 pub(crate) const STD_FILE: Move = Move { source: io_copy_file, period: FILE, ..STD };
 pub(crate) const RAW_FILE: Move =
     Move { source: transfer_file, period: FILE, sink: Sink::Read(read_chunks), ..RAW };
 
-/// An engine of a question.
+/// The name of an engine, and the move, copy or function that it runs.
 pub(crate) type Named<T> = (&'static str, T);
 
 // ---------------------------------------------------------------- work
@@ -88,7 +94,7 @@ pub(crate) const FILE_TO_READ: [Named<Move>; 4] = [
     ("rawpipe", RAW_FILE),
 ];
 
-/// A process that generates bytes → a pipe → a process that moves the bytes to a new file.
+/// A process that generates bytes → a pipe → a process that moves the bytes to an empty file.
 pub(crate) const PIPE_TO_FILE: [Named<Move>; 5] = {
     const fn by(mover: Mover) -> Move {
         Move { sink: Sink::File(mover), ..STD_FILLED }
@@ -116,7 +122,7 @@ pub(crate) const PIPE_TO_PIPE: [Named<Move>; 5] = {
     ]
 };
 
-/// The moves of [`PIPE_TO_PIPE`] over Unix sockets instead of pipes.
+/// The moves of [`PIPE_TO_PIPE`], except `rawpipe-large`, over Unix sockets instead of pipes.
 pub(crate) const SOCKET_TO_SOCKET: [Named<Move>; 4] = {
     const fn by(mover: Mover) -> Move {
         Move {
@@ -142,7 +148,7 @@ pub(crate) const FANOUT: [Named<Move>; 3] = [
     ("rawpipe", Move { link: large_pipe, middle: Some((raw_fanout, 0)), ..STD_FILLED }),
 ];
 
-/// A file in memory → a new file, copied by this process.
+/// A file → an empty file, copied by this process. Both files are in `/dev/shm` if possible.
 pub(crate) const FILE_TO_FILE: [Named<Copy>; 4] = [
     ("std", Copy { copy: read_and_write_files, chunk: 128 * KIB, vec: false }),
     ("std-vec", Copy { copy: read_and_write_files, chunk: 128 * KIB, vec: true }),

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::{env, fs, thread};
 
-/// Returns the kernel, the architecture, the number of CPUs, the backend, the pipe limits, and the state of
-/// huge pages.
+/// Returns the kernel release, the architecture, the number of available CPUs, the backend, the pipe limits,
+/// and the setting of transparent huge pages.
 pub(crate) fn line() -> String {
     let setting = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let pipes = |name: &str| setting(&format!("/proc/sys/fs/pipe-{name}"));

@@ -11,8 +11,8 @@ use std::time::Instant;
 
 // ---------------------------------------------------------------- one way
 
-/// The engines of messages in one direction. Each message is sent before the next one is generated. The std
-/// engines send the length of a message as 8 bytes before the message.
+/// The engines that send messages in one direction. Each message is sent before the next one is generated.
+/// The std engines send the length of a message as 8 bytes before the message.
 pub(crate) const MESSAGES: [(&str, Way); 5] = [
     ("std", by_std),
     ("std-vec", by_std_vec),
@@ -70,7 +70,8 @@ fn lengths_and_bytes(mut reader: impl Read + 'static, mut writer: impl Write + '
 
 enum Sending {
     Each,
-    /// Generates about 8 KiB of messages, the size of a `BufWriter`'s buffer, and sends them with one call.
+    /// Generates messages of at most 8 KiB with their lengths, and sends these messages with one call. A
+    /// `BufWriter` has a buffer of the same size.
     Together,
 }
 use Sending::{Each, Together};
@@ -119,7 +120,7 @@ pub(crate) trait Side {
     fn receive(&mut self, sum: &mut Sum) -> io::Result<()>;
 }
 
-/// A function that creates both sides for messages of the given length.
+/// A function that creates both sides for messages of the given length in bytes.
 pub(crate) type Sides = fn(usize) -> io::Result<[Box<dyn Side>; 2]>;
 
 pub(crate) const TRIPS: [(&str, Sides); 6] = [
@@ -131,11 +132,11 @@ pub(crate) const TRIPS: [(&str, Sides); 6] = [
     ("rawpipe-shared-adaptive", |len| shared_sides(len, Wait::Adaptive)),
 ];
 
-/// Makes `count` round trips between this process and a child. Each process generates every message that it
-/// sends and sums every message that it receives.
+/// Measures `count` round trips between this process and a child, after one round trip that is not measured.
+/// Each process generates every message that it sends and sums every message that it receives.
 pub(crate) fn round_trips(sides: Sides, len: usize, place: Place, count: u64) -> io::Result<Taken> {
-    // A side does not poll if the process that creates it is pinned to one CPU, so create both sides before
-    // pinning.
+    // A side with `Wait::Adaptive` does not poll if the process that creates it is pinned to one CPU.
+    // Therefore create both sides before pinning.
     let sides = sides(len)?;
     place.during(|| round_trips_by(sides, len, place, count))
 }

@@ -3,14 +3,16 @@
 //!
 //! A [`Move`] describes the processes and their roles. [`Move::run`] forks the processes, waits until all are
 //! ready, and sends the start signal. The method then measures from this signal until every process has
-//! reported that it is done. The measured time therefore excludes forking, opening files and allocating
-//! buffers. Processes that use std and processes that use this crate are created in the same way. A [`Copy`]
-//! copies a file repeatedly in this process. In a [`Summed`], one process generates all bytes and another
-//! sums them.
+//! reported that it is done. The measured time therefore excludes forking these processes, opening files and
+//! allocating page-aligned buffers. It may include the creation of a `Vec`, a `ChunkWriter`, a `ChunkReader`
+//! or a fanout's second reader. Processes that use std and processes that use this crate are created in the
+//! same way. A [`Copy`] copies a file repeatedly in this process. In a [`Summed`], one process generates all
+//! bytes and another sums them.
 //!
-//! The roles are in [`parts`], and the engines are in [`engines`]. [`Busy`] starts processes that compete for
-//! the CPUs, and [`Place`] chooses the CPUs of the measured processes. Buffers are page-aligned unless
-//! [`Move::vec`] is set, as it is in engines named `std-vec`.
+//! The roles are in [`parts`], the engines are in [`engines`], and messages and round trips are in
+//! [`messages`]. [`turns`] combines engines into the rows of a benchmark, and [`machine`] describes the
+//! machine. [`Busy`] starts processes that compete for the CPUs, and [`Place`] chooses the CPUs of the
+//! measured processes. Buffers are page-aligned, except in engines named `std-vec`.
 #![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(unused_imports, reason = "each program uses a part of it")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
@@ -68,8 +70,8 @@ pub(crate) struct Move {
     pub(crate) sink: Sink,
     /// The buffer length of the source and the sink.
     pub(crate) chunk: usize,
-    /// If set, the buffers are plain `Vec`s. A `Vec` of at least 128 KiB begins 16 bytes after the start of a
-    /// page.
+    /// If set, the buffers are plain `Vec`s. With glibc, a `Vec` of at least 128 KiB usually begins 16 bytes
+    /// after the start of a page.
     pub(crate) vec: bool,
     pub(crate) place: Place,
 }
@@ -77,8 +79,8 @@ pub(crate) struct Move {
 /// A function that creates a pipe or a socket pair, and returns the read end and the write end.
 pub(crate) type Link = fn() -> io::Result<(OwnedFd, OwnedFd)>;
 
-/// A function that sends the stream and returns the mechanism that it used. The length of the buffer is the
-/// chunk size.
+/// A function that sends the stream and returns the name of the mechanism, which is empty if none is
+/// reported. The length of the buffer is the chunk size.
 pub(crate) type Source = fn(OwnedFd, &Input, &Stream, &mut [u8]) -> io::Result<&'static str>;
 
 /// A function that moves bytes between descriptors until end of file and counts them. The length of the
@@ -91,21 +93,22 @@ pub(crate) struct Moved {
     pub(crate) by: &'static str,
 }
 
-/// The duration of a run, and the mechanisms in order from the source to the sink.
+/// The elapsed time and the CPU time of a run, and the mechanisms in order from the source to the sink.
 pub(crate) struct Run {
     pub(crate) taken: Taken,
     pub(crate) by: String,
 }
 
+/// The role of the last process. If the bytes are compared, every variant moves them to the output file.
 #[derive(Clone, Copy)]
 pub(crate) enum Sink {
     /// Reads and sums every word.
     Read(Reading),
     /// Reads without examining the bytes.
     Unread(Reading),
-    /// Moves the bytes to `/dev/null`, or to a file if the bytes are compared.
+    /// Moves the bytes to `/dev/null`.
     Null(Mover),
-    /// Moves the bytes to a new file.
+    /// Moves the bytes to the output file.
     File(Mover),
 }
 
@@ -147,7 +150,7 @@ pub(crate) fn require(holds: bool, message: impl FnOnce() -> String) -> io::Resu
 
 /// The input of the sources and the output of the sinks.
 pub(crate) struct Input {
-    /// The random bytes.
+    /// The pseudorandom bytes that sources send.
     pub(crate) memory: &'static [u8],
     /// A file of [`FILE`] bytes that repeats the bytes of `memory`.
     pub(crate) file: File,
@@ -178,7 +181,7 @@ impl Input {
             for _ in 0..FILE / memory.len() {
                 file.write_all(memory)?;
             }
-            file.sync_all()?; // prevents a write to the disk during the measurement
+            file.sync_all()?; // otherwise the kernel might write the file to the disk during the measurement
             Ok::<_, io::Error>((file, folder))
         };
         let (file, from) = fill(scratch_file(&[&disk, in_memory])?)?;
@@ -203,7 +206,7 @@ impl Input {
         Ok(Self { memory, file, near, null, output, folders, missing })
     }
 
-    /// Returns whether the engine works on this kernel.
+    /// Returns whether the engine's name contains none of the missing mechanisms.
     pub(crate) fn allows(&self, engine: &str) -> bool {
         !self.missing.iter().any(|mechanism| engine.contains(mechanism))
     }
@@ -214,8 +217,7 @@ impl Input {
         (&self.output).rewind()
     }
 
-    /// Checks that the output consists of the first `period` bytes of `memory`, repeated to a length of
-    /// `bytes`.
+    /// Checks that the first `bytes` bytes of the output are the first `period` bytes of `memory`, repeated.
     fn check_output(&self, bytes: u64, period: usize) -> io::Result<()> {
         let mut got = vec![0; least(bytes, usize::MAX)];
         self.output.read_exact_at(&mut got, 0)?;
@@ -229,7 +231,8 @@ impl Input {
     }
 }
 
-/// Creates a file in the first directory that permits it, and unlinks the file.
+/// Creates a file in the first directory that permits it, unlinks the file, and returns the file and the
+/// directory.
 fn scratch_file<'a>(folders: &[&'a Path]) -> io::Result<(File, &'a Path)> {
     let mut result = Err(io::ErrorKind::NotFound.into());
     for folder in folders {
@@ -258,13 +261,14 @@ pub(crate) fn from_page(memory: &mut [u8], len: usize) -> &mut [u8] {
 }
 
 impl Move {
-    /// Moves `bytes` bytes, checks how many bytes arrived, and returns the time.
+    /// Moves `bytes` bytes, checks the number of bytes that each process moved, and returns the times and the
+    /// mechanisms.
     pub(crate) fn run(&self, input: &Input, bytes: u64) -> io::Result<Run> {
         self.run_stream(input, &Stream { bytes, period: self.period }, false)
     }
 
-    /// Moves more bytes than a pipe holds and compares each byte. The number of bytes is deliberately not a
-    /// multiple of the page size.
+    /// Moves more bytes than a pipe of 1 MiB holds, and compares each byte. The number of bytes is
+    /// deliberately not a multiple of the page size.
     pub(crate) fn check(&self, input: &Input) -> io::Result<()> {
         // The file repeats the memory, so the source may restart before the end of the file.
         let period = self.period.min(input.memory.len());
@@ -277,7 +281,7 @@ impl Move {
         input.clear_output()?;
         let (reports, reporter) = rawpipe::pipe()?;
         let (stages, go) = self.start_stages(input, stream, checked, &reporter)?;
-        drop(reporter); // only the stages hold copies now, so at end of file all stages have exited
+        drop(reporter); // if all stages exit early, reading the reports then ends with an error
 
         let (taken, mut done) = clocked(&reports, stages, go)?;
         for Report { bytes, .. } in &done {
@@ -300,8 +304,8 @@ impl Move {
         if self.vec { part(&mut vec![0; memory.len()]) } else { part(memory) }
     }
 
-    /// Starts the stages from the last to the first, so that no stage inherits another's write end. The
-    /// source starts when the caller drops the returned writer.
+    /// Starts the stages from the last to the first, so that a stage inherits only write ends that it uses or
+    /// closes. The source starts to send when the caller drops the returned writer.
     fn start_stages(
         &self,
         input: &Input,

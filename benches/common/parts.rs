@@ -1,4 +1,4 @@
-//! The roles of the processes, implemented with std and with this crate.
+//! The links between processes and the roles of the processes, implemented with std and with this crate.
 
 use super::{Input, KIB, Moved, Show, Stream, finish, require, start, summed, touched};
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ReaderBuilder, WriterBuilder};
@@ -67,7 +67,7 @@ fn add_up<R: Read + From<OwnedFd>>(from: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns a result without a mechanism, because plain calls use none.
+/// Returns a result without a mechanism, because std reports none.
 fn by_hand(bytes: u64) -> Moved {
     Moved { bytes, by: "" }
 }
@@ -100,8 +100,8 @@ pub(crate) fn io_copy_file(
     Ok("")
 }
 
-/// Copies the file with a buffer of the given length, because the caller of `io::copy` cannot set the length.
-/// The loop calls `read` and `write_all`, as std's loop does.
+/// Copies the file through `buffer` with `read` and `write_all`. The caller of `io::copy` cannot choose the
+/// length of a buffer.
 pub(crate) fn read_and_write(
     to: OwnedFd,
     from: &Input,
@@ -270,7 +270,7 @@ fn read_chunks_by(builder: ReaderBuilder, from: OwnedFd, show: Show<'_>) -> io::
     }
 }
 
-/// Transfers the file with calls that each move as many bytes as possible.
+/// Transfers the file without a limit on the bytes of a call.
 pub(crate) fn transfer_file(
     to: OwnedFd,
     from: &Input,
@@ -286,7 +286,7 @@ fn by_chunks(len: usize) -> Transfer<'static> {
     Transfer::new().chunk(len).progress(Box::leak(Box::new(|_| ControlFlow::Continue(()))))
 }
 
-/// Transfers the file with calls that move one chunk each, and calls a closure for each chunk.
+/// Transfers the file with calls that each move at most one chunk, and calls a closure for each chunk.
 pub(crate) fn transfer_file_by_chunks(
     to: OwnedFd,
     from: &Input,

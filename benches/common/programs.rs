@@ -1,5 +1,5 @@
-//! Starts programs, and allocates memory that slows down a fork. The benchmark `spawn` and the example
-//! `speed` share this code.
+//! Starts programs, forks children, and allocates memory that slows down a fork. The example `speed` and
+//! several benchmarks share this code.
 #![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(unsafe_code, reason = "fork, and the C library's own to compare with")]
 
@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::{env, ptr};
 
 /// A minimal program, which exits with 0. On x86_64 and aarch64 the program loads no libraries, so a
-/// measurement covers only the start of a process.
+/// measurement covers only the start and the exit of a process.
 pub(crate) struct Tiny {
     folder: PathBuf,
     path: PathBuf,
@@ -167,8 +167,9 @@ pub(crate) type Start = fn(&Path) -> io::Result<()>;
 
 pub(crate) const PLAIN: [Named<Start>; 2] = [("std", std_spawn), ("rawpipe", raw_spawn)];
 
-/// The engines that give the program a descriptor at a chosen number. The command of this crate takes
-/// ownership of the descriptor, so every repetition opens `/dev/null` again.
+/// The engines that start the program in a new session and give it a descriptor at a chosen number. The
+/// command of this crate takes ownership of the descriptor. Every repetition of both engines therefore opens
+/// `/dev/null` again.
 pub(crate) const MAPPED: [Named<Start>; 2] = [
     ("std", |program| std_spawn_mapped(program, &null()?)),
     ("rawpipe", |program| raw_spawn_mapped(program, null()?)),

@@ -2,7 +2,7 @@
 //! all processes, which criterion does not measure.
 //!
 //! The mean CPU time of an iteration is appended to `cpu.tsv` in cargo's directory `target/tmp`.
-//! `benches/table` uses the last line of each engine in this file.
+//! `benches/table` uses the last line for each engine of each row.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use super::common::{Engine, Place, Taken};
@@ -42,8 +42,8 @@ impl<'c> Rows<'c> {
     }
 
     /// Alternates between the engines of a row within each sample. Each iteration runs every engine, in an
-    /// order that changes between iterations, and measures one engine. A change in machine load that lasts
-    /// for seconds then affects all engines equally.
+    /// order that changes between iterations, and measures one engine. Also reduces the number of samples to
+    /// 20.
     pub(crate) fn in_turns(mut self) -> Self {
         self.group.sample_size(20);
         self.in_turns = true;

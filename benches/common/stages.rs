@@ -8,10 +8,10 @@ use rawpipe::{PipeReader, PipeWriter};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-/// Forks a process that runs `body` and exits.
+/// Forks a process that runs `body`. The process exits with 0, or prints the error and exits with 1.
 pub(crate) fn start(body: impl FnOnce() -> io::Result<()>) -> io::Result<Child> {
-    // SAFETY: the programs that use this module own only descriptors and memory, and `Input::new` has checked
-    // that they have one thread.
+    // SAFETY: the programs that use this module own only descriptors and memory, and start no threads.
+    // (`Input::new` checks the number of threads.)
     let child = unsafe {
         process::fork_with(|| match body() {
             Ok(()) => 0,
@@ -30,7 +30,8 @@ pub(crate) fn finish(mut child: Child) -> io::Result<()> {
 }
 
 /// Starts a process that pins itself to its CPU, allocates its buffer and reports that it is ready. The
-/// process then performs its role and reports the number of bytes moved and the CPU time used.
+/// process then performs its role and reports the number of bytes moved, the mechanism, and the CPU time of
+/// the role.
 pub(crate) fn stage(
     place: Place,
     reporter: &PipeWriter,
@@ -48,15 +49,15 @@ pub(crate) fn stage(
     })
 }
 
-/// Sends the start signal by dropping `go`, and measures from this signal until all stages are done. The CPU
-/// time is the sum over all stages, without their preparation.
+/// Waits until all stages are ready, and sends the start signal by dropping `go`. Measures from this signal
+/// until all stages are done. The CPU time is the sum over all stages, without their preparation.
 pub(crate) fn clocked(
     reports: &PipeReader,
     stages: Vec<Child>,
     go: PipeWriter,
 ) -> io::Result<(Taken, Vec<Report>)> {
     for _ in &stages {
-        Report::receive(reports)?; // waits until the stage is ready
+        Report::receive(reports)?; // waits until a stage is ready
     }
     let clock = Instant::now();
     drop(go);

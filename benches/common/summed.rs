@@ -1,7 +1,7 @@
 //! Transfers in which both processes work: one generates the bytes, and the other sums them.
 //!
 //! A [`Way`] creates the two [`Ends`]. [`Summed::run`] forks a process for each end and measures from the
-//! start signal until the last byte is summed. Every run compares the sum with the expected sum.
+//! start signal until both processes have finished. Every run compares the sum with the expected sum.
 
 use super::stages::{SOURCE, clocked, stage};
 use super::{KIB, MIB, Moved, Place, Taken, require};
@@ -10,7 +10,7 @@ use rawpipe::chunk::shared::SharedBuilder;
 use rawpipe::chunk::{ChunkReader, ChunkWriter, ReaderBuilder, Reuse, WriterBuilder};
 use std::io::{self, Read, Write};
 
-/// The size of a reader's buffer.
+/// The size of a reader's buffer, in bytes.
 const READ: usize = 64 * KIB;
 const WORD: usize = 8;
 
@@ -138,7 +138,7 @@ impl Summed {
             make(count, memory)?;
             Ok(Moved { bytes, by: "" })
         })?;
-        drop(reporter); // only the children hold copies now, so at end of file both children have exited
+        drop(reporter); // if both children exit early, reading the reports then ends with an error
         let go = go.expect("only the child's copy was closed");
         Ok(clocked(&reports, vec![sink, source], go)?.0)
     }
@@ -173,8 +173,9 @@ pub(crate) fn by_calls(
 /// The chunk lengths that are compared.
 pub(crate) const SIZES: [usize; 8] = [1, 64, 512, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB];
 
-/// The engines. `std` uses page-aligned buffers, and `std-vec` uses plain `Vec`s. A `Vec` of at least 128 KiB
-/// begins 16 bytes after the start of a page, and some processors copy slowly from such an address.
+/// The engines. `std` uses page-aligned buffers, and `std-vec` uses plain `Vec`s. With glibc, a `Vec` of at
+/// least 128 KiB usually begins 16 bytes after the start of a page. Some processors copy slowly from such an
+/// address.
 pub(crate) const WAYS: [(&str, Way); 6] = [
     ("std", by_std),
     ("std-vec", by_std_vec),
@@ -214,8 +215,8 @@ pub(crate) fn by_chunks_adaptive(chunk: usize) -> io::Result<Ends> {
 
 fn by_ends(builder: WriterBuilder, reading: ReaderBuilder, chunk: usize) -> io::Result<Ends> {
     let (reader, writer) = rawpipe::pipe()?;
-    // An end does not poll if the process that creates it is pinned to one CPU, so create both ends before
-    // pinning.
+    // An end with `Wait::Adaptive` does not poll if the process that creates it is pinned to one CPU.
+    // Therefore create both ends before pinning.
     let mut writer = builder.chunk(chunk).build(writer)?;
     let mut reader = reading.build(reader)?;
     Ok(Ends {

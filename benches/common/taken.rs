@@ -47,7 +47,8 @@ pub(crate) fn spent() -> Duration {
     }
     let of = |who| {
         let mut usage = [0; 18]; // two `struct timeval` and fourteen 64-bit numbers
-        // SAFETY: the call writes one `struct rusage`, which has this length where `long` has 64 bits.
+        // SAFETY: the call writes one `struct rusage`, which has this length if `long` has 64 bits, and is
+        // shorter if `long` has 32 bits.
         unsafe { getrusage(who, &raw mut usage) };
         let micros = (usage[0] + usage[2]) * 1_000_000 + usage[1] + usage[3];
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
@@ -66,7 +67,7 @@ pub(crate) fn spent_by(pid: u32) -> Duration {
     let mut time = [0; 2];
     // This expression computes the id of the process's CPU clock as `clock_getcpuclockid` does.
     let clock = !i32::try_from(pid).unwrap_or(0) << 3 | SCHEDULER;
-    // SAFETY: the call writes one `struct timespec`, which is two 64-bit words.
+    // SAFETY: the call writes one `struct timespec`, which is at most two 64-bit words.
     unsafe { clock_gettime(clock, &raw mut time) };
     let [seconds, nanos] = time.map(|part| u64::try_from(part).unwrap_or(0));
     Duration::from_secs(seconds) + Duration::from_nanos(nanos)

@@ -60,8 +60,8 @@ pub(crate) fn trips(place: Place, len: usize) -> Vec<Engine<'static>> {
     TRIPS.into_iter().filter(|(engine, _)| has_buffer(engine, len)).map(trip).collect()
 }
 
-/// Returns whether to measure the engine with buffers of this length. For shorter buffers than 64 KiB,
-/// `std-vec` does not differ from `std`.
+/// Returns whether to measure the engine with buffers of this length. `std-vec` is measured only with buffers
+/// of at least 64 KiB.
 fn has_buffer(engine: &str, len: usize) -> bool {
     engine != "std-vec" || len >= 64 * KIB
 }

@@ -1,6 +1,6 @@
-//! Measures the questions in rounds. In each round every crate has one turn of about the same duration, and a
-//! different crate starts each round. Ratios are computed within a round, so other load on the machine
-//! affects both figures of a ratio.
+//! Measures the questions in rounds. In each round, every engine has one turn of about the same duration, and
+//! each round starts with the next engine. Ratios are computed within a round, so load that lasts longer than
+//! a round affects both figures of a ratio.
 //!
 //! Prints one line for each engine, with these columns:
 //! - the question and the engine

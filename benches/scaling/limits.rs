@@ -1,12 +1,14 @@
-//! The limits that no library can exceed, measured with code that has no checks, no fallbacks and no API.
+//! The limits that no library can exceed, measured with minimal code that has no fallbacks.
 //!
-//! - `trap`: a system call with minimal work (`getppid`), executed directly with the system call instruction.
+//! - `trap`: a system call with minimal work (`getppid`), made with [`raw::syscall0`].
 //! - `write_read`: a write of one byte to a pipe and a read of that byte, with two traps.
-//! - `copy`: a `memcpy` of 64 KiB, which fits in the caches. The figure is the throughput of a single copy.
-//! - `copy_large`: a `memcpy` of 64 MiB, which does not fit in the caches.
-//! - `lend`: two processes on two CPUs. One process repeatedly lends huge pages to a pipe of `Capacity::Max`,
-//!   and the other splices the pages to `/dev/null`. Both processes poll in a loop and never sleep, and
-//!   neither process reads the bytes. This is the fastest possible use of a pipe and serves only as a limit.
+//! - `copy`: a `memcpy` of 64 KiB, which fits in the caches of most processors. The figure is the throughput
+//!   of a single copy.
+//! - `copy_large`: a `memcpy` of 64 MiB, which exceeds the caches of most processors.
+//! - `lend`: two processes on two CPUs. One process repeatedly lends pages to a pipe of `Capacity::Max`, in
+//!   huge pages if the kernel supports them. The other splices the pages to `/dev/null`. Both processes
+//!   repeat nonblocking calls and never sleep, and neither process reads the bytes. This row serves only as a
+//!   limit.
 
 use super::common::*;
 use rawpipe::io::IoSlice;

@@ -8,12 +8,12 @@
 //! - `pipes`: a number of concurrent pipes, each between its own pair of processes. Together the pipes move
 //!   the same number of bytes in every row.
 //! - `spawn`: starting a program and waiting for its exit, by the amount of memory that this process holds.
-//! - `epoll`: a wait on many pipes, of which one is ready.
+//! - `epoll`: a wait on many pipes, of which one is ready, with an epoll instance and with `poll`.
 //! - `summed`: bytes that one process generates and another sums, by chunk length, CPU placement and other
 //!   load. See [`summed`]. `scaling summed ROUNDS MILLISECONDS` sets the number of rounds and the approximate
 //!   duration of a turn.
-//! - `limits`: the cost of a single trap, the throughput of a memory copy, and the throughput of pages that
-//!   are lent and spliced. No library can exceed these limits.
+//! - `limits`: limits that no library can exceed. The limits are the cost of a trap, the cost of writing and
+//!   reading one byte, and the throughput of memory copies and lent pages. See [`limits`].
 //!
 //! `std` uses page-aligned buffers, and `std-vec` uses plain `Vec`s. A ratio compares an engine with the
 //! faster of `std` and `std-vec`. The engines alternate for [`ROUNDS`] rounds or, in `summed`, for 9 rounds
@@ -69,7 +69,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Measures each engine once per round.
+/// Measures each engine once per round, after one turn of each engine that is not measured.
 fn take_turns(turns: &mut [Turn<'_>], rounds: usize) -> io::Result<Vec<Vec<Taken>>> {
     let mut taken = vec![Vec::new(); turns.len()];
     for (_, turn) in &mut *turns {
@@ -85,7 +85,7 @@ fn take_turns(turns: &mut [Turn<'_>], rounds: usize) -> io::Result<Vec<Vec<Taken
     Ok(taken)
 }
 
-/// Returns the index of the std engine with the best median.
+/// Returns the index of the fastest engine of std, by median. The first engine counts as one of std.
 fn best_of_std(turns: &[Turn<'_>], taken: &[Vec<Taken>]) -> usize {
     let clock =
         |index: usize| median(taken[index].iter().map(|taken| taken.clock.as_secs_f64()).collect());
@@ -147,8 +147,8 @@ fn chunk() -> io::Result<()> {
     let input = Input::new()?;
     for shift in 0..=22 {
         let chunk = 1_usize << shift;
-        // With this number, a turn of short chunks lasts at most about a fifth of a second, and the bytes of
-        // long chunks exceed the caches.
+        // With this number of bytes, a turn of short chunks lasts at most about a fifth of a second. The
+        // bytes of long chunks exceed most caches.
         let bytes = (chunk as u64 * 100_000).clamp(1 << 16, 128 << 20);
         let of = |work| Move { period: chunk, chunk, ..work };
         let file = |source, mover, work| Move { source, chunk, sink: Sink::Null(mover), ..work };
@@ -172,8 +172,8 @@ fn chunk() -> io::Result<()> {
     Ok(())
 }
 
-/// The pipe capacity of the next turn. The capacity is a static because a [`Link`] is a function and cannot
-/// capture values.
+/// The capacity, in bytes, of the pipes that [`link_of_capacity`] creates. The capacity is a static because a
+/// [`Link`] is a function pointer and cannot capture values.
 static CAPACITY: AtomicUsize = AtomicUsize::new(0);
 
 fn link_of_capacity() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -210,8 +210,8 @@ fn capacity() -> io::Result<()> {
 
 // ---------------------------------------------------------------- concurrent pipes
 
-/// Measures concurrent pipes. Each pipe is measured in a separate process, whose own result is discarded. The
-/// figures cover the time until all of these processes have ended.
+/// Measures concurrent pipes. For each pipe, a separate process runs a complete move, and the move's own
+/// figures are discarded. The published figures also cover the forks and the exits of these processes.
 fn pipes() -> io::Result<()> {
     println!("# pipes at once\tengine\tGiB/s\tCPU seconds per GiB\tratio to std");
     const ALL: u64 = 256 << 20;
@@ -277,7 +277,7 @@ fn epoll() -> io::Result<()> {
         ) -> i32;
     }
     // SAFETY: the call reads two words, the soft and the hard limit. If the requested limit is too high, the
-    // call fails, and creating the pipes fails later.
+    // call fails, and fewer pipes are created.
     unsafe { setrlimit(RLIMIT_NOFILE, &[20_200; 2]) };
     println!("# pipes\tengine\tnanoseconds\tCPU seconds\tratio to std");
     for count in [10, 100, 1000, 10_000] {

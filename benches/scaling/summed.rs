@@ -1,10 +1,11 @@
-//! Measures the series `summed`. One process generates every byte, another sums every word, and every run
-//! checks the sum.
+//! Measures the series `summed`. In the transfers, one process generates every byte, another sums every word,
+//! and every run checks the sum.
 //!
 //! Each line contains the situation, the chunk length, the engine, the measured value, and the CPU seconds of
-//! both processes per GiB or operation. The next fields are the lower quartile, the median and the upper
-//! quartile of the ratio to std. The last field is the ratio of the CPU seconds to those of std. "std" is
-//! whichever of `std` and `std-vec` has the better median. The situations are:
+//! all processes per GiB or operation. The next fields are the lower quartile, the median and the upper
+//! quartile of the ratio to std. The last field is the median ratio of the CPU seconds to those of std. "std"
+//! is whichever of `std` and `std-vec` has the better median, or `make` in the situation `limit`. The
+//! situations are:
 //!
 //! - `limit`: GiB/s of one process that only generates (`make`) or only sums (`sum`) the bytes of a single
 //!   chunk.
@@ -12,12 +13,12 @@
 //!   CPUs.
 //! - `busy-1`, `busy-2`, `busy-4`: the same as `free`, while 1, 2 or 4 busy processes count in a loop, each
 //!   pinned to a CPU.
-//! - `trip-0`, `trip-1`, ...: microseconds per round trip of a message that each process generates and sums.
-//!   At the same time, 0, 1, ... busy processes count in a loop.
+//! - `trip-0`, `trip-1`, `trip-2`, `trip-4`: microseconds per round trip of a message that each process
+//!   generates and sums. The suffix is the number of busy processes that count in a loop at the same time.
 //! - `set-up`: microseconds to create a pair of ends, pass one byte and drop the pair.
 //!
-//! The turns of all engines last for about the same time, regardless of the number of bytes. A turn includes
-//! the first use of a new ring's memory.
+//! In one situation and with one chunk length, the turns of all engines last for about the same time. With
+//! shared chunks, a turn includes the first use of a new ring's memory.
 
 use super::common::summed::{Numbers, SIZES, Sum, WAYS};
 use super::common::*;
@@ -91,8 +92,8 @@ fn streams(
     place: Place,
     chunk: usize,
 ) -> io::Result<()> {
-    // Each turn uses a new ring of 4 MiB. Touching the ring's pages for the first time takes at least 4 ms,
-    // so turns with long chunks last longer.
+    // With shared chunks of 1 MiB, each turn uses a new ring of 4 MiB. Touching the ring's pages for the
+    // first time takes at least 4 ms, so turns with such chunks last three times as long.
     let turn = if chunk > 256 * KIB { 3 * plan.turn } else { plan.turn };
     let plan = &Plan { turn, ..*plan };
     let mut turns: Vec<Turn<'_>> = Vec::new();
@@ -174,7 +175,7 @@ fn limits(plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// Measures the turns, and prints one line for each engine.
+/// Measures each engine in every round, and prints one line for each engine.
 fn print(
     plan: &Plan,
     situation: &str,

@@ -1,5 +1,5 @@
-//! Sets linker flags that omit start files and libraries, set a fixed address to avoid relocations, and order
-//! the sections as in `layout.ld`.
+//! Sets linker flags that omit start files, libraries, the build id and unused sections. The flags also set a
+//! fixed address, which avoids relocations, and order the sections as in `layout.ld`.
 fn main() {
     let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where");
     for flag in [

@@ -1,6 +1,6 @@
-//! Adapters for the pipes, forks and child processes of each crate. Each kind has a trait. Each crate's type
-//! implements the traits for which the crate has functions, with the calls that the crate's documentation
-//! shows.
+//! Adapters for the crates. The traits cover pipes, splicing, forks, starting a program, and collecting a
+//! program's output. Each crate's type implements the traits for which the crate has functions, with the
+//! calls that the crate's documentation shows.
 //!
 //! # Safety
 //!
@@ -91,7 +91,7 @@ impl Pipes for Nix {
     }
 }
 
-/// Converts the result of a C function that returns a count.
+/// Converts the result of a C function that returns a count, or returns -1 and sets `errno`.
 fn count(result: isize) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
@@ -112,7 +112,7 @@ impl Pipes for Libc {
         Ok((reader, writer))
     }
     fn read(from: &mut OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
-        // SAFETY: the call writes at most the length of the buffer to the buffer.
+        // SAFETY: the call writes at most `buffer.len()` bytes to the buffer.
         count(unsafe { libc::read(from.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) })
     }
     fn write(to: &mut OwnedFd, bytes: &[u8]) -> io::Result<usize> {
@@ -203,8 +203,8 @@ impl Splices for Libc {
 
 // ---------------------------------------------------------------- children
 
-/// A crate that can fork. The function forks a child that exits with `code`, and returns the exit code that
-/// the parent collects.
+/// A crate that can fork. The function forks a child that exits with `code`. It returns the collected exit
+/// code, or `None` if a signal killed the child.
 pub(crate) trait Forks {
     fn fork_wait(code: u8) -> io::Result<Option<i32>>;
 }
@@ -221,7 +221,7 @@ impl Forks for Nix {
     fn fork_wait(code: u8) -> io::Result<Option<i32>> {
         // SAFETY: the child only exits.
         match unsafe { nix::unistd::fork() }? {
-            // SAFETY: no handler of `atexit` runs, and nothing is dropped.
+            // SAFETY: `_exit` runs no `atexit` handlers and drops no values.
             nix::unistd::ForkResult::Child => unsafe { libc::_exit(code.into()) },
             nix::unistd::ForkResult::Parent { child } => nix_wait(child),
         }
@@ -240,7 +240,7 @@ impl Forks for Libc {
         // SAFETY: the child only exits.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
-            // SAFETY: no handler of `atexit` runs, and nothing is dropped.
+            // SAFETY: `_exit` runs no `atexit` handlers and drops no values.
             unsafe { libc::_exit(code.into()) }
         }
         libc_wait(pid)
@@ -256,7 +256,8 @@ fn libc_wait(child: libc::pid_t) -> io::Result<Option<i32>> {
     Ok(libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)))
 }
 
-/// A crate that can start a program. The function returns the exit code of the program.
+/// A crate that can start a program. The function waits for the program. It returns the exit code, or `None`
+/// if a signal killed the program.
 pub(crate) trait Spawns {
     fn spawn_wait(program: &Path) -> io::Result<Option<i32>>;
 }
@@ -273,7 +274,7 @@ impl Spawns for Rawpipe {
     }
 }
 
-/// Returns the path as a C string, for calls that also receive an empty environment.
+/// Returns the path as a C string, which `Spawn` and `posix_spawn` accept.
 fn c_path(program: &Path) -> io::Result<CString> {
     Ok(CString::new(program.as_os_str().as_bytes())?)
 }
@@ -341,7 +342,7 @@ pub(crate) trait Runs {
     fn output(program: &Path, arg: &str) -> io::Result<Vec<u8>>;
 }
 
-/// Returns the output of a program, or an error if the program failed.
+/// Returns `bytes`, the output of a program, or an error if the program failed.
 fn written(success: bool, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     if success { Ok(bytes) } else { Err(io::Error::other("the program failed")) }
 }

@@ -29,7 +29,7 @@ use work::{Program, Repeated};
 /// A task that several crates can perform.
 pub struct Question {
     pub name: &'static str,
-    /// The description.
+    /// The description of the task, which `rounds texts` prints.
     pub text: &'static str,
     /// The number of bytes that one repetition moves, if the question measures throughput.
     pub bytes: Option<u64>,
@@ -72,7 +72,8 @@ pub struct Here {
 const KIB: usize = common::KIB;
 const MIB: usize = common::MIB;
 
-/// The number of bytes that one repetition moves between processes.
+/// The number of bytes that one repetition moves between processes. Sums in chunks shorter than 512 bytes
+/// move fewer bytes.
 const MOVED: u64 = 16 << 20;
 
 const fn engine(name: &'static str, work: Work) -> Engine {
@@ -80,7 +81,7 @@ const fn engine(name: &'static str, work: Work) -> Engine {
 }
 
 /// Creates an engine that measures a limit, in which no process examines the bytes. The source and the sink
-/// are pinned to separate CPUs. Without pinning, the results of one crate vary by a factor of three.
+/// are pinned to separate CPUs. Without pinning, the results of one crate may vary by a factor of three.
 const fn moves(name: &'static str, work: Move) -> Engine {
     engine(name, Work::Move(Move { place: Place::Apart, ..common::unread(work) }))
 }
@@ -281,7 +282,7 @@ pub const QUESTIONS: &[Question] = &[
 ];
 
 impl Here {
-    /// Creates the files, the memory and the programs. Must be called before this process starts a thread.
+    /// Creates the files, the memory and the programs. Fails if this process has more than one thread.
     pub fn new() -> io::Result<Self> {
         Ok(Self { input: Input::new()?, tiny: Tiny::new()?, program: std::env::current_exe()? })
     }

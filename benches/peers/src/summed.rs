@@ -85,8 +85,8 @@ pub(crate) fn by_shmem_ipc(chunk: usize) -> io::Result<Ends> {
             while sum.left() > 0 {
                 receiver.block_until_readable().map_err(io::Error::other)?;
                 let add = |bytes: &[u8]| {
-                    // Consume at most as many bytes at a time as the other readers do. The sender can then
-                    // refill this part of the ring while the next bytes are summed.
+                    // Consume at most one buffer of bytes at a time. The sender can then refill this part of
+                    // the ring while the next bytes are summed.
                     let len = bytes.len().min(buffer.len());
                     sum.add(&bytes[..len]);
                     len

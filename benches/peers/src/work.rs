@@ -1,7 +1,7 @@
 //! The measured code around the calls to the crates. This code is the same for every crate.
 //!
-//! All measured code is generic over the crate. The compiler may inline calls to the crate into this code,
-//! but does not inline this code into its caller.
+//! The functions that make the calls are generic over the crate. The compiler may inline the crate's
+//! functions into these functions. `#[inline(never)]` keeps these functions separate from their callers.
 
 use crate::Here;
 use crate::common::{Cpus, FILE, Input, Move, Moved, Place, Sink, Stream, finish, require, start};
@@ -19,7 +19,7 @@ pub(crate) type Repeated = fn(&Here, u64) -> io::Result<Duration>;
 pub(crate) type Program = fn(&Here, &'static [u8]) -> io::Result<Vec<u8>>;
 
 const SMALL: usize = 64 << 10;
-/// The pipe capacity that unprivileged users may set by default.
+/// The largest pipe capacity, in bytes, that unprivileged users may set by default.
 pub(crate) const LARGE: u32 = 1 << 20;
 /// A quarter of the capacity of a large pipe, so that one process can fill the pipe while the other drains
 /// it.
@@ -27,8 +27,8 @@ const QUARTER: usize = LARGE as usize / 4;
 
 // ---------------------------------------------------------------- moving
 
-/// Returns a move through a default pipe. The buffer of each `write` and each `read` is as long as the pipe's
-/// capacity.
+/// Returns a move through a default pipe. The buffer of each `write` and each `read` has 64 KiB, the usual
+/// capacity of a default pipe.
 pub(crate) const fn plain<P: Pipes>() -> Move {
     Move {
         link: link::<P>,
@@ -52,13 +52,13 @@ pub(crate) const fn lend<P: Splices>() -> Move {
     Move { source: lend_memory::<P>, period: LARGE as usize, ..large::<P>() }
 }
 
-/// Returns a move that splices a file through a large pipe to another file.
+/// Returns a move that splices a file through a large pipe to `/dev/null`.
 pub(crate) const fn spliced<P: Splices>() -> Move {
     let sink = Sink::Null(splice_to_file::<P>);
     Move { source: splice_file::<P>, period: FILE, sink, ..large::<P>() }
 }
 
-/// Returns a move of a file through a default pipe to another file, with `io::copy`.
+/// Returns a move of a file through a default pipe to `/dev/null`, with `io::copy`.
 pub(crate) const fn copied<P: Pipes<Reader: Read, Writer: Write>>() -> Move {
     let sink = Sink::Null(copy_to_file::<P>);
     Move { source: copy_file::<P>, period: FILE, sink, ..plain::<P>() }
@@ -193,8 +193,8 @@ fn copy_to_file<P: Pipes<Reader: Read>>(
 
 // ---------------------------------------------------------------- calls and exchanges
 
-/// Measures round trips in which the child returns each received byte plus one. The child replies until it
-/// reaches end of file.
+/// Measures round trips on one CPU, in which the child returns each received byte plus one. The child replies
+/// until it reaches end of file.
 #[inline(never)]
 pub(crate) fn pingpong<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration> {
     on_one_cpu(|| exchange_bytes::<P>(turns))
@@ -232,7 +232,7 @@ fn exchange_bytes<P: Pipes>(turns: u64) -> io::Result<Duration> {
     Ok(elapsed)
 }
 
-/// Creates and drops `turns` pipes.
+/// Creates and drops `turns` pipes, and checks that no descriptor stays open.
 #[inline(never)]
 pub(crate) fn pipe_close<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration> {
     let works = || {

@@ -1,5 +1,4 @@
-//! The measured program without std. It uses the functions of the C library, which is linked in the usual
-//! way.
+//! The measured program without std. It calls the functions of the C library through the crate libc.
 #![no_std]
 #![no_main]
 
@@ -15,12 +14,12 @@ extern "C" fn main() -> i32 {
         return 1;
     }
     let [reader, writer] = fds;
-    // SAFETY: there is one thread, and the child writes to the pipe and exits.
+    // SAFETY: this process has one thread, and the child only writes to the pipe and exits.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // SAFETY: the call only reads the words.
         let count = unsafe { libc::write(writer, WORDS.as_ptr().cast(), WORDS.len()) };
-        // SAFETY: no handler of `atexit` runs, and nothing is dropped.
+        // SAFETY: `_exit` runs no `atexit` handlers and drops no values.
         unsafe { libc::_exit((count != 20).into()) }
     }
     if pid < 0 {
@@ -29,7 +28,7 @@ extern "C" fn main() -> i32 {
     // SAFETY: this program owns the descriptor and does not use it again.
     unsafe { libc::close(writer) };
     let mut got = [0_u8; 32];
-    // SAFETY: the call writes at most the length of the buffer to the buffer.
+    // SAFETY: the call writes at most `got.len()` bytes to the buffer.
     let count = unsafe { libc::read(reader, got.as_mut_ptr().cast(), got.len()) };
     if count != 20 || !got.iter().zip(WORDS).all(|(got, word)| got == word) {
         return 3;
@@ -45,6 +44,6 @@ unsafe extern "C" {}
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // SAFETY: no handler of `atexit` runs, and nothing is dropped.
+    // SAFETY: `_exit` runs no `atexit` handlers and drops no values.
     unsafe { libc::_exit(5) }
 }

@@ -1,4 +1,4 @@
-//! The measured program with std and the functions of the C library.
+//! The measured program with std. It calls the functions of the C library through the crate libc.
 
 use std::process::ExitCode;
 
@@ -11,12 +11,12 @@ fn main() -> ExitCode {
         return 1.into();
     }
     let [reader, writer] = fds;
-    // SAFETY: there is one thread, and the child writes to the pipe and exits.
+    // SAFETY: this process has one thread, and the child only writes to the pipe and exits.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // SAFETY: the call only reads the words.
         let count = unsafe { libc::write(writer, WORDS.as_ptr().cast(), WORDS.len()) };
-        // SAFETY: no handler of `atexit` runs, and nothing is dropped.
+        // SAFETY: `_exit` runs no `atexit` handlers and drops no values.
         unsafe { libc::_exit((count != 20).into()) }
     }
     if pid < 0 {
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     // SAFETY: this program owns the descriptor and does not use it again.
     unsafe { libc::close(writer) };
     let mut got = [0_u8; 32];
-    // SAFETY: the call writes at most the length of the buffer to the buffer.
+    // SAFETY: the call writes at most `got.len()` bytes to the buffer.
     let count = unsafe { libc::read(reader, got.as_mut_ptr().cast(), got.len()) };
     if count != 20 || got[..WORDS.len()] != WORDS[..] {
         return 3.into();

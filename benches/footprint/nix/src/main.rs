@@ -9,7 +9,7 @@ const WORDS: &[u8; 20] = b"Hello from the child";
 
 fn main() -> ExitCode {
     let Ok((reader, writer)) = pipe2(OFlag::O_CLOEXEC) else { return 1.into() };
-    // SAFETY: there is one thread, and the child writes to the pipe and exits.
+    // SAFETY: this process has one thread, and the child only writes to the pipe and exits.
     let child = match unsafe { fork() } {
         Ok(ForkResult::Child) => exit((write(&writer, WORDS) != Ok(WORDS.len())).into()),
         Ok(ForkResult::Parent { child }) => child,

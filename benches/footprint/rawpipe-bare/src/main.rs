@@ -18,7 +18,7 @@ global_asm!(".globl _start", "_start:", "mov x29, xzr", "bl {begin}", begin = sy
 extern "C" fn begin() -> ! {
     let Ok((reader, writer)) = rawpipe::pipe() else { process::exit(1) };
     let write = move || u8::from(writer.write(WORDS) != Ok(WORDS.len()));
-    // SAFETY: there is one thread, and the child writes to the pipe and exits.
+    // SAFETY: this process has one thread, and the child only writes to the pipe and exits.
     let Ok(mut child) = (unsafe { process::fork_with(write) }) else { process::exit(2) };
     let mut got = [0; 32];
     let count = reader.read(&mut got);

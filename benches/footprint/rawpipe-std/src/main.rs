@@ -8,7 +8,7 @@ const WORDS: &[u8; 20] = b"Hello from the child";
 fn main() -> ExitCode {
     let Ok((reader, writer)) = rawpipe::pipe() else { return 1.into() };
     let write = move || u8::from(writer.write(WORDS) != Ok(WORDS.len()));
-    // SAFETY: there is one thread, and the child writes to the pipe and exits.
+    // SAFETY: this process has one thread, and the child only writes to the pipe and exits.
     let Ok(mut child) = (unsafe { process::fork_with(write) }) else { return 2.into() };
     let mut got = [0; 32];
     let count = reader.read(&mut got);

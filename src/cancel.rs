@@ -85,10 +85,10 @@ impl Cancel {
     }
 
     /// Returns the number of the caller's ready descriptors: `count`, less one if `found` is set. `count` is
-    /// the number of ready descriptors of a wait, and `found` is set if this value's descriptor is one of
-    /// them. Fails with `ECANCELED` if the result would be 0 and this value is cancelled.
+    /// the number of descriptors that a wait has found ready, and `found` is set if this value's `eventfd` is
+    /// one of them. Fails with `ECANCELED` if the result would be 0 and this value is cancelled.
     pub(crate) fn caller_count(&self, count: usize, found: bool) -> Result<usize> {
-        // Another process may have cancelled this value.
+        // Another process may have cancelled this value, without setting this process's flag.
         self.1.fetch_or(found, Ordering::AcqRel);
         match count - usize::from(found) {
             0 if self.is_cancelled() => Err(Errno::ECANCELED),

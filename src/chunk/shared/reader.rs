@@ -25,9 +25,9 @@ use core::{fmt, mem};
 /// The reader's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, level-triggered
 /// or edge-triggered, either [`try_recv`](Self::try_recv) must have failed with
 /// [`EAGAIN`](crate::Errno::EAGAIN) or [`recv_deadline`](Self::recv_deadline) with
-/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT). Otherwise, the descriptor might never become readable. The
-/// descriptor becomes readable (`IN`) when a record is available, and reports `HUP` after the writer has
-/// ended. A wake-up can be spurious. Do not read from the descriptor.
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) or [`ECANCELED`](crate::Errno::ECANCELED). Otherwise, the
+/// descriptor might never become readable. The descriptor becomes readable (`IN`) when a record is available,
+/// and reports `HUP` after the writer has ended. A wake-up can be spurious. Do not read from the descriptor.
 ///
 /// ```
 /// use rawpipe::Errno;
@@ -82,7 +82,7 @@ impl SharedReader {
     ///
     /// - [`EBUSY`](crate::Errno::EBUSY) if another process uses this half.
     /// - [`EPROTO`](crate::Errno::EPROTO) if the memory holds values that no writer stores. All later calls
-    ///   fail, too.
+    ///   fail with the same error.
     ///
     /// # Examples
     ///

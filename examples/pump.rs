@@ -110,8 +110,8 @@ fn run() -> Result<(), Failure> {
 }
 
 /// Moves the input to the output and to the files, and returns the byte count. If sinks fail, the other sinks
-/// still receive every byte, and the function then returns the error of the first sink in the list that
-/// failed.
+/// still receive every byte. The function then returns the error of the failed sink that is first in the
+/// list.
 fn pump_to_all(
     input: &File,
     name: &str,

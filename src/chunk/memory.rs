@@ -69,8 +69,9 @@ impl Memory {
             return Ok(());
         }
         self.before = None;
-        // A new mapping is needed in three cases. A second mapping does not yet exist, a file's pages cannot
-        // be released, or the pages are locked (`mlockall`), so the kernel does not discard them.
+        // A new mapping is needed if the second mapping does not yet exist, or if the pages cannot be
+        // discarded. A file's pages hold the sent bytes, and the kernel does not discard locked pages
+        // (`mlockall`).
         let mechanism =
             if self.file.is_some() { ChunkMechanism::Memfd } else { ChunkMechanism::Vmsplice };
         let (map, file) = pages(mechanism, self.map.len())?;

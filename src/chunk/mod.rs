@@ -92,16 +92,17 @@
 //!    writer that hands over pages therefore maps an additional page, which the kernel wipes in a child.
 //!    [`chunk`](ChunkWriter::chunk), [`send`](ChunkWriter::send) and [`resend`](ChunkWriter::resend) check
 //!    this page. If the page was wiped, `chunk` maps new memory, and the other two fail. The child therefore
-//!    cannot send a chunk that was lent before the fork. (Linux before 4.14 and user-mode emulators do not
-//!    support wiping pages. There, only plain writes work.) Code that continues *writing* to that chunk in
-//!    the child violates the contract of [`fork`](crate::fork()). In each process, dropping the writer unmaps
-//!    its addresses, which have held no other mapping since the writer mapped them. `MADV_DONTFORK` is not
-//!    sufficient, because it leaves a gap in the child's address space. Dropping the writer would unmap any
-//!    other mapping that the child has created in that gap.
+//!    cannot send a chunk that was lent before the fork. (Linux before 4.14 does not support wiping pages,
+//!    and a user-mode emulator may accept the advice without effect. In these environments, only plain writes
+//!    work.) Code that continues *writing* to that chunk in the child violates the contract of
+//!    [`fork`](crate::fork()). In each process, dropping the writer unmaps its addresses, which have held no
+//!    other mapping since the writer mapped them. `MADV_DONTFORK` is not sufficient, because it leaves a gap
+//!    in the child's address space. Dropping the writer would unmap any other mapping that the child has
+//!    created in that gap.
 //! 6. *Rust's aliasing rules are respected.* `chunk` borrows the writer exclusively, so the slice is no
 //!    longer alive when `send` is called. No other code in this process can reach the memory. The kernel
-//!    reads the memory through its own mappings, for any process that reads the pipe, and writes to it only
-//!    in the case of point 7.
+//!    reads the memory through its own mappings, for any process that reads the pipe. The kernel writes to
+//!    the memory only in the case of point 7.
 //! 7. *The descriptor is the write end of a pipe.* If pages will be handed over, the builder checks that the
 //!    descriptor is a pipe that is open for writing. The `as_fd` of a caller's type may later return another
 //!    descriptor. The bytes are then sent to that other descriptor. If the new descriptor is a read end,
@@ -112,9 +113,9 @@
 //!    pipe.
 //!
 //! The argument does not cover another process that opens this process's memory or descriptors through
-//! `/proc`, or code that breaks the rules of `unsafe`. The argument also does not cover a seccomp filter that
-//! is installed after the first writer was built and makes `madvise` report success without executing the
-//! call. No library can prevent these cases.
+//! `/proc`, or code that breaks the rules of `unsafe`. It also does not cover a seccomp filter that makes
+//! `madvise` report success without executing the call, if the filter is installed after the first writer was
+//! built. No library can prevent these cases.
 //!
 //! # A hostile peer
 //!
@@ -145,8 +146,8 @@ pub use writer::{ChunkWriter, WriterBuilder};
 const SMALL: usize = 16 << 10;
 
 /// The default size of a writer's chunk in bytes. This size equals the largest capacity of a pipe with
-/// [`Capacity::Max`](crate::pipe::Capacity::Max), so that one chunk can be filled while another chunk is
-/// read.
+/// [`Capacity::Max`](crate::pipe::Capacity::Max), so that one chunk can be filled while the pipe holds
+/// another.
 const WRITE_CHUNK: usize = 1 << 20;
 
 /// The default size of a reader's chunk in bytes. A chunk of this size is small enough to stay in the
@@ -220,8 +221,8 @@ pub enum Reuse {
     /// `/dev/null`. A consumer that moves the bytes onward with `splice` or `tee` may see later bytes of this
     /// stream in place of earlier bytes.
     ///
-    /// `AfterRead` is also not correct for a consumer that has a FIFO open for reading *and* writing, if the
-    /// consumer reads with a deadline or a `try_` function. Such reads use `splice` first (see
+    /// `AfterRead` is also not correct if a consumer has a FIFO open for reading *and* writing, and reads
+    /// with a deadline or a `try_` function. Such reads use `splice` first (see
     /// [`io`](crate::io#without-waiting-or-until-a-deadline)).
     AfterRead,
 }

@@ -98,9 +98,9 @@ impl SharedBuilder {
     }
 
     /// Returns the size of the ring, or `None` if the chunk or the ring is too large. The size is a power of
-    /// two and at most a quarter of the range of positions. An empty ring always has room for a chunk, even
-    /// if the end of the ring is skipped, because the ring is at least twice as large as a chunk with its
-    /// header.
+    /// two and at most a quarter of the range of positions. The ring is at least twice as large as a chunk
+    /// with its header. An empty ring therefore always has room for a chunk, even if the end of the ring is
+    /// skipped.
     pub(super) fn ring_size(self) -> Option<usize> {
         let least =
             if self.ring == 0 { self.chunk.checked_mul(4)?.max(2 << 20) } else { self.ring };

@@ -58,8 +58,8 @@ fn word(cells: &Cells, at: usize) -> &AtomicUsize {
     unsafe { place.as_ref() }
 }
 
-/// The pipe ends of a half: the read end of the pipe that wakes this half, and the write end of the pipe that
-/// wakes the peer.
+/// The pipe ends of a half: the read end of one pipe, which wakes this half, and the write end of another,
+/// which wakes the peer.
 ///
 /// Both ends are nonblocking. Waking the peer therefore never waits, and a read never waits after another
 /// process has read the byte.

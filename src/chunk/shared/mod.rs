@@ -27,10 +27,10 @@
 //!
 //! # When to use it
 //!
-//! Use a pair if the other half is in this process, in a forked process, or in a program that inherits the
-//! descriptors of that half. For any other reader of a pipe, use [`ChunkWriter`](super::ChunkWriter). If the
-//! cost of a copy does not matter, a plain pipe is enough. Building a pair takes longer than creating a pipe,
-//! and by default the pair's ring has a size of at least 2 MiB.
+//! Use a pair if the other half is in this process, in a forked process, or in a program that inherits that
+//! half's descriptors. For any other reader of a pipe, use [`ChunkWriter`](super::ChunkWriter). If the cost
+//! of a copy does not matter, a plain pipe is enough. Building a pair takes longer than creating a pipe, and
+//! by default the pair's ring has a size of at least 2 MiB.
 //!
 //! # How it works
 //!
@@ -49,9 +49,9 @@
 //! same way, the writer fails with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
 //!
 //! After a plain [`fork`](crate::fork()), other processes have copies of the halves. While these copies
-//! exist, the peer detects that a half was dropped if the dropping process has used that half, but the peer
-//! does not detect a killed process. [`fork_reader`](SharedBuilder::fork_reader) and the related functions
-//! leave no copies, and count as the first use of each half.
+//! exist, the peer detects that a half was dropped only if the dropping process has used that half. The peer
+//! does not detect that a process was killed. [`fork_reader`](SharedBuilder::fork_reader) and the related
+//! functions leave no copies, and count as the first use of each half.
 //!
 //! Dropping a half that no process has used only closes descriptors and unmaps memory, because another
 //! process can still use a copy of that half. When the ring is full, the writer detects that all copies of an

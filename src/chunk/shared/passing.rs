@@ -176,8 +176,8 @@ impl SharedWriter {
     ///
     /// The descriptors must come from one call of [`pass_writer`](SharedBuilder::pass_writer) and be in the
     /// same order. Until the writer is dropped, no other writer may be created from these descriptors in any
-    /// process. Except for the reader of the pair, no other code in any process may write to the first two
-    /// files or to a mapping of them.
+    /// process. In any process, only this writer and the reader of the pair may write to the first two files
+    /// or to a mapping of them.
     pub unsafe fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
         adopt(parts, wait).map(|half| Self { half })
     }

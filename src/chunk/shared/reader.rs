@@ -184,9 +184,9 @@ impl SharedReader {
     /// Releases the half without ending the stream, so that another process with a copy of the half can use
     /// that copy.
     ///
-    /// That process first receives the record after the last record that was lent in this process, even if
-    /// bytes of the lent record were not [consumed](std::io::BufRead::consume). If no other process has a
-    /// copy, the writer fails with [`EPIPE`](crate::Errno::EPIPE).
+    /// That process first receives the record after the last record that was lent in this process. Bytes of
+    /// the lent record that were not [consumed](std::io::BufRead::consume) are lost. If no other process has
+    /// a copy, the writer fails with [`EPIPE`](crate::Errno::EPIPE).
     pub fn release(mut self) {
         self.half.side.give_back();
         self.half.side.leave(false);

@@ -16,8 +16,8 @@ use super::atomic::{AtomicUsize, Ordering, fence};
 use crate::{Deadline, Errno, Result};
 use core::mem;
 
-/// The alignment of records in bytes. If the alignment were a cache line of 64 bytes, records of up to 64
-/// bytes would be 20% slower, because they would occupy more memory.
+/// The alignment of records in bytes. With an alignment of 64 bytes (a cache line), records of up to 64 bytes
+/// would occupy more memory and be 20% slower.
 pub(super) const UNIT: usize = 16;
 
 /// The maximum size of a ring in bytes.
@@ -370,8 +370,8 @@ impl<L: Link> Side<L, false> {
         }
     }
 
-    /// Releases the lent record, so that the writer can reuse its bytes. Does nothing if no record is lent, or
-    /// if this process does not use the half.
+    /// Releases the lent record, so that the writer can reuse its bytes. Does nothing if no record is lent,
+    /// or if this process does not use the half.
     #[inline]
     pub(super) fn give_back(&mut self) {
         let Record { start, len } = mem::take(&mut self.lent);

@@ -85,9 +85,10 @@ impl WriterBuilder {
     ///   memory is available or, for [`ChunkMechanism::Memfd`], no free descriptor.
     /// - [`EFBIG`](Errno::EFBIG) if the caller has set [`ChunkMechanism::Memfd`] and the memory exceeds
     ///   `RLIMIT_FSIZE`.
-    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the mechanism that was set does not work on this kernel, or if
-    ///   its first check fails because a limit of memory or descriptors is reached. The error also occurs if
-    ///   the mechanism needs a pipe, and `to` is not a pipe or is a packet pipe (`O_DIRECT`).
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the mechanism that was set does not work on this kernel. The
+    ///   error also occurs if the mechanism cannot be checked because a limit of memory or descriptors is
+    ///   reached. The error also occurs if the mechanism needs a pipe, and `to` is not a pipe or is a packet
+    ///   pipe (`O_DIRECT`).
     ///
     /// # Examples
     ///
@@ -169,8 +170,8 @@ impl WriterBuilder {
             (ChunkMechanism::Write, _) => stride,
             (_, Reuse::Never) => stride.max(HUGE),
             (_, Reuse::AfterRead) => {
-                // The memory has room for the chunks that the pipe can hold, for one chunk to fill, and for
-                // one partly sent chunk, up to `MOST` bytes.
+                // Up to `MOST` bytes, the memory has room for the chunks that the pipe can hold, one chunk to
+                // fill, and one partly sent chunk.
                 let enough = (capacity / SMALL + 2).saturating_mul(stride).min(MOST);
                 enough.max(capacity.saturating_add(stride.saturating_mul(2)))
             }

@@ -104,9 +104,9 @@
 //! The third descriptor is the read end of the pipe that wakes the half. The fourth is the write end of the
 //! pipe with which the half wakes its peer. Both pipes are nonblocking. A half stores its position, executes
 //! a full memory fence, and loads the position for which the peer waits. If the peer waits and the half has
-//! reached that position, the half sets the word that holds it to 0. The half then writes a byte to the
-//! fourth descriptor. A half that must wait stores the position, executes a fence, and loads the peer's
-//! position and state again before it sleeps.
+//! reached that position, the half sets the peer's word at byte 128 or 384 to 0. The half then writes a byte
+//! to the fourth descriptor. A half that must wait stores the position, executes a fence, and loads the
+//! peer's position and state again before it sleeps.
 //!
 //! # Why this is sound
 //!
@@ -115,10 +115,10 @@
 //! mistake, which the checker must find.
 //!
 //! 1. *The memory is the pair's own.* The memory is mapped for this purpose, and is never part of an
-//!    allocator's memory or a stack. Only the process that created the memory, and processes forked from that
-//!    process, can reach the memory, because it has no name and no descriptor. As an exception, the memory of
-//!    a pair for two programs can also be reached by processes that have its descriptors.
-//!    (`memory_is_the_pairs_own`, `fork_copies_dropped_in_each_order`)
+//!    allocator's memory or a stack. Usually the memory has no name and no descriptor, so only the process
+//!    that created it, and processes forked from that process, can reach the memory. The memory of a pair for
+//!    two programs can also be reached by processes that have its descriptors. (`memory_is_the_pairs_own`,
+//!    `fork_copies_dropped_in_each_order`)
 //! 2. *Each byte belongs either to the writer or to the reader.* Bytes from the reader's position to the
 //!    writer's position belong to the reader, and all other bytes of the ring to the writer. Each half moves
 //!    only its own position, only forward, and only over bytes that belong to that half. (loom:

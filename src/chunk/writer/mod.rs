@@ -176,7 +176,8 @@ impl<W: AsFd> ChunkWriter<W> {
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
     /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent or `len` is more than the remaining size of the chunk.
     ///   The error also occurs if this process is a forked child and the chunk was lent before the fork.
-    ///   (With [`ChunkMechanism::Write`], the child may send its copy.) After this error, nothing was sent.
+    ///   (With [`ChunkMechanism::Write`], the child may send its copy.) A call that fails with this error
+    ///   sends nothing.
     /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, which kills
     ///   it unless the signal is ignored, blocked or handled. Rust's `main` ignores the signal.
     ///
@@ -209,8 +210,9 @@ impl<W: AsFd> ChunkWriter<W> {
     /// on `EINTR`, until the pipe has accepted all of these bytes.
     ///
     /// The chunk can be sent any number of times until the next call of [`chunk`](Self::chunk). For repeated
-    /// bytes, this call is several times faster than filling a chunk each time. Chunks of 64–256 KiB are
-    /// fastest, because a pipe of 1 MiB holds several of them, and they stay in the processor's caches.
+    /// bytes, this call is faster than filling a chunk each time, because it does not write to the pages
+    /// again. Chunks of 64–256 KiB are fastest, because a pipe of 1 MiB holds several of them, and they stay
+    /// in the processor's caches.
     ///
     /// Sending a chunk again is correct with both policies of [`Reuse`]. With [`Reuse::Never`], no later
     /// chunk uses the same pages. With [`Reuse::AfterRead`], the pages become free after the chunk was read
@@ -228,8 +230,8 @@ impl<W: AsFd> ChunkWriter<W> {
     /// - [`EINVAL`](Errno::EINVAL) if `len` is more than the number of bytes of the chunk that were sent, or
     ///   more than the number that remain. The error also occurs if no chunk was sent, or if no `send` of the
     ///   current chunk has succeeded. In a forked child, the error also occurs if the chunk was sent before
-    ///   the fork. (With [`ChunkMechanism::Write`], the child may send its copy.) After this error, nothing
-    ///   was sent.
+    ///   the fork. (With [`ChunkMechanism::Write`], the child may send its copy.) A call that fails with this
+    ///   error sends nothing.
     /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, as with
     ///   [`send`](Self::send).
     ///

@@ -1,5 +1,5 @@
-//! Sends data through a pipe in chunks, because the pipe cannot hold all of the data at a time. The writer
-//! waits while the pipe is full, and the reader waits while the pipe is empty.
+//! Sends data through a pipe in chunks, because the pipe cannot hold all of the data at the same time. The
+//! writer waits while the pipe is full, and the reader waits while the pipe is empty.
 //!
 //! The Python counterparts are `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.read` and `os._exit`.
 //!

@@ -10,7 +10,7 @@ use std::io;
 
 fn main() -> io::Result<()> {
     let (reader, writer) = rawpipe::pipe()?;
-    // Only the reader is nonblocking. A write still waits until the pipe has space.
+    // Only the reader is nonblocking. If the pipe is full, a write still waits.
     reader.set_nonblocking(true)?;
 
     print_what_is_there(&reader, "No data available yet")?;

@@ -1,4 +1,5 @@
-//! Moves a file or standard input to standard output, inside the kernel if possible.
+//! Moves a file or standard input to standard output, and with `--tee` also to files. The bytes stay inside
+//! the kernel if possible.
 //!
 //! ```text
 //! pump disk.img | gzip > disk.img.gz
@@ -66,8 +67,8 @@ fn run() -> Result<(), Failure> {
     let output = duplicate(io::stdout()).map_err(|error| Failure::output(errno_of(&error)))?;
     let left = left_in(&input);
     if left.is_some() && same_file(&input, &output) {
-        // The input is also the output, so it would grow as fast as it is read. `cat` also rejects the same
-        // file as input and output.
+        // The input is also the output, so the file would grow as fast as it is read. `cat` also rejects the
+        // same file as input and output.
         return Err(Failure::because(1, format!("{name}: input file is output file")));
     }
 
@@ -109,7 +110,8 @@ fn run() -> Result<(), Failure> {
 }
 
 /// Moves the input to the output and to the files, and returns the byte count. If sinks fail, the other sinks
-/// still receive every byte, and the function then returns the error of the first failed sink.
+/// still receive every byte. The function then returns the error of the failed sink that is first in the
+/// list.
 fn pump_to_all(
     input: &File,
     name: &str,
@@ -287,7 +289,8 @@ impl Options {
     }
 }
 
-/// Returns a number of bytes above 0, parsed from digits and an optional suffix K, M or G.
+/// Parses digits and an optional suffix K, M or G, in upper or lower case. Returns `None` for 0, and for any
+/// other text.
 fn parse_bytes(text: &str) -> Option<usize> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match &text[digits.len()..] {
@@ -305,8 +308,8 @@ fn parse_bytes(text: &str) -> Option<usize> {
     Some(usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
-/// The progress line: `12.3 MiB  45.6 MiB/s  78%  0:00:09 left`. The last two parts appear if the size is
-/// known.
+/// The progress line: `12.3 MiB  45.6 MiB/s  78%  0:00:09 left`. The percentage and the remaining time appear
+/// only if the size of the input is known.
 struct Progress {
     size: Option<u64>,
     start: Instant,

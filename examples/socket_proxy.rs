@@ -52,7 +52,7 @@ fn serve(
     let deadline = Deadline::after(limit); // both directions have the same deadline
     let one_way = |from: &UnixStream, to: &UnixStream| {
         let done = Transfer::new().deadline(deadline).run(from, to);
-        // These calls fail only if the peer has disconnected.
+        // The `shutdown` calls fail only if the peer has disconnected.
         match &done {
             Ok(_) => _ = to.shutdown(Shutdown::Write), // the other direction continues
             Err(_) => _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)),

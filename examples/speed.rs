@@ -18,13 +18,15 @@
 //! differ slightly from the ratio of the values. The ratio of CPU times covers all processes, for the same
 //! amount of work.
 //!
-//! If the column `CPUs` contains `two`, the source is pinned to one CPU and all other processes to another.
-//! If the column contains `one`, all processes are pinned to the same CPU. A separate process, which does no
-//! other work, measures the time from the start signal until all other processes have reported completion.
-//! Before the start signal, all processes are forked and their files and buffers are ready. Every measurement
-//! of `made_and_summed`, `messages` and `output` compares the sum of the bytes with the expected sum. In the
-//! other one-way transfers, each engine compares every byte once before its first round. Every run of these
-//! transfers checks the byte count.
+//! If the column `CPUs` contains `two`, the source (in `round_trip`, this program) is pinned to one CPU and
+//! all other processes to another. If the column contains `one`, all processes are pinned to the same CPU. In
+//! one-way transfers, a separate process, which does no other work, measures the time from the start signal
+//! until all other processes have reported completion. Before this signal, all processes are forked, and
+//! their files and page-aligned buffers are ready. Plain `Vec`s and `ChunkWriter`s may be created after the
+//! signal. `round_trip`, `output`, `spawn` and `spawn_mapped` have no start signal, and this program measures
+//! their repeated calls. Every measurement of `made_and_summed`, `messages`, `round_trip` and `output`
+//! compares the sum of the bytes with the expected sum. In the other one-way transfers, each engine compares
+//! every byte once before its first round. Every run of these transfers checks the byte count.
 //!
 //! The example needs Rust 1.87 for `std::io::pipe`.
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
@@ -214,7 +216,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 #[derive(Clone, Copy)]
 struct Unit {
     name: &'static str,
-    /// The number of units per second, or 0 if the unit is GiB/s.
+    /// The number of these units in one second, or 0 if the unit is GiB/s.
     scale: f64,
 }
 

@@ -14,8 +14,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// [`Child::wait_deadline`](crate::process::Child::wait_deadline) report a passed deadline with an empty
 /// result. If the deadline is cancelled, these functions fail with `ECANCELED` unless they have a result to
 /// return. As with a passed deadline, a call still returns data that is ready, so no data is lost. A cancel
-/// ends only calls that wait, with one exception: a [`Transfer`](crate::transfer::Transfer) ends even if it
-/// never waits.
+/// ends only calls that wait, with two exceptions. A [`Transfer`](crate::transfer::Transfer) and a
+/// [`Fanout`](crate::transfer::Fanout) end even if they never wait.
 ///
 /// A `Cancel` is an `eventfd` and a flag. Each wait polls the `eventfd` together with the descriptors that
 /// the call waits for, so no wakeup is lost and no periodic polling is needed. `Cancel` implements [`AsFd`],
@@ -27,8 +27,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// A forked child's copy of a `Cancel` shares the `eventfd` but has a separate flag. A cancel in either
 /// process therefore ends the waits in both processes. In the other process,
 /// [`is_cancelled`](Self::is_cancelled) becomes true once a wait has detected the cancel. In that process, a
-/// `Transfer` that never waits does not detect the cancel. A child that must not be affected must create a
-/// separate value.
+/// `Transfer` or `Fanout` that never waits does not detect the cancel. A child that must not be affected must
+/// create a separate value.
 ///
 /// # Examples
 ///
@@ -67,8 +67,8 @@ impl Cancel {
         Ok(Self(eventfd, AtomicBool::new(false)))
     }
 
-    /// Cancels this value. Waits that have begun end immediately, and later waits do not begin. Repeated
-    /// calls have no effect.
+    /// Cancels this value. Waits that have begun end immediately, and later waits end without sleeping.
+    /// Repeated calls have no effect.
     ///
     /// This function makes one `write` and one atomic store, so a signal handler may call it.
     pub fn cancel(&self) {
@@ -78,17 +78,17 @@ impl Cancel {
         let _ = call::write(self.as_fd(), &1_u64.to_ne_bytes());
     }
 
-    /// Returns whether this value is cancelled. Makes no system call.
+    /// Returns whether this value is cancelled, as far as this process has detected. Makes no system call.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.1.load(Ordering::Acquire)
     }
 
     /// Returns the number of the caller's ready descriptors: `count`, less one if `found` is set. `count` is
-    /// the number of ready descriptors of a wait, and `found` is set if this value's descriptor is one of
-    /// them. Fails with `ECANCELED` if the result would be 0 and this value is cancelled.
+    /// the number of descriptors that a wait has found ready, and `found` is set if this value's `eventfd` is
+    /// one of them. Fails with `ECANCELED` if the result would be 0 and this value is cancelled.
     pub(crate) fn caller_count(&self, count: usize, found: bool) -> Result<usize> {
-        // Another process may have cancelled this value.
+        // Another process may have cancelled this value, without setting this process's flag.
         self.1.fetch_or(found, Ordering::AcqRel);
         match count - usize::from(found) {
             0 if self.is_cancelled() => Err(Errno::ECANCELED),

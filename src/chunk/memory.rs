@@ -1,4 +1,4 @@
-//! Owns the pages of a writer and hands them to a pipe by reference.
+//! Owns the memory of a writer and hands its pages to a pipe by reference.
 //!
 //! # Safety
 //!
@@ -20,10 +20,10 @@ const MADE_HERE: u8 = 1;
 pub(super) struct Memory {
     map: Map,
     /// The mapping that was used before `map`. Its pages are released just before the mapping is used again,
-    /// when the pipe rarely holds any of them. This process therefore frees the pages itself, and the kernel
-    /// then gives the same pages to this process again. If a reader on another processor freed these pages,
-    /// this process would receive pages that are not in its cache. Under a hypervisor, this process could
-    /// even receive pages that the host has reclaimed.
+    /// when the pipe rarely holds any of them. This process therefore usually frees the pages itself, and the
+    /// kernel can give the same pages to this process again. If a reader on another processor freed these
+    /// pages, this process would receive pages that are not in its cache. Under a hypervisor, this process
+    /// could even receive pages that the host has reclaimed.
     before: Option<Map>,
     /// The mapped file, with [`ChunkMechanism::Memfd`].
     file: Option<OwnedFd>,
@@ -33,7 +33,8 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Maps at least `len` bytes.
+    /// Maps at least `len` bytes for a mechanism. For all mechanisms except plain writes, also maps the
+    /// marker.
     pub(super) fn new(mechanism: ChunkMechanism, len: usize) -> Result<Self> {
         if mechanism == ChunkMechanism::Write {
             return Ok(Self { map: Map::anonymous(len)?, before: None, file: None, marker: None });
@@ -45,16 +46,16 @@ impl Memory {
         Ok(Self { map, before: None, file, marker: Some(marker) })
     }
 
-    /// Returns whether this process is a child of the process that mapped the memory, and must therefore not
-    /// use the memory. Always returns `false` for plain writes.
+    /// Returns whether this process was forked after the memory was mapped, and must therefore not use the
+    /// memory. Always returns `false` for plain writes.
     pub(super) fn is_forked(&self) -> bool {
         self.marker.as_ref().is_some_and(|marker| marker.bytes()[0] != MADE_HERE)
     }
 
     /// Releases the pages, now or at the next call of this function, and replaces them with new pages.
     pub(super) fn renew(&mut self) -> Result<()> {
-        // A mapping that is larger than one huge page has more pages than the pipe holds, so no second
-        // mapping is needed.
+        // A second mapping is used only if the memory is one huge page (2 MiB), of which a pipe of 1 MiB
+        // holds half. Of a larger mapping, such a pipe holds at most a quarter.
         let in_turns = self.file.is_none() && self.map.len() == map::HUGE;
         let discarded = match &mut self.before {
             Some(before) => before.discard(),
@@ -68,7 +69,9 @@ impl Memory {
             return Ok(());
         }
         self.before = None;
-        // A file's pages cannot be released, and the kernel does not discard locked pages (`mlockall`).
+        // A new mapping is needed if the second mapping does not yet exist, or if the pages cannot be
+        // discarded. A file's pages hold the sent bytes, and the kernel does not discard locked pages
+        // (`mlockall`).
         let mechanism =
             if self.file.is_some() { ChunkMechanism::Memfd } else { ChunkMechanism::Vmsplice };
         let (map, file) = pages(mechanism, self.map.len())?;
@@ -90,7 +93,8 @@ impl Memory {
         &mut self.map.bytes_mut()[range]
     }
 
-    /// Hands bytes to a pipe by reference and returns the number of bytes that the pipe has accepted.
+    /// Hands bytes to a pipe by reference and returns the number of bytes that the pipe has accepted. If
+    /// `wait` is not set, fails with `EAGAIN` instead of waiting for room.
     pub(super) fn hand_over(
         &mut self,
         range: Range<usize>,

@@ -1,11 +1,11 @@
-//! Zero-copy writes from memory. A [`ChunkWriter`] lends memory for the caller to fill, and hands the pages
-//! themselves to a pipe. A [`ChunkReader`] reads into its own memory or moves the bytes to another descriptor
-//! without reading them.
+//! Sends bytes without copying them, if the kernel supports it. A [`ChunkWriter`] lends memory for the caller
+//! to fill, and hands the pages themselves to a pipe. A [`ChunkReader`] reads into its own memory or moves
+//! the bytes to another descriptor without reading them.
 //!
 //! If the cost of a copy does not matter, a plain pipe is enough. A [`ChunkWriter`] works with any reader of
 //! a pipe. If the reader is a thread, a forked process, or a program that can use the other half of a shared
-//! pair, use [shared chunks](mod@shared). Shared chunks need no copy of the bytes, and make no system calls
-//! while both the writer and the reader are busy.
+//! pair, use [shared chunks](mod@shared). Shared chunks are not copied, unless a program that is not trusted
+//! writes them. While neither half has to wait, a shared pair makes no system calls.
 //!
 //! ```
 //! use rawpipe::chunk::{ChunkReader, ChunkWriter};
@@ -29,21 +29,23 @@
 //! # Which mechanism
 //!
 //! `vmsplice` hands over pages of ordinary memory. `splice` does the same with pages of a file in memory (a
-//! memfd) that the writer has mapped. The crate checks each mechanism once per process by sending a page
-//! through a private pipe. The check shows whether the pipe holds the page or a copy, and whether the bytes
-//! stay unchanged when the writer releases the page. A mechanism that does not work is never used, and a
-//! mechanism that only copies the bytes is used only if the caller requests it. With [`Reuse::Never`], a
-//! memfd is used only if the caller requests it. The reason is that creating a new file each time the
-//! memory is used up costs more than copying the bytes.
+//! memfd) that the writer has mapped. Before the first use of either mechanism in a process, the crate checks
+//! that mechanism by sending pages through a private pipe. The check shows whether the pipe holds the pages
+//! or copies, and whether the sent bytes stay unchanged when the writer releases the pages. A mechanism that
+//! does not work is never used, and a mechanism that only copies the bytes is used only if the caller
+//! requests it. With [`Reuse::Never`], a memfd is used only if the caller requests it. The reason is that
+//! creating a new file each time the memory is used up costs more than copying the bytes.
 //!
-//! If no other mechanism works, a plain `write` is used. Sends of less than 16 KiB also use `write`, because
-//! `write` is faster for small sends. A page occupies a whole slot of the pipe, even if only a part of the
-//! page was sent.
+//! If no other mechanism works, a plain `write` is used. Sends of less than 16 KiB (or less than a page, if
+//! pages are larger) also use `write`, because `write` is faster for small sends. A page occupies a whole
+//! slot of the pipe, even if only a part of the page was sent.
 //!
-//! A plain `write` is also used for a [packet pipe](crate::message::packets), because a reader could lose
-//! bytes if pages were mixed with packets. The reader of a packet pipe needs buffers of at least
-//! [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes. If `O_DIRECT` is set on the pipe after the writer was built,
-//! bytes may be lost. [`mechanism`](ChunkWriter::mechanism) returns the mechanism in use.
+//! A plain `write` is also used for descriptors that are not pipes. Unless the caller sets another mechanism,
+//! the same applies to pipes of at most two pages. A [packet pipe](crate::message::packets) also needs a
+//! plain `write`, because a reader could lose bytes if pages were mixed with packets. The reader of a packet
+//! pipe needs buffers of at least [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes. If `O_DIRECT` is set on the pipe
+//! after the writer was built, bytes may be lost. [`mechanism`](ChunkWriter::mechanism) returns the mechanism
+//! in use.
 //!
 //! # Why this is sound
 //!
@@ -84,33 +86,36 @@
 //!    [`Reuse::AfterRead`] is therefore not the default. If the count does not prove that any chunk has left
 //!    the pipe, and no unused memory remains, the writer does not wait. Instead, the writer releases all its
 //!    memory as described in point 3.
-//! 5. *A forked child does not write to the memory.* Private memory is marked `MADV_WIPEONFORK`. The child
-//!    finds zeros, the parent incurs no copy-on-write faults, and the child's memory never refers to the
-//!    pages in the pipe. A memfd's mapping stays shared with the parent. Each writer that hands over pages
-//!    therefore maps an additional page, which the kernel wipes in a child. [`chunk`](ChunkWriter::chunk) and
-//!    [`send`](ChunkWriter::send) check this page. If the page was wiped, `chunk` maps new memory, and `send`
-//!    fails. The child therefore cannot send a chunk that was lent before the fork. (If a kernel before 4.14
-//!    or an emulator does not support wiping pages, the crate uses only plain writes.) (Code that continues
-//!    *writing* to that chunk in the child violates the contract of [`fork`](crate::fork()).) In each
-//!    process, dropping the writer unmaps its addresses. These addresses have never held another mapping.
-//!    `MADV_DONTFORK` is not sufficient, because it leaves a gap in the child's address space. Dropping the
-//!    writer would unmap any other mapping that the child has created in that gap.
+//! 5. *A forked child does not write to the memory.* Private memory whose pages are handed over is marked
+//!    `MADV_WIPEONFORK`. The child finds zeros, the parent incurs no copy-on-write faults, and the child's
+//!    memory never refers to the pages in the pipe. A memfd's mapping stays shared with the parent. Each
+//!    writer that hands over pages therefore maps an additional page, which the kernel wipes in a child.
+//!    [`chunk`](ChunkWriter::chunk), [`send`](ChunkWriter::send) and [`resend`](ChunkWriter::resend) check
+//!    this page. If the page was wiped, `chunk` maps new memory, and the other two fail. The child therefore
+//!    cannot send a chunk that was lent before the fork. (Linux before 4.14 does not support wiping pages,
+//!    and a user-mode emulator may accept the advice without effect. In these environments, only plain writes
+//!    work.) Code that continues *writing* to that chunk in the child violates the contract of
+//!    [`fork`](crate::fork()). In each process, dropping the writer unmaps its addresses, which have held no
+//!    other mapping since the writer mapped them. `MADV_DONTFORK` is not sufficient, because it leaves a gap
+//!    in the child's address space. Dropping the writer would unmap any other mapping that the child has
+//!    created in that gap.
 //! 6. *Rust's aliasing rules are respected.* `chunk` borrows the writer exclusively, so the slice is no
 //!    longer alive when `send` is called. No other code in this process can reach the memory. The kernel
-//!    reads the memory through its own mappings, for any process that reads the pipe, and writes to it only
-//!    in the case of point 7.
-//! 7. *The descriptor is the write end of a pipe.* The builder checks this condition when it builds the
-//!    writer. The `as_fd` of a caller's type may later return another descriptor. In that case, the bytes are
-//!    sent to that descriptor. If the new descriptor is a read end, `vmsplice` writes to the memory, which is
-//!    lent to that call exclusively. If the chunk is then sent again, the reader of the chunk may see the
-//!    bytes of that other pipe. With [`Reuse::AfterRead`], the count of point 4 then belongs to another pipe.
-//!    A reader may therefore see later bytes of this stream in place of earlier bytes, although point 1 still
-//!    holds. Therefore `as_fd` must always return the same pipe.
+//!    reads the memory through its own mappings, for any process that reads the pipe. The kernel writes to
+//!    the memory only in the case of point 7.
+//! 7. *The descriptor is the write end of a pipe.* If pages will be handed over, the builder checks that the
+//!    descriptor is a pipe that is open for writing. The `as_fd` of a caller's type may later return another
+//!    descriptor. The bytes are then sent to that other descriptor. If the new descriptor is a read end,
+//!    `vmsplice` writes to the memory, which is lent to that call exclusively. If the chunk is then sent
+//!    again, the reader of the chunk may see the bytes of that other pipe. With [`Reuse::AfterRead`], the
+//!    count of point 4 then belongs to another pipe. A reader may therefore see later bytes of this stream in
+//!    place of earlier bytes, although point 1 still holds. Therefore `as_fd` must always return the same
+//!    pipe.
 //!
 //! The argument does not cover another process that opens this process's memory or descriptors through
-//! `/proc`, or code that breaks the rules of `unsafe`. The argument also does not cover a seccomp filter that
-//! is installed after the first writer was built and makes `madvise` report success without executing the
-//! call. No library can prevent these cases.
+//! `/proc`, or code that breaks the rules of `unsafe`. It also does not cover a seccomp filter that makes
+//! `madvise` report success without executing the call, if the filter is installed after the first writer was
+//! built. No library can prevent these cases.
 //!
 //! # A hostile peer
 //!
@@ -133,16 +138,16 @@ pub use reader::{ChunkReader, ReaderBuilder};
 pub use shared::shared;
 pub use writer::{ChunkWriter, WriterBuilder};
 
-/// The size in bytes below which a send is a plain write with every mechanism: 16 KiB, or a page if pages are
-/// larger.
+/// The size in bytes below which a send is a plain write with every mechanism. If a page is larger, the size
+/// of a page is used instead.
 ///
 /// Measurements show that below this size, copying costs less than handing over pages, because each page
 /// occupies a slot.
 const SMALL: usize = 16 << 10;
 
-/// The default size of a writer's chunk in bytes. This size equals the capacity of a pipe with
-/// [`Capacity::Max`](crate::pipe::Capacity::Max), so that one chunk can be filled while another
-/// chunk is read.
+/// The default size of a writer's chunk in bytes. This size equals the largest capacity of a pipe with
+/// [`Capacity::Max`](crate::pipe::Capacity::Max), so that one chunk can be filled while the pipe holds
+/// another.
 const WRITE_CHUNK: usize = 1 << 20;
 
 /// The default size of a reader's chunk in bytes. A chunk of this size is small enough to stay in the
@@ -165,7 +170,7 @@ const READ_CHUNK: usize = 256 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChunkMechanism {
-    /// `vmsplice` of private pages, which are huge pages if the kernel supports huge pages.
+    /// `vmsplice` of private pages, which are huge pages if the kernel provides huge pages.
     Vmsplice,
     /// `splice` of the pages of a file in memory, which the writer has mapped.
     Memfd,
@@ -211,12 +216,12 @@ pub enum Reuse {
     #[default]
     Never,
     /// Reuses memory once the pipe's count of unread bytes shows that the sent bytes have left the pipe. This
-    /// policy is several times faster than `Never`, but correct **only if every consumer of the pipe reads
-    /// the bytes**. A consumer may use `read`, `readv`, or `splice` to a sink that ignores the bytes, such as
-    /// `/dev/null`. A consumer that moves the bytes onward with `splice` or `tee` may see later bytes of this
-    /// stream in place of earlier bytes.
+    /// policy can be more than twice as fast as `Never`, but is correct **only if every consumer of the pipe
+    /// reads the bytes**. A consumer may use `read`, `readv`, or `splice` to a sink that ignores the bytes,
+    /// such as `/dev/null`. A consumer that moves the bytes onward with `splice` or `tee` may see later bytes
+    /// of this stream in place of earlier bytes.
     ///
-    /// The same applies to a consumer that has a FIFO open for reading *and* writing, if the consumer reads
+    /// `AfterRead` is also not correct if a consumer has a FIFO open for reading *and* writing, and reads
     /// with a deadline or a `try_` function. Such reads use `splice` first (see
     /// [`io`](crate::io#without-waiting-or-until-a-deadline)).
     AfterRead,

@@ -6,15 +6,15 @@ use crate::{Errno, Result};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// A chunk that was handed to the pipe.
+/// A chunk whose pages were handed to the pipe by reference.
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     start: usize,
-    /// The length of the stream in bytes up to the end of this chunk.
+    /// The length of the stream in bytes after the last byte of this chunk that was handed over by reference.
     end_in_stream: u64,
 }
 
-/// The chunks of one mapping.
+/// The chunks of a writer's memory.
 #[derive(Debug)]
 pub(super) struct Pool {
     reuse: Reuse,
@@ -23,12 +23,12 @@ pub(super) struct Pool {
     /// pages.
     stride: usize,
     len: usize,
-    /// The start of the memory from which no byte has been handed over since the last reset.
+    /// The offset from which on no byte has been handed over by reference since the last reset.
     next: usize,
-    /// The sent chunks that may still be in the pipe, in the order of sending. The list is empty with
-    /// `Reuse::Never`.
+    /// The chunks that were handed over by reference and may still be in the pipe, in the order of their last
+    /// sends. The list is empty with `Reuse::Never`.
     in_flight: VecDeque<InFlight>,
-    /// Set if a chunk has been sent since the unread bytes were last counted.
+    /// Set if a chunk was added to `in_flight` since the unread bytes were last counted.
     recount: bool,
     /// The offsets of the free chunks. The chunk that became free last is lent first, because it is probably
     /// still in the processor's caches.
@@ -58,7 +58,8 @@ impl Pool {
     /// Returns the offset of a chunk that may be written, or `None` if the memory must be renewed. `read`
     /// returns the number of bytes of the stream that have certainly left the pipe.
     pub(super) fn take(&mut self, read: impl FnOnce() -> u64) -> Option<usize> {
-        // After a small send, the chunk is free immediately, so no system call is needed.
+        // A chunk that was copied by a small send is free immediately. `read` makes a system call and is not
+        // needed then.
         if !self.in_flight.is_empty() && (self.recount || self.free.is_empty()) {
             let read = read();
             self.recount = false;
@@ -98,7 +99,7 @@ impl Pool {
         }
     }
 
-    /// Empties the pool. The caller must have renewed the memory.
+    /// Returns the pool to its initial state. The caller must have renewed the memory.
     pub(super) fn reset(&mut self) {
         self.next = 0;
         self.in_flight.clear();

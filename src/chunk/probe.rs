@@ -1,4 +1,5 @@
-//! Checks once per process whether a mechanism works on this kernel, by trying that mechanism.
+//! Checks whether a mechanism works on this kernel, by trying that mechanism. The result is stored for the
+//! whole process.
 
 use super::{ChunkMechanism, memory::Memory};
 use crate::fd::AsFd;
@@ -30,7 +31,8 @@ pub(super) fn find(mechanism: ChunkMechanism) -> Finding {
         _ => {}
     }
     let finding = match try_out(mechanism) {
-        // The process has reached a limit. A later attempt may succeed, so this result is not recorded.
+        // The process or the system has reached a limit. A later attempt may succeed, so this result is not
+        // recorded.
         Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN | Errno::EFBIG) => {
             return Finding::Unusable;
         }
@@ -65,7 +67,7 @@ fn send(memory: &mut Memory, page: usize, writer: &PipeWriter, byte: u8) -> Resu
     if memory.hand_over(0..page, writer.as_fd(), false)? == page { Ok(()) } else { Err(Errno::EIO) }
 }
 
-/// Reads a page from the pipe and returns the value of its bytes if they are all equal.
+/// Reads a page from the pipe. Returns the value of its bytes if they are all equal, and otherwise `None`.
 fn receive(reader: &PipeReader, page: usize) -> Result<Option<u8>> {
     let mut buf = [0; 512];
     let mut bytes = 0;

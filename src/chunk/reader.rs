@@ -43,7 +43,8 @@ pub struct ChunkReader {
     chunk: usize,
     map: Map,
     spin: Spin,
-    /// Set if the last call has read fewer bytes than requested, so the pipe may be empty.
+    /// Set before the first call, and if the last call moved fewer bytes than requested. The pipe may then be
+    /// empty.
     drained: bool,
 }
 
@@ -99,7 +100,7 @@ impl ChunkReader {
     ///
     /// If `to` is a blocking socket or terminal without room, the kernel holds this pipe's lock while it
     /// waits for room. A process that writes to the pipe during this wait sleeps uninterruptibly: see
-    /// [`splice`](crate::splice::splice). If the peer may stop reading, use
+    /// [`splice`](crate::splice::splice). If the process that reads from `to` may stop reading, use
     /// [`transfer`](crate::transfer::transfer).
     ///
     /// # Errors
@@ -131,7 +132,7 @@ impl ChunkReader {
         Ok(count)
     }
 
-    /// Polls briefly for bytes if the pipe may be empty and the next call would block.
+    /// With [`Wait::Adaptive`], polls briefly for bytes if the pipe is blocking and may be empty.
     fn poll_if_empty(&mut self) {
         if self.drained && self.spin.is_on() && io::is_nonblocking(&self.pipe) == Ok(false) {
             self.spin.wait(self.pipe.as_fd(), PollEvents::IN);
@@ -178,7 +179,8 @@ pub struct ReaderBuilder {
 }
 
 impl ReaderBuilder {
-    /// Sets the maximum number of bytes that one call reads. 0 counts as 1.
+    /// Sets the maximum number of bytes that one call of [`read_chunk`](ChunkReader::read_chunk) reads. 0
+    /// counts as 1.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }

@@ -38,23 +38,25 @@ pub struct SharedBuilder {
 }
 
 impl SharedBuilder {
-    /// Returns a builder with chunks of 64 KiB, a ring of 4 chunks (at least 2 MiB), and [`Wait::Block`].
+    /// Returns a builder with chunks of 64 KiB and [`Wait::Block`]. By default, the size of the ring is that
+    /// of four chunks, but at least 2 MiB, rounded up to a power of two.
     pub const fn new() -> Self {
         Self { chunk: 64 << 10, ring: 0, wait: Wait::Block, populate: false }
     }
 
     /// Sets the size of a chunk in bytes, which is the maximum size of a record. 0 counts as 1.
     ///
-    /// A shorter record occupies only its own size in the ring, plus 8 bytes, rounded up to 16. Chunks and
-    /// records are aligned to 16 bytes.
+    /// A shorter record occupies only its own size in the ring, plus 8 bytes, rounded up to a multiple of 16
+    /// bytes. Chunks and records are aligned to 16 bytes.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
 
     /// Sets the size of the ring in bytes. The size is raised to hold two chunks, and then to a power of two.
+    /// 0 selects the default size.
     ///
-    /// The larger the ring, the longer both halves run before one of them must be woken. However, a ring that
-    /// is larger than the processor's cache is slower than a ring that fits into the cache.
+    /// With a larger ring, both halves can run for a longer time before one of them must wait. However, a
+    /// ring that is larger than the processor's cache is slower than a ring that fits into the cache.
     pub const fn ring(self, bytes: usize) -> Self {
         Self { ring: bytes, ..self }
     }
@@ -80,10 +82,10 @@ impl SharedBuilder {
     /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) as for [`pipe()`](crate::pipe()). A pair has
     ///   four descriptors.
     /// - [`ENOMEM`](Errno::ENOMEM) if the ring is larger than `RLIMIT_AS`, the overcommit limit or the
-    ///   address space permits.
-    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if `MADV_WIPEONFORK` is not supported, as before Linux 4.14 and in
-    ///   user-mode emulators, or if a filter rejects `madvise`. Without this support the crate cannot
-    ///   distinguish a forked child from its parent.
+    ///   address space permits, or if the kernel lacks memory.
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the kernel lacks `MADV_WIPEONFORK` (before Linux 4.14), if a
+    ///   filter rejects `madvise`, or under a user-mode emulator that accepts any advice. Without this
+    ///   support the crate cannot distinguish a forked child from its parent.
     pub fn build(self) -> Result<(SharedReader, SharedWriter)> {
         let ring = self.ring_size().ok_or(Errno::ENOMEM)?;
         let cells = |len| Cells::new(len, None, true, self.populate);
@@ -95,8 +97,10 @@ impl SharedBuilder {
         Ok((SharedReader { half: reader, taken: 0 }, SharedWriter { half: writer }))
     }
 
-    /// Returns the size of the ring, which is a power of two and at most a quarter of the range of positions.
-    /// The ring has room for two chunks, even if the end of the ring between the two chunks is skipped.
+    /// Returns the size of the ring, or `None` if the chunk or the ring is too large. The size is a power of
+    /// two and at most a quarter of the range of positions. The ring is at least twice as large as a chunk
+    /// with its header. An empty ring therefore always has room for a chunk, even if the end of the ring is
+    /// skipped.
     pub(super) fn ring_size(self) -> Option<usize> {
         let least =
             if self.ring == 0 { self.chunk.checked_mul(4)?.max(2 << 20) } else { self.ring };
@@ -274,7 +278,7 @@ impl SharedBuilder {
     }
 }
 
-/// Forks. The child drops `kept` and runs `body`. The parent drops the values that `body` owns, and
+/// Forks a child that drops `kept` and runs `body`. The parent drops the values that `body` owns, and
 /// receives the child's handle and `kept`.
 ///
 /// # Safety

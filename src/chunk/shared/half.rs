@@ -6,8 +6,8 @@ use crate::wait::Spin;
 use crate::{Deadline, Result, Wait};
 use core::hint;
 
-/// The number of times that a half checks the memory before it sleeps. The checks take about 50 microseconds.
-/// A peer that is woken starts to run after about the same time.
+/// The number of times that a half with [`Wait::Adaptive`] checks the memory before it sleeps. The checks
+/// take about 50 microseconds. A peer that is woken starts to run after about the same time.
 const CHECKS: u32 = 2048;
 
 /// One half of a pair, in one process.
@@ -24,7 +24,7 @@ impl<const WRITER: bool> Half<WRITER> {
     }
 
     /// Waits until the peer has reached position `needed`. Returns `false` if the peer can no longer reach
-    /// that position.
+    /// that position. If `until` is `None`, the call does not wait and can fail with `EAGAIN`.
     #[inline]
     pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> Result<bool> {
         let Self { side, spin } = self;

@@ -58,12 +58,14 @@ fn word(cells: &Cells, at: usize) -> &AtomicUsize {
     unsafe { place.as_ref() }
 }
 
-/// The pipe ends of a half: one that wakes this half and one that wakes the peer.
+/// The pipe ends of a half: the read end of one pipe, which wakes this half, and the write end of another,
+/// which wakes the peer.
 ///
-/// Both ends are nonblocking, so that waking the peer never waits.
+/// Both ends are nonblocking. Waking the peer therefore never waits, and a read never waits after another
+/// process has read the byte.
 pub(super) type Bells = (PipeReader, PipeWriter);
 
-/// Creates the two pipes and returns the ends of the reader and of the writer.
+/// Creates the two pipes. Returns the reader's ends, and then the writer's ends.
 pub(super) fn bells() -> Result<[Bells; 2]> {
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     let (other_reader, other_writer) = pipe::internal(PipeFlags::NONBLOCK)?;
@@ -85,12 +87,12 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// Creates the only half of the pair in this process.
+    /// Returns the resources of the only half of the pair in this process.
     pub(super) const fn new(memory: Memory, bells: Bells) -> Self {
         Self { memory: ManuallyDrop::new(memory), mark: 0, bells }
     }
 
-    /// Creates the other half in the same process.
+    /// Returns the resources of the other half in the same process.
     pub(super) fn other(&self, bells: Bells) -> Self {
         word(&self.memory.holds, 0).fetch_add(1, Ordering::Relaxed);
         // SAFETY: the copy shares the mappings, which are unmapped when the count is 0.
@@ -141,7 +143,7 @@ impl Link for Ends {
             match call::read(pipe.as_fd(), &mut [0; 64]) {
                 Ok(count) => return Ok(count > 0),
                 Err(Errno::EINTR) => {}
-                // Another process that holds this end has read the byte.
+                // Another process that holds this end may have read the byte.
                 Err(Errno::EAGAIN) if until.is_some() => return Ok(true),
                 Err(errno) => return Err(errno),
             }
@@ -153,8 +155,8 @@ impl Drop for Ends {
     fn drop(&mut self) {
         // The orderings are Release and Acquire, because another thread may have dropped the other half.
         if word(&self.memory.holds, 0).fetch_sub(1, Ordering::AcqRel) == 1 {
-            // SAFETY: the other half was dropped, so `memory` is the last copy, and it is not used after this
-            // call.
+            // SAFETY: no other half remains in this process, so `memory` is the last copy, and it is not used
+            // after this call.
             unsafe { ManuallyDrop::drop(&mut self.memory) };
         }
     }

@@ -1,6 +1,7 @@
 //! Passes chunks through shared memory. A [`SharedWriter`] fills memory in place, and its [`SharedReader`]
 //! reads the same bytes in place, in another thread, a forked process, or another program. Neither the kernel
-//! nor this crate then copies a byte.
+//! nor this crate copies a byte, with one exception: a [`SharedCopier`] copies the records of a program that
+//! is not trusted.
 //!
 //! ```
 //! use rawpipe::chunk::shared::SharedBuilder;
@@ -26,17 +27,17 @@
 //!
 //! # When to use it
 //!
-//! Use a pair if the other half is in this process, in a forked process, or in a program that inherits the
-//! descriptors of that half. For any other reader of a pipe, use [`ChunkWriter`](super::ChunkWriter). If the
-//! cost of a copy does not matter, a plain pipe is enough. Building a pair takes longer than creating a pipe,
-//! and by default the pair's ring has a size of at least 2 MiB.
+//! Use a pair if the other half is in this process, in a forked process, or in a program that inherits that
+//! half's descriptors. For any other reader of a pipe, use [`ChunkWriter`](super::ChunkWriter). If the cost
+//! of a copy does not matter, a plain pipe is enough. Building a pair takes longer than creating a pipe, and
+//! by default the pair's ring has a size of at least 2 MiB.
 //!
 //! # How it works
 //!
 //! A pair consists of a ring of memory, a position for each half, and two pipes. The writer stores its
 //! position when it sends, and the reader stores its position when it returns room. A half that must wait
-//! stores the position for which it waits, and sleeps on a pipe. When the peer, the other half, reaches that
-//! position, the peer writes a byte to the pipe. While both halves are awake, they make no system calls.
+//! stores the position for which it waits, and sleeps on a pipe. When the other half (the peer) reaches that
+//! position, the peer writes a byte to the pipe. While neither half has to wait, neither makes a system call.
 //!
 //! Record boundaries are preserved: each [`recv`](SharedReader::recv) returns the bytes of one
 //! [`send`](SharedWriter::send).
@@ -47,10 +48,10 @@
 //! killed, the reader receives the remaining records and then end of file. After the reader has ended in the
 //! same way, the writer fails with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
 //!
-//! After a plain [`fork`](crate::fork()), other processes have copies of the halves. The peer then detects
-//! that a half was dropped if the dropping process has used that half, but the peer does not detect a killed
-//! process. [`fork_reader`](SharedBuilder::fork_reader) and the related functions leave no copies, and count
-//! as the first use of each half.
+//! After a plain [`fork`](crate::fork()), other processes have copies of the halves. While these copies
+//! exist, the peer detects that a half was dropped only if the dropping process has used that half. The peer
+//! does not detect that a process was killed. [`fork_reader`](SharedBuilder::fork_reader) and the related
+//! functions leave no copies, and count as the first use of each half.
 //!
 //! Dropping a half that no process has used only closes descriptors and unmaps memory, because another
 //! process can still use a copy of that half. When the ring is full, the writer detects that all copies of an
@@ -58,10 +59,10 @@
 //!
 //! # After a fork
 //!
-//! After a fork, both processes hold both halves. The first process that calls a function of a half becomes
-//! the owner of that half. In every other process, the functions of that half fail with
-//! [`EBUSY`](crate::Errno::EBUSY), until the owner calls [`release`](SharedWriter::release). Dropping a half
-//! in another process only closes and unmaps the copies of that process.
+//! After a fork, both processes hold both halves. The first process that sends, receives or borrows a chunk
+//! with a half, before or after the fork, becomes the owner of that half. In every other process, these calls
+//! fail with [`EBUSY`](crate::Errno::EBUSY), until the owner calls [`release`](SharedWriter::release).
+//! Dropping a half in another process only closes and unmaps the copies of that process.
 //!
 //! # Another program
 //!
@@ -82,8 +83,9 @@
 //! the memory of a pair for two programs can raise `SIGBUS`.
 //!
 //! A half can be implemented in any language with `mmap`: `examples/shared_reader.py` is a reader in Python.
-//! The first descriptor is a page of words. A word has the size of a pointer and the machine's byte order,
-//! and is always stored and loaded as a whole. The page contains these words:
+//! The first descriptor refers to a file of one page, which consists of words. A word has the size of a
+//! pointer and the machine's byte order, and is always stored and loaded as a whole. The page contains these
+//! words:
 //!
 //! | byte | word |
 //! |---|---|
@@ -93,30 +95,30 @@
 //! | 512 | `0x7270_0100` plus the size of a word in bytes |
 //! | 1 word after that | the size of a chunk in bytes, which is the maximum size of a record |
 //!
-//! The second descriptor is the ring, whose size is a power of two. A record begins at a position that is a
-//! multiple of 16. The word that begins 8 bytes before the record holds the record's length `n`. The next
-//! record begins `n + 8` bytes after the beginning of this record, rounded up to a multiple of 16. If all
-//! bits of the word are set, the record instead begins at the next multiple of the ring's size. The word 8
-//! bytes before that position then holds the length.
+//! The second descriptor refers to a file that holds the ring. The size of the ring is a power of two. A
+//! record begins at a position that is a multiple of 16. The word that begins 8 bytes before the record holds
+//! the record's length `n`. The next record begins `n + 8` bytes after the beginning of this record, rounded
+//! up to a multiple of 16. If all bits of the word are set, the record instead begins at the next multiple of
+//! the ring's size. The word 8 bytes before that position then holds the length.
 //!
 //! The third descriptor is the read end of the pipe that wakes the half. The fourth is the write end of the
 //! pipe with which the half wakes its peer. Both pipes are nonblocking. A half stores its position, executes
-//! a full memory fence, and loads the position for which the peer waits. If the half has reached that
-//! position, the half sets the peer's word to 0 and writes a byte to the fourth descriptor. A half that must
-//! wait stores the position, executes a fence, and loads the peer's position and state again before it
-//! sleeps.
+//! a full memory fence, and loads the position for which the peer waits. If the peer waits and the half has
+//! reached that position, the half sets the peer's word at byte 128 or 384 to 0. The half then writes a byte
+//! to the fourth descriptor. A half that must wait stores the position, executes a fence, and loads the
+//! peer's position and state again before it sleeps.
 //!
 //! # Why this is sound
 //!
-//! Each point names the tests that try to break it. The tests are in `tests/forked` and `tests/loom`. In
-//! `tests/loom`, a model checker runs the ring, and also variants of the ring with a deliberate mistake,
-//! which the checker must find.
+//! Most points name the tests that try to break them. The tests are in `tests/forked`, `tests/loom` and
+//! `fuzz`. In `tests/loom`, a model checker runs the ring, and also variants of the ring with a deliberate
+//! mistake, which the checker must find.
 //!
 //! 1. *The memory is the pair's own.* The memory is mapped for this purpose, and is never part of an
-//!    allocator's memory or a stack. Only the process that created the memory, and processes forked from that
-//!    process, can reach the memory, because it has no name and no descriptor. As an exception, the memory of
-//!    a pair for two programs can also be reached by processes that have its descriptors.
-//!    (`memory_is_the_pairs_own`, `fork_copies_dropped_in_each_order`)
+//!    allocator's memory or a stack. Usually the memory has no name and no descriptor, so only the process
+//!    that created it, and processes forked from that process, can reach the memory. The memory of a pair for
+//!    two programs can also be reached by processes that have its descriptors. (`memory_is_the_pairs_own`,
+//!    `fork_copies_dropped_in_each_order`)
 //! 2. *Each byte belongs either to the writer or to the reader.* Bytes from the reader's position to the
 //!    writer's position belong to the reader, and all other bytes of the ring to the writer. Each half moves
 //!    only its own position, only forward, and only over bytes that belong to that half. (loom:
@@ -142,10 +144,10 @@
 //! 8. *References cover one record.* No reference to bytes extends beyond the lent chunk or record. Positions
 //!    and lengths are accessed only as atomics. (loom: `skipped_ends_of_laps`;
 //!    `hostile_words_lend_nothing_outside_the_ring`)
-//! 9. *No value read from shared memory is trusted.* Each word is loaded once, and checked before it is used
-//!    as an offset or a length. If a word has an impossible value, the current call and all later calls of
-//!    the half fail with `EPROTO`. (loom: `rubbish_in_headers`, `rubbish_in_positions`, and both without the
-//!    checks; `hostile_words_lend_nothing_outside_the_ring`, and `shared_peer` in `fuzz`)
+//! 9. *No value read from shared memory is trusted.* Each position or length is loaded once, and checked
+//!    before it is used. If the value is impossible, the current call and all later calls of the half fail
+//!    with `EPROTO`. (loom: `rubbish_in_headers`, `rubbish_in_positions`, and both without the checks;
+//!    `hostile_words_lend_nothing_outside_the_ring`, and `shared_peer` in `fuzz`)
 //! 10. *Unmapping affects only one process.* The pages live until the last process has unmapped them. No
 //!     process can remove pages from another process, because the memory either has no file or has a file
 //!     whose size is sealed. Within a process, the last half to be dropped unmaps the memory.
@@ -153,8 +155,8 @@
 //! 11. *The bytes are always initialised*: they are zeros, or bytes of earlier chunks of the same pair. A
 //!     reader can borrow only bytes that were sent. Bytes that were written but not sent stay in the ring. Do
 //!     not write a secret to a chunk unless it is meant for the reader. (`memory_is_the_pairs_own`)
-//! 12. *No wake-up is lost.* Each half stores its own word, executes a full fence, and loads the other's
-//!     word. At least one of the two stores, "this half sleeps" or "there are more bytes", is therefore
+//! 12. *No wake-up is lost.* Each half stores its own word, executes a full fence, and loads the peer's word.
+//!     At least one of the two stores, "this half waits" or "this position has advanced", is therefore
 //!     visible to the other half. (loom: `no_fence_before_looking_for_sleepers`, `no_fence_before_sleeping`,
 //!     `no_second_look`, `no_look_whether_closed`, `no_ring`; `readiness_drives_a_loop_of_events`,
 //!     `dialogue_over_two_pairs`)

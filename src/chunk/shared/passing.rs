@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file upholds no invariant. `from_parts` and `trust` are unsafe to call, because their callers must
-//! guarantee the behaviour of the other program.
+//! This file upholds no invariant. `SharedWriter::from_parts` and `trust` are unsafe to call, because their
+//! callers must guarantee the behaviour of the other program.
 #![allow(unsafe_code, reason = "functions that are unsafe to call")]
 
 use super::half::Half;
@@ -24,8 +24,8 @@ impl SharedBuilder {
     /// close them in this process. While these descriptors are open in this process, the writer does not
     /// detect that the other program has ended. The other program calls [`SharedCopier::from_parts`].
     ///
-    /// The other program can map the ring only for reading. The kernel rejects any other access, so the
-    /// program does not have to be trusted. The program can read chunks while they are being filled,
+    /// The other program can map the ring only for reading. The kernel rejects every write to the ring, so
+    /// the program does not have to be trusted. The program can read chunks while they are being filled,
     /// including bytes that are never sent. A forked child of this process cannot use the writer (`EBUSY`).
     ///
     /// # Errors
@@ -104,8 +104,8 @@ impl SharedBuilder {
         let memory = Memory::new(page, cells(len, ring.as_fd(), WRITER)?)?;
         memory.control().chunk.store(self.chunk, Ordering::Relaxed);
         memory.control().format.store(FORMAT, Ordering::Release);
-        // After the ring is sealed, another process can map it for writing only if that process receives the
-        // descriptors of the writer.
+        // If this process is the writer, this seal prevents every other process from mapping the ring for
+        // writing. Otherwise the other program is the writer and needs that mapping.
         let writable = if WRITER { abi::F_SEAL_FUTURE_WRITE } else { 0 };
         call::fcntl_add_seals(ring.as_fd(), abi::F_SEAL_SEAL | writable)?;
         call::fcntl_add_seals(control.as_fd(), abi::F_SEAL_SEAL)?;
@@ -164,20 +164,20 @@ impl SharedWriter {
     ///
     /// - [`EINVAL`](Errno::EINVAL) if the first two descriptors are not files of `memfd_create`, or the last
     ///   two are not pipes.
-    /// - [`EPROTO`](Errno::EPROTO) if the creator used another version of the crate or pointers of another
-    ///   size.
+    /// - [`EPROTO`](Errno::EPROTO) if the size of a file is not sealed, or if the files do not hold a pair in
+    ///   this version's format. The format depends on the size of a pointer.
     /// - [`EPERM`](Errno::EPERM) if the descriptors were returned by
     ///   [`pass_reader`](SharedBuilder::pass_reader).
-    /// - [`EBUSY`](Errno::EBUSY) if another process uses the half.
-    /// - [`EMFILE`](Errno::EMFILE), [`ENOMEM`](Errno::ENOMEM) and [`EOPNOTSUPP`](Errno::EOPNOTSUPP) as for
+    /// - [`EBUSY`](Errno::EBUSY) if a process already uses the half or has dropped it.
+    /// - [`ENOMEM`](Errno::ENOMEM) and [`EOPNOTSUPP`](Errno::EOPNOTSUPP) as for
     ///   [`build`](SharedBuilder::build).
     ///
     /// # Safety
     ///
     /// The descriptors must come from one call of [`pass_writer`](SharedBuilder::pass_writer) and be in the
     /// same order. Until the writer is dropped, no other writer may be created from these descriptors in any
-    /// process. No other code in any process may write to the first two files or to a mapping of them,
-    /// except the reader of the pair.
+    /// process. In any process, only this writer and the reader of the pair may write to the first two files
+    /// or to a mapping of them.
     pub unsafe fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
         adopt(parts, wait).map(|half| Self { half })
     }

@@ -25,9 +25,9 @@ use core::{fmt, mem};
 /// The reader's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, level-triggered
 /// or edge-triggered, either [`try_recv`](Self::try_recv) must have failed with
 /// [`EAGAIN`](crate::Errno::EAGAIN) or [`recv_deadline`](Self::recv_deadline) with
-/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT). Otherwise, the descriptor might never become readable. The
-/// descriptor becomes readable (`IN`) when a record is available, and reports `HUP` after the writer has
-/// ended. A wake-up can be spurious. Do not read from the descriptor.
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) or [`ECANCELED`](crate::Errno::ECANCELED). Otherwise, the
+/// descriptor might never become readable. The descriptor becomes readable (`IN`) when a record is available,
+/// and reports `HUP` after the writer has ended. A wake-up can be spurious. Do not read from the descriptor.
 ///
 /// ```
 /// use rawpipe::Errno;
@@ -82,7 +82,7 @@ impl SharedReader {
     ///
     /// - [`EBUSY`](crate::Errno::EBUSY) if another process uses this half.
     /// - [`EPROTO`](crate::Errno::EPROTO) if the memory holds values that no writer stores. All later calls
-    ///   fail, too.
+    ///   fail with the same error.
     ///
     /// # Examples
     ///
@@ -184,9 +184,9 @@ impl SharedReader {
     /// Releases the half without ending the stream, so that another process with a copy of the half can use
     /// that copy.
     ///
-    /// That process first receives the record after the last record that was lent in this process, even if
-    /// bytes of the lent record were not [consumed](std::io::BufRead::consume). If no other process has a
-    /// copy, the writer fails with [`EPIPE`](crate::Errno::EPIPE).
+    /// That process first receives the record after the last record that was lent in this process. Bytes of
+    /// the lent record that were not [consumed](std::io::BufRead::consume) are lost. If no other process has
+    /// a copy, the writer fails with [`EPIPE`](crate::Errno::EPIPE).
     pub fn release(mut self) {
         self.half.side.give_back();
         self.half.side.leave(false);

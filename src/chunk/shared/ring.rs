@@ -1,12 +1,12 @@
 //! Implements the ring: two positions in shared memory, and the order in which the positions are read and
-//! written. This file makes no system calls and accesses no bytes of a record, so that a model checker can
-//! cover all of it.
+//! written. This file makes system calls only through [`Link`], and accesses the bytes of a record only as
+//! atomic words. A model checker can therefore cover the whole file.
 //!
 //! Positions are counted in bytes and wrap around. The ring's size is a power of two, so the lower bits of a
 //! position are an offset in the ring. A record begins at a multiple of [`UNIT`], and the word that begins
 //! `HEADER` bytes before the record holds the record's length. A chunk that does not fit before the end of
-//! the ring begins at the start of the ring. At the position where the chunk would otherwise begin, [`SKIP`]
-//! then replaces the length.
+//! the ring begins at the start of the ring. In the header at the position where the chunk would otherwise
+//! begin, [`SKIP`] then replaces the length.
 //!
 //! The reader and the writer treat the two positions in the same way, so both use the type [`Side`]. Each
 //! side stores its own position, loads the peer's position, and stores the position for which it waits in a
@@ -16,14 +16,15 @@ use super::atomic::{AtomicUsize, Ordering, fence};
 use crate::{Deadline, Errno, Result};
 use core::mem;
 
-/// The alignment of records in bytes. If the alignment were a cache line of 64 bytes, records of up to 64
-/// bytes would be 20% slower, because they would occupy more memory.
+/// The alignment of records in bytes. With an alignment of 64 bytes (a cache line), records of up to 64 bytes
+/// would occupy more memory and be 20% slower.
 pub(super) const UNIT: usize = 16;
 
 /// The maximum size of a ring in bytes.
 pub(super) const MOST: usize = isize::MAX as usize / 2;
 
-/// The number of bytes before a record that hold its length.
+/// The distance in bytes between the start of the word that holds a record's length and the start of the
+/// record.
 const HEADER: usize = 8;
 
 /// The value that replaces a length if the record begins at the start of the ring.
@@ -76,9 +77,10 @@ pub(super) trait Link {
     fn mark(&self) -> &AtomicUsize;
     /// Wakes the peer. Fails with `EPIPE` if the peer has ended.
     fn ring(&self) -> Result<()>;
-    /// Sleeps until the peer writes to the pipe. Fails with `ETIMEDOUT` if the deadline passes first. If
-    /// `until` is `None`, the call does not sleep, and fails with `EAGAIN` if the pipe is empty. Returns
-    /// `false` if no process holds the peer's end of the pipe.
+    /// Sleeps until the peer writes to the pipe. Fails with `ETIMEDOUT` if the deadline passes first, and
+    /// with `ECANCELED` if the deadline is cancelled first. If `until` is `None`, the call does not sleep,
+    /// and fails with `EAGAIN` if the pipe is empty. Returns `false` if the pipe is empty and no process
+    /// holds the peer's end of the pipe.
     fn hear(&self, until: Option<Deadline<'_>>) -> Result<bool>;
 }
 
@@ -146,7 +148,8 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.link.mark().load(Ordering::Relaxed) != FREE
     }
 
-    /// Makes this process the user of the half. Fails with `EBUSY` if another process uses the half.
+    /// Makes this process the user of the half. Fails with `EBUSY` if another process uses the half or if the
+    /// half was dropped. Fails with `EPROTO` if a position is impossible.
     #[inline]
     pub(super) fn claim(&mut self) -> Result<()> {
         if self.is_used_here() {
@@ -182,7 +185,8 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.disarm();
         self.words(WRITER).state.store(if closed { CLOSED } else { FREE }, Ordering::Release);
         if closed {
-            // Ignores an error, because a peer that has ended does not need to be woken.
+            // Ignores an error. A peer that has ended does not need to be woken, and a drop cannot report
+            // another error.
             let _ = self.wake(|_| true);
         }
     }
@@ -193,7 +197,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.words(!WRITER).state.load(Ordering::Acquire) == CLOSED
     }
 
-    /// Loads the peer's position and checks it.
+    /// Loads the peer's position. Fails with `EPROTO` if the position is impossible.
     #[inline]
     fn look(&mut self) -> Result<()> {
         // Acquire orders this load after the peer's accesses to the bytes that it has passed on.
@@ -224,7 +228,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     /// Waits until the peer has reached position `needed`. Returns `false` if the peer can no longer reach
     /// that position.
     ///
-    /// Without a deadline, this function does not wait. If the call fails with `EAGAIN`, `ETIMEDOUT` or
+    /// If `until` is `None`, this function does not wait. If the call fails with `EAGAIN`, `ETIMEDOUT` or
     /// `ECANCELED`, the peer still writes to the pipe when it reaches the position.
     pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> Result<bool> {
         // Reads the byte that the peer may have written for an earlier call.
@@ -366,13 +370,14 @@ impl<L: Link> Side<L, false> {
         }
     }
 
-    /// Releases the lent record, so that the writer can reuse its bytes. Does nothing if no record is lent, or
-    /// if this process does not use the half.
+    /// Releases the lent record, so that the writer can reuse its bytes. Does nothing if no record is lent,
+    /// or if this process does not use the half.
     #[inline]
     pub(super) fn give_back(&mut self) {
         let Record { start, len } = mem::take(&mut self.lent);
         if len > 0 && self.is_used_here() {
-            // Ignores an error, because a writer that has ended does not need to be woken.
+            // Ignores an error. A writer that has ended does not need to be woken, and [`wait`](Self::wait)
+            // retries a wake-up that a filter has rejected.
             let _ = self.advance(start.wrapping_add(size(len)));
         }
     }

@@ -24,10 +24,11 @@ use crate::{Deadline, Errno, Result};
 ///
 /// The writer's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, level-triggered
 /// or edge-triggered, either [`try_chunk`](Self::try_chunk) must have failed with [`EAGAIN`](Errno::EAGAIN)
-/// or [`chunk_deadline`](Self::chunk_deadline) with [`ETIMEDOUT`](Errno::ETIMEDOUT). Otherwise, the
-/// descriptor might never become readable. The descriptor becomes readable (`IN`) when the ring has room, and
-/// reports `HUP` after the reader has ended. A wake-up can be spurious. Do not read from the descriptor. See
-/// [the reader](super::SharedReader#readiness) for a loop.
+/// or [`chunk_deadline`](Self::chunk_deadline) with [`ETIMEDOUT`](Errno::ETIMEDOUT) or
+/// [`ECANCELED`](Errno::ECANCELED). Otherwise, the descriptor might never become readable. The descriptor
+/// becomes readable (`IN`) when the ring has room, and reports `HUP` after the reader has ended. A wake-up
+/// can be spurious. Do not read from the descriptor. See [the reader](super::SharedReader#readiness) for a
+/// loop.
 ///
 /// # Examples
 ///
@@ -66,8 +67,8 @@ impl SharedWriter {
     ///
     /// - [`EBUSY`](Errno::EBUSY) if another process uses this half.
     /// - [`EPIPE`](Errno::EPIPE) if the ring has no room and the reader has ended.
-    /// - [`EPROTO`](Errno::EPROTO) if the memory holds values that no reader stores. All later calls fail,
-    ///   too.
+    /// - [`EPROTO`](Errno::EPROTO) if the memory holds values that no reader stores. All later calls fail
+    ///   with the same error.
     ///
     /// # Examples
     ///
@@ -150,13 +151,13 @@ impl SharedWriter {
     /// Sends the first `len` bytes of the lent chunk as one record. Never waits. If `len` is 0, the call
     /// sends nothing, and the chunk stays lent.
     ///
-    /// The writer may detect late that the reader was killed, or was dropped before its first use. The writer
-    /// detects this when it must wake the reader, or when the ring has no room. Records that were sent
-    /// earlier are lost, as in a pipe.
+    /// If the reader was killed, or was dropped before its first use, the writer may detect the end of the
+    /// reader late. The writer then detects it when it must wake the reader, or when the ring has no room.
+    /// Records that were sent earlier are lost, as in a pipe.
     ///
     /// # Errors
     ///
-    /// After the last two of these errors, the chunk is no longer lent.
+    /// After `EPIPE` and after a filter's error, the chunk is no longer lent.
     ///
     /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent, or `len` is more than the chunk's size.
     /// - [`EBUSY`](Errno::EBUSY) and [`EPROTO`](Errno::EPROTO) as for [`chunk`](Self::chunk).

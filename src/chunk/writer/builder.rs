@@ -9,15 +9,15 @@ use crate::sys::{abi, call, page};
 use crate::wait::{Spin, Wait};
 use crate::{Errno, Result};
 
-/// The maximum size of a writer's memory in bytes, unless the pipe's capacity and two chunks together are
-/// larger.
+/// The maximum size in bytes of a writer's memory with [`Reuse::AfterRead`], unless the pipe's capacity and
+/// two chunks together are larger.
 const MOST: usize = 32 << 20;
 
-/// The capacity in bytes of a pipe that receives only plain writes. In a larger pipe, bytes could leave the
-/// cache before the reader copies them.
+/// The capacity in bytes to which the builder enlarges a pipe for small chunks, which are copied with
+/// `write`. In a larger pipe, bytes could leave the cache before the reader copies them.
 const SMALL_PIPE: usize = 128 << 10;
 
-/// A builder for a [`ChunkWriter`].
+/// Configures and builds a [`ChunkWriter`].
 ///
 /// # Examples
 ///
@@ -49,8 +49,8 @@ pub struct WriterBuilder {
 impl WriterBuilder {
     /// Sets the size of a chunk in bytes. 0 counts as 1. The writer uses memory in whole pages.
     ///
-    /// Chunks of less than 16 KiB are copied with `write`. For these chunks, the builder enlarges the pipe to
-    /// at most 128 KiB.
+    /// Chunks of less than 16 KiB (or less than a page, if pages are larger) are copied with `write`. For
+    /// these chunks, the builder enlarges a smaller pipe to 128 KiB, and otherwise keeps its capacity.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
@@ -60,7 +60,8 @@ impl WriterBuilder {
         Self { reuse, ..self }
     }
 
-    /// Sets the mechanism, even if it is slower than another mechanism or only copies the bytes.
+    /// Sets the mechanism. The writer then uses no other mechanism, even if this mechanism is slower than
+    /// another or only copies the bytes.
     pub const fn mechanism(self, mechanism: ChunkMechanism) -> Self {
         Self { mechanism: Some(mechanism), ..self }
     }
@@ -80,12 +81,14 @@ impl WriterBuilder {
     /// # Errors
     ///
     /// - [`EBADF`](Errno::EBADF) if `to` is not open for writing.
-    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if not enough memory
-    ///   is available or, for [`ChunkMechanism::Memfd`], no free descriptor.
-    /// - [`EFBIG`](Errno::EFBIG) if the memory for [`ChunkMechanism::Memfd`] exceeds `RLIMIT_FSIZE`.
+    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if not enough
+    ///   memory is available or, for [`ChunkMechanism::Memfd`], no free descriptor.
+    /// - [`EFBIG`](Errno::EFBIG) if the caller has set [`ChunkMechanism::Memfd`] and the memory exceeds
+    ///   `RLIMIT_FSIZE`.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the mechanism that was set does not work on this kernel. The
-    ///   error also occurs if the mechanism needs a pipe, and `to` is not a pipe or is a packet pipe
-    ///   (`O_DIRECT`).
+    ///   error also occurs if the mechanism cannot be checked because a limit of memory or descriptors is
+    ///   reached. The error also occurs if the mechanism needs a pipe, and `to` is not a pipe or is a packet
+    ///   pipe (`O_DIRECT`).
     ///
     /// # Examples
     ///
@@ -167,8 +170,8 @@ impl WriterBuilder {
             (ChunkMechanism::Write, _) => stride,
             (_, Reuse::Never) => stride.max(HUGE),
             (_, Reuse::AfterRead) => {
-                // The memory has room for the chunks that the pipe can hold, for one chunk to fill, and for
-                // one partly sent chunk.
+                // Up to `MOST` bytes, the memory has room for the chunks that the pipe can hold, one chunk to
+                // fill, and one partly sent chunk.
                 let enough = (capacity / SMALL + 2).saturating_mul(stride).min(MOST);
                 enough.max(capacity.saturating_add(stride.saturating_mul(2)))
             }

@@ -55,7 +55,7 @@ pub struct ChunkWriter<W = PipeWriter> {
     memory: Memory,
     pool: Pool,
     lent: Option<Lent>,
-    /// The number of bytes that this writer has sent.
+    /// The number of bytes that this writer has sent since its memory was mapped in this process.
     sent: u64,
     spin: Spin,
 }
@@ -80,7 +80,7 @@ struct Lent {
     start: usize,
     /// The number of bytes that may be sent: the whole chunk or, after a send, the bytes that were sent.
     len: usize,
-    /// The number of bytes that the current send has already sent.
+    /// The number of bytes that an incomplete send has already sent, or 0.
     done: usize,
     /// Set if a send has succeeded, so that the chunk may only be resent.
     is_sent: bool,
@@ -115,9 +115,9 @@ impl<W: AsFd> ChunkWriter<W> {
     ///
     /// # Errors
     ///
-    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if new memory, or a
-    ///   descriptor for that memory, is needed and not available. Bytes that were sent stay in the pipe. The
-    ///   caller can try again later.
+    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if new memory, or
+    ///   a descriptor for that memory, is needed and not available. Bytes that were sent stay in the pipe.
+    ///   The caller can try again later.
     /// - [`EPERM`](Errno::EPERM), or another error of a filter, if new memory is needed and a filter that was
     ///   installed later rejects `madvise` or `memfd_create`. The error occurs only if the caller has set the
     ///   mechanism.
@@ -176,7 +176,8 @@ impl<W: AsFd> ChunkWriter<W> {
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
     /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent or `len` is more than the remaining size of the chunk.
     ///   The error also occurs if this process is a forked child and the chunk was lent before the fork.
-    ///   (With [`ChunkMechanism::Write`], the child may send its copy.) After this error, nothing was sent.
+    ///   (With [`ChunkMechanism::Write`], the child may send its copy.) A call that fails with this error
+    ///   sends nothing.
     /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, which kills
     ///   it unless the signal is ignored, blocked or handled. Rust's `main` ignores the signal.
     ///
@@ -209,8 +210,9 @@ impl<W: AsFd> ChunkWriter<W> {
     /// on `EINTR`, until the pipe has accepted all of these bytes.
     ///
     /// The chunk can be sent any number of times until the next call of [`chunk`](Self::chunk). For repeated
-    /// bytes, this call is several times faster than filling a chunk each time. Chunks of 64–256 KiB are
-    /// fastest, because a pipe of 1 MiB holds several of them, and they stay in the processor's caches.
+    /// bytes, this call is faster than filling a chunk each time, because it does not write to the pages
+    /// again. Chunks of 64–256 KiB are fastest, because a pipe of 1 MiB holds several of them, and they stay
+    /// in the processor's caches.
     ///
     /// Sending a chunk again is correct with both policies of [`Reuse`]. With [`Reuse::Never`], no later
     /// chunk uses the same pages. With [`Reuse::AfterRead`], the pages become free after the chunk was read
@@ -226,10 +228,10 @@ impl<W: AsFd> ChunkWriter<W> {
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
     /// - [`EINVAL`](Errno::EINVAL) if `len` is more than the number of bytes of the chunk that were sent, or
-    ///   more than the number that remain. The error also occurs if no chunk was sent, or if a `send` of the
-    ///   current chunk has not succeeded. The error also occurs if this process is a forked child and the
-    ///   chunk was sent before the fork. (With [`ChunkMechanism::Write`], the child may send its copy.) After
-    ///   this error, nothing was sent.
+    ///   more than the number that remain. The error also occurs if no chunk was sent, or if no `send` of the
+    ///   current chunk has succeeded. In a forked child, the error also occurs if the chunk was sent before
+    ///   the fork. (With [`ChunkMechanism::Write`], the child may send its copy.) A call that fails with this
+    ///   error sends nothing.
     /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, as with
     ///   [`send`](Self::send).
     ///
@@ -368,8 +370,8 @@ impl<W: AsFd> ChunkWriter<W> {
         Ok(())
     }
 
-    /// Returns the mechanism that moves chunks into the pipe. If the kernel later rejects a mechanism that
-    /// the caller has not set, the mechanism becomes [`ChunkMechanism::Write`].
+    /// Returns the mechanism that moves chunks into the pipe. If a mechanism that the caller has not set
+    /// fails later because of a filter or of `RLIMIT_FSIZE`, the mechanism becomes [`ChunkMechanism::Write`].
     #[must_use]
     pub const fn mechanism(&self) -> ChunkMechanism {
         self.mechanism

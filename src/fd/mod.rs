@@ -15,7 +15,8 @@
 //!
 //! The new descriptor has the low number for a short time, until it is duplicated. Therefore, in a program
 //! with threads, open the standard streams before the first thread is started. If no number above 2 is free,
-//! a call that creates a descriptor fails with `EMFILE`. A child that is created then has no pidfd.
+//! a call that creates a descriptor fails with `EMFILE`. If a child is created in this situation, its handle
+//! has no pidfd.
 //!
 //! To assign a file to one of these numbers deliberately, use [`io::redirect`](crate::io::redirect).
 //! [`io::take_inherited`](crate::io::take_inherited) keeps the number that the caller passes, and

@@ -1,5 +1,5 @@
-//! Repeats calls until all bytes are moved, and defines the error that counts the bytes moved before a
-//! failure.
+//! Repeats calls until all bytes are moved, writes in one piece or not at all, and defines the error that
+//! counts the bytes moved before a failure.
 
 use crate::errno::Errno;
 use crate::fd::AsFd;
@@ -185,7 +185,7 @@ pub(crate) fn write_atomic_by(
 }
 
 /// The error of a call that moves a given number of bytes, such as [`read_exact`] or [`write_all`]. The error
-/// holds the reason and the number of bytes that were moved before it occurred.
+/// holds the reason for the failure and the number of bytes that were moved before the failure.
 ///
 /// # Examples
 ///

@@ -44,8 +44,8 @@ pub struct Channel<R, W> {
 
 impl Channel<PipeReader, PipeWriter> {
     /// Creates a link of two pipes and returns its two sides. All descriptors are close-on-exec. Each pipe
-    /// has a capacity of 256 KiB if the kernel grants it. If messages are longer than the capacity of a pipe,
-    /// the two sides can deadlock, each waiting for the peer to receive.
+    /// has a capacity of 256 KiB if the kernel grants it. If both sides send more bytes than a pipe holds
+    /// before they receive, they wait for each other forever.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl Channel<PipeReader, PipeWriter> {
     }
 }
 
-/// The pipes keep their capacity, 64 KiB by default. [`Channel::pair`] creates larger pipes.
+/// Keeps the capacity of the link's pipes, 64 KiB by default. [`Channel::pair`] creates larger pipes.
 impl From<Duplex> for Channel<PipeReader, PipeWriter> {
     fn from(link: Duplex) -> Self {
         let (reader, writer) = link.into_ends();

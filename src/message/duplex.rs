@@ -1,4 +1,4 @@
-//! Two pipes as one link.
+//! Joins two pipes into a two-way link.
 //!
 //! # Safety
 //!
@@ -70,8 +70,8 @@ impl Duplex {
     }
 
     /// Creates a link and a child process that owns one side of it. The child runs `body` with its side and
-    /// exits with the code that `body` returns. The parent receives a handle to the child, and owns the
-    /// remaining side of the link. Neither process keeps a copy of the peer's side, so each process reaches end of file when
+    /// exits with the code that `body` returns. The parent receives a handle to the child and the link's
+    /// other side. Neither process keeps a copy of the peer's side, so each process reaches end of file when
     /// the other process ends.
     ///
     /// # Several children

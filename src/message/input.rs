@@ -10,7 +10,7 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::ops::Range;
 
-/// The length of the buffer.
+/// The length of the buffer in bytes.
 const LEN: usize = 16 << 10;
 
 /// The offset of the buffer in its page-aligned block. Some processors copy slowly if the target's offset

@@ -37,8 +37,9 @@ pub struct PipeWriter(OwnedFd);
 common_to_both_ends!(PipeWriter);
 
 impl PipeWriter {
-    /// Writes up to `buf.len()` bytes of `buf` and returns the number of bytes written. All bytes are written
-    /// unless this end is nonblocking or a signal interrupts the write.
+    /// Writes up to `buf.len()` bytes of `buf` and returns the number of bytes written. A successful write is
+    /// complete, unless this end is nonblocking, or a signal or the closing of the last read end interrupts
+    /// the write.
     ///
     /// # Errors
     ///

@@ -140,7 +140,7 @@ mod tests {
         let creation = Creation::begin();
         assert!(!settle(soon()));
         drop(creation);
-        // This wait has no deadline, because threads of other tests may also be creating children.
+        // This wait ends immediately, because no other test of this binary creates a child.
         assert!(settle(Deadline::NEVER));
     }
 }

@@ -6,8 +6,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Getters with std's names. As in std, a program, argument or directory that contains a NUL is shown as
-/// `<string-with-nul>`.
+/// Getters with std's names. As in std, the getters return `<string-with-nul>` for a program, argument or
+/// directory that contains a NUL.
 ///
 /// # Examples
 ///
@@ -89,7 +89,7 @@ impl fmt::Debug for Command<'_> {
     }
 }
 
-/// Bytes that are formatted with quotes for a shell.
+/// Bytes to format as one word of a shell command line, with quotes if necessary.
 struct Word<'a>(&'a [u8]);
 
 impl fmt::Display for Word<'_> {

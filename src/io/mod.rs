@@ -226,8 +226,8 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
 ///   has expired.
 /// - [`EBADF`](crate::Errno::EBADF) if the descriptor is not open for writing, for instance a read end.
 /// - [`EFBIG`](crate::Errno::EFBIG) if the file would become larger than `RLIMIT_FSIZE` allows. The process
-///   also receives `SIGXFSZ`, which kills it unless the signal is ignored, blocked or handled. A write
-///   that crosses the limit first writes the bytes below the limit and returns a short count.
+///   also receives `SIGXFSZ`, which kills it unless the signal is ignored, blocked or handled. A write that
+///   crosses the limit writes only the bytes below the limit and returns a short count.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was written.
 /// - [`EINVAL`](crate::Errno::EINVAL) if the file was opened with `O_DIRECT`, and the length, position or
 ///   address is not a multiple of the block size. To write the unaligned end of a file, clear the flag with

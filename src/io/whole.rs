@@ -1,5 +1,5 @@
-//! Repeats calls until all bytes are moved, writes in one piece or not at all, and defines the error that
-//! counts the bytes moved before a failure.
+//! Repeats calls until all bytes are moved, and writes bytes in one piece or not at all. Also defines the
+//! error that counts the bytes moved before a failure.
 
 use crate::errno::Errno;
 use crate::fd::AsFd;

@@ -138,7 +138,7 @@ impl Duplex {
     pub unsafe fn fork(body: impl FnOnce(Self) -> u8) -> Result<(Child, Self)> {
         let (ours, theirs) = Self::pair()?;
         let mut ours = Some(ours);
-        // The closure owns `theirs`, so the parent's copy is dropped when this function returns. The closure
+        // The closure owns `theirs`, so the parent's copy is dropped when `fork_with` returns. The closure
         // borrows `ours` and runs only in the child, so the parent keeps its own side.
         let run = || {
             ours = None;

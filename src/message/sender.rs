@@ -108,10 +108,10 @@ impl<W: AsFd> Sender<W> {
     /// Sends several messages, with one write for many short messages, and waits as [`send`](Self::send)
     /// does.
     ///
-    /// The messages are copied into a buffer of at most 16 KiB on the stack, which is written when it is full
-    /// or holds the last message. A message that no longer fits is written from its own memory, usually in
-    /// the same write. As with [`send`](Self::send), a long message may need a second write. On a TCP socket,
-    /// each further write may wait for an acknowledgement. Set `TCP_NODELAY` to avoid this wait.
+    /// The messages are copied into a buffer of at most 16 KiB on the stack. The buffer is written when it is
+    /// full or holds the last message. A message that no longer fits is written from its own memory, usually
+    /// in the same write. As with [`send`](Self::send), a long message may need a second write. On a TCP
+    /// socket, each further write may wait for an acknowledgement. Set `TCP_NODELAY` to avoid this wait.
     ///
     /// # Errors
     ///

@@ -241,9 +241,9 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
 /// - [`EINVAL`](Errno::EINVAL) if the size is more than 2³¹ bytes.
 /// - [`ENOMEM`](Errno::ENOMEM) if the kernel lacks memory.
 /// - [`EPERM`](Errno::EPERM) if the pipe would grow beyond `/proc/sys/fs/pipe-max-size` and the process lacks
-///   `CAP_SYS_RESOURCE`. Also if the pipe would grow beyond a limit of this user's pages
-///   (`/proc/sys/fs/pipe-user-pages-soft` or `pipe-user-pages-hard`), and the process has neither
-///   `CAP_SYS_RESOURCE` nor `CAP_SYS_ADMIN`.
+///   `CAP_SYS_RESOURCE`. This error also occurs if the pipe would grow and this user's pipes would exceed
+///   `/proc/sys/fs/pipe-user-pages-soft` or `pipe-user-pages-hard`. Processes with `CAP_SYS_RESOURCE` or
+///   `CAP_SYS_ADMIN` are exempt from the latter two limits.
 ///
 /// # Examples
 ///

@@ -10,8 +10,8 @@ use crate::sys::call;
 /// The write end of a pipe. Dropping this value closes the end. After the last write end is closed, the
 /// reader receives the bytes that are still in the pipe and then reaches end of file.
 ///
-/// The methods borrow the end as `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std`,
-/// the type and references to it also implement [`std::io::Write`].
+/// The methods borrow the end as `&self`, and report an error as [`Errno`](crate::Errno) or [`Incomplete`].
+/// With feature `std`, the type and references to it also implement [`std::io::Write`].
 ///
 /// # Examples
 ///

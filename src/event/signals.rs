@@ -131,8 +131,9 @@ impl SignalInfo {
 /// threads of this process must [block](SignalSet::block) the signals of `set`. Retries on `EINTR`.
 ///
 /// A pending signal is consumed without waiting. If several signals are pending, signals for this thread
-/// precede signals for the process. Within each of these groups, lower numbers precede higher numbers. A
-/// signal in `set` that is not blocked may either be consumed or have its usual effect.
+/// precede signals for the process. Within each of these groups, signals for faults such as `SIGSEGV` precede
+/// all others, and lower numbers otherwise precede higher numbers. A signal in `set` that is not blocked may
+/// either be consumed or have its usual effect.
 ///
 /// While `SIGCHLD` is ignored (`SIG_IGN`), the kernel does not send this signal, and no exit status of a
 /// child can be collected.

@@ -7,11 +7,11 @@
 //!
 //! # The numbers 0, 1 and 2
 //!
-//! No function of this crate returns a new descriptor with the number of a standard stream. If the kernel
-//! assigns the number of a closed standard stream, the function duplicates the descriptor to a number of 3 or
-//! above and closes the low number. This rule prevents `println!` and panic messages from being written to a
-//! new pipe or file. The rule holds for every descriptor that the crate creates: pipes, duplicates,
-//! `eventfd`, `epoll`, `signalfd`, pidfds, and internal ones.
+//! No function of this crate returns a new descriptor with the number of a standard stream. The kernel may
+//! assign the number of a closed standard stream. In this case, the function duplicates the descriptor to a
+//! number of 3 or above and closes the low number. This rule prevents `println!` and panic messages from
+//! being written to a new pipe or file. The rule holds for every descriptor that the crate creates: pipes,
+//! duplicates, `eventfd`, `epoll`, `signalfd`, pidfds, and internal ones.
 //!
 //! The new descriptor has the low number for a short time, until it is duplicated. Therefore, in a program
 //! with threads, open the standard streams before the first thread is started. If no number above 2 is free,

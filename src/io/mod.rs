@@ -28,9 +28,9 @@
 //!
 //! The fallbacks for pipes are `vmsplice` and `splice`, which have their own nonblocking flag. A read copies
 //! bytes out of the pipe with `vmsplice`. A write goes to a private pipe, and its bytes are then spliced to
-//! the target. Each of these writes occupies at least one page of the target pipe, so small writes fill the
-//! pipe after fewer bytes than large writes do. A read of a FIFO that is open for reading and writing also
-//! splices through a private pipe.
+//! the target. Each of these writes occupies at least one page of the target pipe. Small writes therefore
+//! fill the pipe after fewer bytes than large writes do. A read of a FIFO that is open for reading and
+//! writing also splices through a private pipe.
 //!
 //! If neither method is supported, as on a terminal, the functions fail with
 //! [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP). The functions never follow `poll` with a blocking call, because
@@ -52,8 +52,8 @@
 //!
 //! # Socket timeouts
 //!
-//! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect on the `try_` functions and the functions with a deadline,
-//! because none of these functions waits in a read or write. The options do affect [`read`](read()) and
+//! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect on the `try_` functions and the functions with a deadline.
+//! None of these functions waits in a read or write. The options do affect [`read`](read()) and
 //! [`write`](write()), which fail with `EAGAIN` when the timeout expires.
 //!
 //! # Nonblocking ends

@@ -16,8 +16,8 @@ use crate::{Deadline, Result};
 /// Fails as [`io::read`] does, and with
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if no data is available now.
-/// - [`EMFILE`](crate::Errno::EMFILE) or [`ENFILE`](crate::Errno::ENFILE) if the descriptor is a FIFO that is
-///   open for reading and writing, and the private pipe for the read cannot be created.
+/// - [`EMFILE`](crate::Errno::EMFILE) or [`ENFILE`](crate::Errno::ENFILE) if the read needs a private pipe
+///   and the pipe cannot be created. Only a FIFO that is open for reading and writing needs this pipe.
 /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this descriptor cannot be read without the risk of waiting.
 ///   Examples are terminals and some other devices.
 ///

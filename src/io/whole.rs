@@ -11,8 +11,8 @@ use core::fmt;
 ///
 /// # Errors
 ///
-/// The [`Incomplete`] holds the number of bytes in `buf` and the reason: end of file, or an error of
-/// [`read`](super::read) other than [`EINTR`](Errno::EINTR).
+/// The [`Incomplete`] holds the number of bytes in `buf` and the reason: end of file, or any error that
+/// [`read`](super::read) returns other than [`EINTR`](Errno::EINTR).
 ///
 /// # Examples
 ///

@@ -53,8 +53,8 @@ impl Channel<PipeReader, PipeWriter> {
     pub fn pair() -> crate::Result<(Self, Self)> {
         let (left, right) = Duplex::pair()?;
         for writer in [left.writer(), right.writer()] {
-            // A larger capacity would make messages faster, but all pipes of a user share one limit. Beyond
-            // that limit, new pipes of the user's other programs have only one or two pages.
+            // Long messages would move faster through larger pipes, but all pipes of a user share one limit.
+            // Beyond that limit, new pipes of the user's other programs have only one or two pages.
             let _ = writer.set_capacity(Capacity::Bytes(256 << 10));
         }
         Ok((left.into(), right.into()))

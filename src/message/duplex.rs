@@ -77,10 +77,9 @@ impl Duplex {
     /// # Several children
     ///
     /// A child inherits copies of all descriptors of the parent, including the parent's sides of *earlier*
-    /// links. While the new child runs, these copies keep an earlier child from reaching end of file when the
-    /// parent drops its side of that child's link. Therefore, close the copies in the new child. In this
-    /// example, `body` borrows the earlier links exclusively and drops them. The parent's own sides of these
-    /// links stay open.
+    /// links. While the new child runs, an earlier child does not reach end of file when the parent drops its
+    /// side of that child's link. Therefore, close the copies in the new child. In this example, `body`
+    /// borrows the earlier links exclusively and drops them. The parent's own sides of these links stay open.
     ///
     /// ```
     /// use rawpipe::message::Duplex;

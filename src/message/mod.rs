@@ -12,8 +12,8 @@
 //! [`Duplex`] is a link with one pipe for each direction. A channel can be built on a link.
 //!
 //! Because the types of this module work over pipes, the peer may be any program. A message of a channel may
-//! also be longer than the pipe's capacity. If the peer is forked from this process and messages have a
-//! maximum length, a dialogue in shared memory is faster than a dialogue over pipes. See
+//! also be longer than the pipe's capacity. A dialogue in shared memory is faster than a dialogue over pipes,
+//! if this process forks the peer and messages have a maximum length. See
 //! [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), which needs feature
 //! `transfer`.
 //!

@@ -67,9 +67,9 @@ impl<W: AsFd> Sender<W> {
         if self.torn { Err(MessageError::Torn) } else { Ok(self.writer) }
     }
 
-    /// Sends a message that consists of these parts, with one write if the descriptor has room for the whole
-    /// message and there are at most 1023 parts. On a pipe, a first part of at least 32 KiB needs a second
-    /// write if its address is within 7 bytes of a multiple of 4 KiB. Waits for room even if the descriptor
+    /// Sends a message that consists of these parts. Uses one write if the descriptor has room for the whole
+    /// message and there are at most 1023 parts. A first part of at least 32 KiB needs a second write on a
+    /// pipe, if its address is within 7 bytes of a multiple of 4 KiB. Waits for room even if the descriptor
     /// is nonblocking. Retries on `EINTR`.
     ///
     /// # Errors

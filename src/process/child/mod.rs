@@ -98,8 +98,8 @@ pub enum SpawnMethod {
     /// The child shared memory with its parent until it started its program. Nothing was copied, except under
     /// a user-mode emulator that turns the call into an ordinary fork.
     Vfork,
-    /// The child was a copy of its parent. The reason for the copy is an explicit fork, a change of the user,
-    /// group or groups, or a kernel or filter that rejects shared memory.
+    /// The child was a copy of its parent. The reason is an explicit fork, a change of ids (user, group or
+    /// groups), or a kernel or filter that rejects shared memory.
     Fork,
 }
 

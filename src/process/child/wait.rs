@@ -125,8 +125,8 @@ impl Child {
     /// running at the deadline. Retries on `EINTR`.
     ///
     /// [`stdin`](Self::stdin_ref) stays open. A child that reads its input to end of file does not end until
-    /// the caller closes the pipe to that input. Without a [`pidfd`](Self::pidfd) this call polls, with
-    /// pauses that grow from 0.1 ms to 6.4 ms.
+    /// the caller closes the pipe to that input. Without a [`pidfd`](Self::pidfd), this call checks the child
+    /// repeatedly, with pauses that grow from 0.1 ms to 6.4 ms.
     ///
     /// # Errors
     ///

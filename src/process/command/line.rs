@@ -56,10 +56,11 @@ impl Command<'_> {
 /// other setting. If argument 0 was set separately, the line sets it with `bash`, which adds variables
 /// (`PWD`, `SHLVL`, `_`).
 ///
-/// Words are quoted for any POSIX shell. Control characters and bytes that are not UTF-8 are written as
-/// `"$(printf '\377')"`. A newline is written unchanged. The shell may interpret a program without a slash in
-/// its name as a shell command. `env` accepts neither a variable name that begins with `-` nor a program with
-/// a `=` in its name. A command that cannot be started because of a NUL or an invalid name has no valid line.
+/// Words are quoted for any POSIX shell. Control characters and bytes that are not UTF-8 are written in the
+/// form `"$(printf '\377')"`. A newline is written unchanged. The shell may interpret a program without a
+/// slash in its name as a shell command. `env` accepts neither a variable name that begins with `-` nor a
+/// program with a `=` in its name. A command that cannot be started because of a NUL or an invalid name has
+/// no valid line.
 impl fmt::Debug for Command<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(folder) = &self.folder {

@@ -5,7 +5,7 @@
 //! module.
 //!
 //! - A claim is entered before the call that creates the child returns. The claim is removed after the child
-//!   has been waited for, or when its handle is dropped. At that point the id may belong to a new child,
+//!   has been waited for, or when its handle is dropped. After the wait, the id may belong to a new child,
 //!   which then has a separate claim. A child without a claim therefore never had a handle, or its handle was
 //!   dropped.
 //! - The exception is a child that is still being created, because a claim needs the id. This module

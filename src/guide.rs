@@ -1,4 +1,4 @@
-//! A guide with a page for each task, and with complete programs. The documentation of the other modules is
+//! A guide with pages on common tasks and with complete programs. The documentation of the other modules is
 //! the reference. The guide assumes feature `full`.
 //!
 //! | page | content |
@@ -9,7 +9,7 @@
 //! | [`deadlocks`] | how pipes deadlock, and how to avoid it |
 //! | [`choosing`] | which function for which task |
 //! | [`alternatives`] | when something other than a pipe fits better |
-//! | [`async_runtimes`] | with tokio, mio, polling and async-io |
+//! | [`async_runtimes`] | how to use the crate with tokio, mio, polling and async-io |
 //! | [`platforms`] | what is different on other systems |
 //! | [`access`] | which descriptors a child inherits, and which processes can access a pipe |
 //! | [`no_std`] | a tool without a C library, from `_start` to a static binary |

@@ -1,10 +1,12 @@
 //! Pipes for Linux, and inter-process communication over them, using direct system calls and no dependencies.
 //!
 //! The crate creates pipes, forks, starts programs, moves bytes between descriptors, frames messages, and
-//! waits with a deadline. A function that makes a single system call has the name of that call. The other
-//! functions, such as `write_all`, `Command::output` and `transfer`, make as many calls as a whole job needs.
+//! waits with a deadline. A function with the name of a system call, such as `read` or `splice`, makes one
+//! call. Functions such as `write_all`, `Command::output` and `transfer` make as many calls as a whole job
+//! needs.
 //!
-//! The crate is for Linux only, and it is not an async runtime. For general-purpose system calls use rustix or nix.
+//! The crate is for Linux only, and it is not an async runtime. For general-purpose system calls use rustix
+//! or nix.
 //!
 //! # Example
 //!
@@ -50,14 +52,14 @@
 //!
 //! rawpipe is one crate without dependencies and needs Rust 1.85 or later. With default features, a release
 //! build of rawpipe takes 2.3 times as long as one of the `libc` crate. The factor is 4.1 with all features,
-//! and 0.7 without features. The targets x86_64, aarch64 and riscv64 with 64-bit pointers need no C compiler.
+//! and 0.7 without features. Builds for x86_64, aarch64 and riscv64 with 64-bit pointers need no C compiler.
 //! `cc` is a build dependency only with feature `c-shim`.
 //!
 //! # What is unsafe
 //!
-//! | function | because |
+//! | function | reason |
 //! |---|---|
-//! | [`fork()`](crate::fork()), [`fork_with`](crate::process::fork_with), [`fork_single_threaded`](crate::process::fork_single_threaded), and functions that fork for `Duplex` and shared chunks | of rule 2, and because both processes have the parent's values |
+//! | [`fork()`](crate::fork()), [`fork_with`](crate::process::fork_with), [`fork_single_threaded`](crate::process::fork_single_threaded), and functions that fork for `Duplex` and shared chunks | rule 2 applies, and both processes have the parent's values |
 //! | [`vmsplice`](crate::splice::vmsplice) | the kernel does not report when it has finished with a page |
 //! | [`take_inherited`](crate::io::take_inherited), `close_other_fds` | other code may own the descriptors |
 //! | [`raw`]`::syscall0` to `syscall6` | they make any system call |
@@ -76,7 +78,7 @@
 //! | `event` | no | `select`, `Epoll`, `EventFd`, `SignalFd`; reads and writes with a deadline or without waiting |
 //! | `message` | no | the module `message`; implies `alloc` and `event` |
 //! | `process` | no | starting programs: `Spawn`, with `std` also `Command`, `Communicate`, `Pipeline`; `Pidfd`, `wait_any`; implies `event` |
-//! | `full` | no | all of these |
+//! | `full` | no | all features above |
 //! | `c-shim` | no | system calls through the C library, on every target; adds the build dependency `cc` |
 //!
 //! Without features the crate needs neither an allocator nor a C library. The crate then provides pipes,
@@ -98,7 +100,7 @@ extern crate std;
 #[macro_use]
 mod sys;
 
-// The vocabulary.
+// Modules with types that the modules below share.
 mod cancel;
 mod errno;
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
@@ -108,7 +110,7 @@ mod time;
 #[cfg(any(feature = "event", feature = "transfer"))]
 mod wait;
 
-// The topics.
+// One module for each topic.
 #[cfg(feature = "transfer")]
 pub mod chunk;
 pub mod event;

@@ -30,8 +30,9 @@ pub type Result<T> = core::result::Result<T, Errno>;
 /// assert_eq!(error.name(), Some("EPIPE"));
 /// assert_eq!(error.to_string(), "broken pipe: no reader is left (EPIPE)");
 ///
-/// // `Errno` implements `Error`, and `?` converts it to `std::io::Error`. let error =
-/// std::io::Error::from(error); assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+/// // `Errno` implements `Error`, and `?` converts it to `std::io::Error`.
+/// let error = std::io::Error::from(error);
+/// assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
@@ -65,7 +66,8 @@ impl Errno {
         self.0.get()
     }
 
-    /// Returns the name of the constant, such as `"EPIPE"`, or `None` for a code that Linux does not name.
+    /// Returns the name of the constant, such as `"EPIPE"`, or `None` for a code that is not in this crate's
+    /// table.
     #[must_use]
     #[inline]
     pub const fn name(self) -> Option<&'static str> {
@@ -75,7 +77,7 @@ impl Errno {
         }
     }
 
-    /// Returns a short description of the error, or `None` for a code that Linux does not name.
+    /// Returns a short description of the error, or `None` for a code that is not in this crate's table.
     #[must_use]
     #[inline]
     pub const fn message(self) -> Option<&'static str> {
@@ -85,9 +87,9 @@ impl Errno {
         }
     }
 
-    /// Returns the error's line in `WORDS`. A `match` would make up one twentieth of the crate's code. A
-    /// table of strings would have two addresses per line, which a position-independent program has to
-    /// relocate.
+    /// Returns the error's name and message, which form one line of `WORDS`. A `match` would make up one
+    /// twentieth of the crate's code. A table of strings would have two addresses per line, which a
+    /// position-independent program has to relocate.
     const fn entry(self) -> Option<(&'static str, &'static str)> {
         let (mut codes, mut words) = (Self::CODES, Self::WORDS.as_bytes());
         while let [code, others @ ..] = codes {
@@ -110,7 +112,8 @@ impl Errno {
 
     /// Returns the errno of an [`std::io::Error`], or `None` if the error did not originate in a system call.
     ///
-    /// The errno is the error's own code, or the errno of a contained error of this crate.
+    /// The errno is the error's own code, or else the first [`Errno`] among the contained error and its
+    /// sources.
     ///
     /// # Examples
     ///
@@ -136,7 +139,8 @@ impl Errno {
 
 /// Decodes the kernel's result: a value in −4095..=−1 is an error, and any other value is a success.
 ///
-/// A successful result may be as large as an address, so this function checks the range rather than the sign.
+/// A successful result can be an address, which may be negative as an `isize`. This function therefore checks
+/// the range rather than the sign.
 #[inline]
 pub(crate) const fn decode(answer: isize) -> Result<usize> {
     if answer < 0 && answer >= -4095 {
@@ -204,7 +208,7 @@ impl From<Errno> for std::io::Error {
 }
 
 /// Defines the constants and the table that `name` and `message` read. MIPS and SPARC number most errors
-/// above 34 differently. All other architectures use the numbers in the first column.
+/// above 34 differently. All other supported architectures use the numbers in the first column.
 macro_rules! errnos {
     ($($name:ident $generic:literal $mips:literal $sparc:literal $message:literal;)*) => {
         impl Errno {

@@ -124,6 +124,7 @@ impl Epoll {
     ///
     /// # Errors
     ///
+    /// - [`EINVAL`](crate::Errno::EINVAL) if the descriptor is this epoll itself.
     /// - [`ENOENT`](crate::Errno::ENOENT) if the descriptor is not watched.
     /// - [`EPERM`](crate::Errno::EPERM) if the kernel cannot watch the descriptor.
     ///
@@ -161,7 +162,8 @@ impl Epoll {
     /// most as many events as fit into `buf`. An empty slice means a timeout.
     ///
     /// A `timeout` of zero checks without waiting. A signal handler ends the wait. The next call returns the
-    /// events that did not fit into `buf`. Before Linux 5.11, a timeout is rounded up to whole milliseconds.
+    /// events that did not fit into `buf`. Before Linux 5.11, a timeout is rounded up to whole milliseconds,
+    /// and a timeout of more than 24.8 days never expires.
     ///
     /// # Errors
     ///
@@ -212,7 +214,7 @@ impl Epoll {
             };
             match call::epoll_pwait(self.as_fd(), buf, Some(&wait.into())) {
                 Err(Errno::EINTR) => {}
-                // Another thread has taken the event that ended the wait.
+                // Another thread or process has consumed the event that ended the wait.
                 Ok(0) if found > 0 && !deadline.is_over() => {}
                 result => return result.map(|count| &buf[..count]),
             }

@@ -1,16 +1,17 @@
 //! Waits until descriptors are ready.
 //!
-//! [`poll`](poll()) waits for a list of descriptors. With feature `event`, `select` waits for sets of
-//! descriptors (and needs `alloc`), and `Epoll` keeps the list in the kernel. `SignalFd` is a descriptor for
-//! signals, so that a process can wait for signals and other descriptors together.
+//! [`poll`](poll()) waits for a list of descriptors. Feature `event` adds further ways to wait. `select`
+//! waits for sets of descriptors (and needs `alloc`), and `Epoll` keeps the list in the kernel. `EventFd` is
+//! a counter that wakes waiters. `wait_signal` waits for a signal. `SignalFd` is a descriptor for signals, so
+//! that a process can wait for signals and other descriptors together.
 //!
 //! # Events of a pipe
 //!
 //! | end | situation | events |
 //! |---|---|---|
-//! | read | bytes in it | `IN` |
-//! | read | no writer left, bytes in it | `IN`, `HUP`: continue reading until 0 |
-//! | read | no writer left, empty | `HUP` |
+//! | read | the pipe contains unread data | `IN` |
+//! | read | no writer left, unread data | `IN`, `HUP`: continue reading until a read returns 0 |
+//! | read | no writer left, no unread data | `HUP` |
 //! | write | a slot (one page) is free | `OUT` |
 //! | write | no reader left | `ERR`; also `OUT` if a slot is free |
 //!

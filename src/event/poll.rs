@@ -210,12 +210,13 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// Sleeps before a poll, from the fourth poll on. The caller must call this function before each poll.
-    /// The first sleep lasts 0.1 ms, and each later sleep twice as long as the previous one, up to 6.4 ms.
-    /// Returns whether this function has slept.
+    /// The first sleep lasts 0.1 ms, and each later sleep twice as long as the previous one, up to 6.4 ms. A
+    /// sleep ends early when the deadline passes or is cancelled. Returns whether this function has slept.
     pub(crate) fn pause(&mut self, deadline: Option<Deadline<'_>>) -> bool {
         let Some(time) = self.next() else { return false };
         let time = Some(deadline.map_or(time, |deadline| time.min(deadline.remaining())));
-        // `poll` rejects every list if `RLIMIT_NOFILE` is 0. This list contains the descriptor of the `Cancel`.
+        // If `RLIMIT_NOFILE` is 0, `poll` rejects every list that is not empty. With a `Cancel`, the list
+        // contains its descriptor.
         if poll_beside(deadline.and_then(|by| by.cancel), &mut [], time) == Err(Errno::EINVAL) {
             let _ = poll(&mut [], time);
         }

@@ -103,7 +103,7 @@ fn select_words(
     let slices = sets.each_mut().map(|set| set.as_mut().map(|set| &mut set[..]));
     let count = call::pselect6(slices, timeout)?;
     // The kernel ignores numbers beyond the size of this process's descriptor table and does not change their
-    // bits.
+    // bits. The sum of the set bits then exceeds `count`.
     let bits = sets.iter().flatten().flat_map(|set| set.iter()).map(|word| word.count_ones());
     if bits.sum::<u32>() as usize == count { Ok(count) } else { Err(Errno::EBADF) }
 }

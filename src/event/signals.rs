@@ -68,11 +68,11 @@ impl SignalSet {
     }
 }
 
-/// Keeps signals blocked for the thread that has called [`SignalSet::block`]. Dropping the guard restores the
+/// Keeps signals blocked for the thread that called [`SignalSet::block`]. Dropping the guard restores the
 /// mask from before that call. Drop several guards in the reverse order, as scopes do.
 ///
-/// A signal that is still pending when the guard is dropped is delivered immediately. The process then ends
-/// if the signal's effect is to end the process.
+/// When the guard is dropped, each pending signal that the restored mask does not block is delivered
+/// immediately. The process then ends if the signal's effect is to end the process.
 #[must_use = "dropping it restores the mask"]
 #[derive(Debug)]
 pub struct SignalGuard {
@@ -87,7 +87,8 @@ impl Drop for SignalGuard {
     }
 }
 
-/// Describes a signal that was consumed: its number and its sender.
+/// Describes a signal that was consumed: its number, its sender, and for `SIGCHLD` the child's change of
+/// state.
 ///
 /// Standard signals are merged: while one signal is pending, a second signal with the same number is lost,
 /// and the information describes the first signal. Therefore, after `SIGCHLD`, wait for *all* children that
@@ -98,12 +99,12 @@ pub struct SignalInfo {
     /// The signal.
     pub signal: Signal,
     /// The kernel's `si_code`: 0 for `kill`, −1 for `sigqueue`, −6 for a signal to one thread. A positive
-    /// code means that the kernel itself has sent the signal. A sender that uses `sigqueue` can forge
-    /// negative codes, and then also the other fields.
+    /// code means that the kernel itself has sent the signal. A sender that calls `rt_sigqueueinfo(2)`
+    /// directly can choose any negative code except −6, and also `pid` and `uid`.
     pub code: i32,
     /// The process id of the sender or, for `SIGCHLD`, of the child. The field is `None` if the kernel has
-    /// sent the signal, for example for a terminal key or a timer. The field is also `None` if the sender has
-    /// no id in this process's pid namespace.
+    /// sent another signal, for example for a terminal key or a timer. The field is also `None` if the sender
+    /// has no id in this process's pid namespace.
     pub pid: Option<u32>,
     /// The real user id of the process in `pid`.
     pub uid: Option<u32>,
@@ -130,11 +131,12 @@ impl SignalInfo {
 /// threads of this process must [block](SignalSet::block) the signals of `set`. Retries on `EINTR`.
 ///
 /// A pending signal is consumed without waiting. If several signals are pending, signals for this thread
-/// precede signals for the process, and lower numbers precede higher numbers. A signal in `set` that is not
-/// blocked may either be consumed or have its usual effect.
+/// precede signals for the process. Within each of these groups, signals for faults such as `SIGSEGV` precede
+/// all others, and lower numbers otherwise precede higher numbers. A signal in `set` that is not blocked may
+/// either be consumed or have its usual effect.
 ///
-/// While `SIGCHLD` is ignored, the kernel does not send this signal, and no exit status of a child can be
-/// collected.
+/// While `SIGCHLD` is ignored (`SIG_IGN`), the kernel does not send this signal, and no exit status of a
+/// child can be collected.
 ///
 /// Signals 32 and 33, which the C library uses between its threads, are not consumed.
 ///
@@ -188,8 +190,8 @@ fn without_c_library_signals(set: SignalSet) -> SignalSet {
 ///
 /// [Block](SignalSet::block) the signals in all threads, because a signal that is delivered to a thread is
 /// not readable from the descriptor. A signal that this descriptor returns is no longer pending.
-/// [`SignalInfo`] describes which signals are merged. While `SIGCHLD` is ignored, the kernel does not send
-/// this signal.
+/// [`SignalInfo`] describes which signals are merged. While `SIGCHLD` is ignored (`SIG_IGN`), the kernel does
+/// not send this signal.
 ///
 /// A read returns signals **of the reading process and thread**, not of the process and thread that created
 /// the descriptor. After a `fork`, the child reads its own signals. An `epoll` reports the signals of the
@@ -251,7 +253,8 @@ impl SignalFd {
     ///
     /// # Errors
     ///
-    /// A caller cannot cause an error, because the descriptor is open.
+    /// A caller cannot cause an error, because the descriptor is open and the call waits instead of failing
+    /// with `EAGAIN`.
     pub fn read(&self) -> Result<SignalInfo> {
         attempt_until(self.as_fd(), PollEvents::IN, None, || self.try_read())
     }

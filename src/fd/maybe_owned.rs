@@ -9,10 +9,9 @@ use std::{fs::File, io, net, os::unix::net as unix, process};
 
 /// A descriptor that is owned, or borrowed for `'fd`.
 ///
-/// `From` creates a `MaybeOwnedFd` from an owner of a descriptor, by consuming the owner, or from a reference
-/// to any type that implements [`AsFd`]. Convert an owner without such a conversion to [`OwnedFd`] first.
-/// Dropping a `MaybeOwnedFd` for [`Stdout`](std::io::Stdout) or [`Stderr`](std::io::Stderr) does not close
-/// the stream.
+/// `From` consumes an owner of a descriptor, or borrows the descriptor from a reference to any type that
+/// implements [`AsFd`]. If an owner has no such conversion, convert it to [`OwnedFd`] first. Dropping a
+/// `MaybeOwnedFd` for [`Stdout`](std::io::Stdout) or [`Stderr`](std::io::Stderr) does not close the stream.
 ///
 /// A clone of an owned descriptor shares that descriptor without a system call. Dropping the last clone
 /// closes the descriptor.

@@ -7,15 +7,16 @@
 //!
 //! # The numbers 0, 1 and 2
 //!
-//! No function of this crate returns a new descriptor with the number of a standard stream. If the kernel
-//! assigns the number of a closed standard stream, the function duplicates the descriptor to a number of 3 or
-//! above and closes the low number. This rule prevents `println!` and panic messages from being written to a
-//! new pipe or file. The rule holds for every descriptor that the crate creates: pipes, duplicates,
-//! `eventfd`, `epoll`, `signalfd`, pidfds, and internal ones.
+//! No function of this crate returns a new descriptor with the number of a standard stream. The kernel may
+//! assign the number of a closed standard stream. In this case, the function duplicates the descriptor to a
+//! number of 3 or above and closes the low number. This rule prevents `println!` and panic messages from
+//! being written to a new pipe or file. The rule holds for every descriptor that the crate creates: pipes,
+//! duplicates, `eventfd`, `epoll`, `signalfd`, pidfds, and internal ones.
 //!
 //! The new descriptor has the low number for a short time, until it is duplicated. Therefore, in a program
 //! with threads, open the standard streams before the first thread is started. If no number above 2 is free,
-//! a call that creates a descriptor fails with `EMFILE`. A child that is created then has no pidfd.
+//! a call that creates a descriptor fails with `EMFILE`. If a child is created in this situation, its handle
+//! has no pidfd.
 //!
 //! To assign a file to one of these numbers deliberately, use [`io::redirect`](crate::io::redirect).
 //! [`io::take_inherited`](crate::io::take_inherited) keeps the number that the caller passes, and

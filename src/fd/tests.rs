@@ -1,9 +1,9 @@
-//! Compiles the same code against std's descriptor types with feature `std`, and against this crate's types
-//! without that feature. This test keeps the crate's types a subset of std's types.
+//! Compiles the same code against std's descriptor and slice types with feature `std`, and against this
+//! crate's types without that feature. These tests keep the crate's types a subset of std's types.
 //!
 //! # Safety
 //!
-//! This file upholds no invariant. The numbers used here belong to descriptors that this test has just
+//! This file upholds no invariant. The numbers used here belong to descriptors that the tests have just
 //! created.
 #![allow(unsafe_code, reason = "constructors from a number")]
 
@@ -11,7 +11,8 @@ use super::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use crate::io::{IoSlice, IoSliceMut};
 use crate::{Errno, io};
 
-/// Accepts a reference to any type that lends a descriptor, as well as the type itself.
+/// Returns the number of a descriptor. Accepts a value that lends the descriptor, or a reference to that
+/// value.
 fn number(fd: impl AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()
 }

@@ -14,7 +14,7 @@ use crate::sys::{abi, call};
 /// # Errors
 ///
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler interrupted the call.
-/// - [`EIO`](crate::Errno::EIO), [`ENOSPC`](crate::Errno::ENOSPC), [`EDQUOT`](crate::Errno::EDQUOT) if an
+/// - [`EIO`](crate::Errno::EIO), [`ENOSPC`](crate::Errno::ENOSPC) or [`EDQUOT`](crate::Errno::EDQUOT) if an
 ///   earlier write could not be completed. Network file systems report these errors. Pipes never report them.
 ///
 /// # Examples
@@ -80,13 +80,14 @@ pub fn dup_cloexec(fd: impl AsFd) -> Result<OwnedFd> {
     call::fcntl_dupfd_cloexec(fd.as_fd(), 3)
 }
 
-/// Makes `new` a duplicate of `fd`. The old file of `new` is closed, and the number of `new` stays the same.
-/// For standard streams use [`redirect`](super::redirect).
+/// Makes `new` a duplicate of `fd`. The kernel closes the old descriptor of `new`, and the number of `new`
+/// stays the same. For standard streams use [`redirect`](super::redirect).
 ///
 /// The duplicate is close-on-exec only if `flags` has [`CLOEXEC`](super::DupFlags::CLOEXEC).
 ///
 /// # Errors
 ///
+/// - [`EBADF`](crate::Errno::EBADF) if `RLIMIT_NOFILE` does not allow the number of `new`.
 /// - [`EINVAL`](crate::Errno::EINVAL) if `flags` has unknown bits, or both descriptors have the same number.
 /// - [`EBUSY`](crate::Errno::EBUSY) if another thread is about to open a descriptor with that number.
 ///
@@ -197,7 +198,7 @@ pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
 ///
 /// # Errors
 ///
-/// - [`EPERM`](crate::Errno::EPERM) if the flag cannot be changed because the file is append-only.
+/// - [`EBADF`](crate::Errno::EBADF) if the descriptor was opened with `O_PATH`.
 ///
 /// # Examples
 ///

@@ -11,8 +11,8 @@ use crate::sys::{abi, call};
 
 /// Takes ownership of an inherited descriptor, by its number.
 ///
-/// A program may inherit descriptor 3, for example (from `fd_map` in its parent, or from a shell's
-/// [`3<file`][m]). Call this function once for each such descriptor, near the start of `main`. The function
+/// For example, a program may inherit descriptor 3 from `fd_map` in its parent, or from a shell's
+/// [`3<file`][m]. Call this function once for each such descriptor, near the start of `main`. The function
 /// sets close-on-exec, so that the program does not pass the descriptor on by accident.
 ///
 /// [m]: https://www.gnu.org/software/bash/manual/html_node/Redirections.html

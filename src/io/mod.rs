@@ -1,15 +1,16 @@
-//! Reads, writes, duplicates and closes any file descriptor.
+//! Reads, writes, duplicates and closes file descriptors, and redirects the standard streams.
 //!
 //! # What a signal does
 //!
 //! Each function that is named after a system call makes that call once. If a signal handler interrupts that
 //! call before any byte has moved, the function fails with [`EINTR`](crate::Errno::EINTR). [`read_exact`],
-//! [`write_all`], [`write_all_vectored`] and [`read_to_end`] retry on `EINTR`. [`close`] never retries.
+//! [`write_all`], [`write_all_vectored`], [`write_atomic`], [`read_to_end`] and the functions with a deadline
+//! retry on `EINTR`. [`close`] never retries.
 //!
 //! # Short counts
 //!
-//! A read or write may move fewer bytes than requested, and returns the number of bytes moved. The kernel
-//! moves at most 2,147,479,552 bytes (0x7ffff000) in one call.
+//! A read or write may move fewer bytes than requested, and returns the number of bytes moved. With pages of
+//! 4 KiB, the kernel moves at most 2,147,479,552 bytes (0x7ffff000) in one call.
 //!
 //! # Without waiting, or until a deadline
 //!
@@ -22,17 +23,18 @@
 //! deadline wait only in `poll`.
 //!
 //! The preferred method is the flag `RWF_NOWAIT`. Pipes have supported this flag since Linux 6.4, and sockets
-//! since Linux 6.5. A FIFO never supports the flag, nor does a pipe end that was once used in a [`splice`](crate::splice).
+//! since Linux 6.5. A FIFO never supports the flag, nor does a pipe end that was once used in a
+//! [`splice`](crate::splice).
 //!
 //! The fallbacks for pipes are `vmsplice` and `splice`, which have their own nonblocking flag. A read copies
 //! bytes out of the pipe with `vmsplice`. A write goes to a private pipe, and its bytes are then spliced to
-//! the target. Each of these writes occupies at least one page of the target pipe, so small writes fill the
-//! pipe after fewer bytes than large writes do. A read of a FIFO that is open for reading and writing also
-//! splices through a private pipe.
+//! the target. Each of these writes occupies at least one page of the target pipe. Small writes therefore
+//! fill the pipe after fewer bytes than large writes do. A read of a FIFO that is open for reading and
+//! writing also splices through a private pipe.
 //!
 //! If neither method is supported, as on a terminal, the functions fail with
-//! [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). The functions never follow `poll`
-//! with a blocking call, because another process could read the data or fill the pipe in between.
+//! [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP). The functions never follow `poll` with a blocking call, because
+//! another process could read the data or fill the pipe in between.
 //!
 //! Some files support `RWF_NOWAIT` although every write that needs new blocks has to wait. An example is a
 //! file that was opened with `O_DIRECT` and grows. A write that would have to wait fails with
@@ -43,15 +45,15 @@
 //!
 //! With a deadline that has already passed, a function does not wait. The function still moves the bytes that
 //! it can read or write without waiting. All functions with a deadline retry on `EINTR` until the deadline
-//! passes. Another thread can end a deadline early: see [`Cancel`](crate::Cancel).
+//! passes. Another thread can cancel a deadline: see [`Cancel`](crate::Cancel).
 //!
 //! A peer that holds the pipe's lock makes every read and write of that pipe wait, including calls of these
 //! functions: see [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
 //!
 //! # Socket timeouts
 //!
-//! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect on the `try_` functions and the functions with a deadline,
-//! because none of these functions waits in a read or write. The options do affect [`read`](read()) and
+//! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect on the `try_` functions and the functions with a deadline.
+//! None of these functions waits in a read or write. The options do affect [`read`](read()) and
 //! [`write`](write()), which fail with `EAGAIN` when the timeout expires.
 //!
 //! # Nonblocking ends
@@ -212,9 +214,11 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
 
 /// Writes up to `buf.len()` bytes of `buf` and returns the number of bytes written.
 ///
-/// A write to a blocking pipe waits until all bytes are written. A write to a nonblocking pipe writes as many
-/// bytes as fit. Up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes are written in one piece. A longer write may
-/// be mixed with the bytes of other writers. With an empty `buf` the call returns 0 immediately.
+/// A write to a blocking pipe waits until all bytes are written. The count is short if a signal handler runs,
+/// or the last read end is closed, after a part of the bytes was written. A write to a nonblocking pipe
+/// writes as many bytes as fit. Up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes are written in one piece. A
+/// longer write may be mixed with the bytes of other writers. With an empty `buf` the call returns 0
+/// immediately.
 ///
 /// # Errors
 ///
@@ -222,8 +226,8 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
 ///   has expired.
 /// - [`EBADF`](crate::Errno::EBADF) if the descriptor is not open for writing, for instance a read end.
 /// - [`EFBIG`](crate::Errno::EFBIG) if the file would become larger than `RLIMIT_FSIZE` allows. The process
-///   also receives `SIGXFSZ`, which kills it unless the signal is ignored, blocked or handled. A write
-///   that crosses the limit first writes the bytes below the limit and returns a short count.
+///   also receives `SIGXFSZ`, which kills it unless the signal is ignored, blocked or handled. A write that
+///   crosses the limit writes only the bytes below the limit and returns a short count.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was written.
 /// - [`EINVAL`](crate::Errno::EINVAL) if the file was opened with `O_DIRECT`, and the length, position or
 ///   address is not a multiple of the block size. To write the unaligned end of a file, clear the flag with

@@ -11,9 +11,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// only fails with [`EPIPE`](Errno::EPIPE). `SIGPIPE` would kill a program that does not ignore, block or
 /// handle the signal.
 ///
-/// If the kernel supports the flag `RWF_NOSIGNAL` (Linux 6.18), this function sets it. Otherwise the function
-/// blocks the signal for this thread during the call (see [`without_sigpipe`](crate::io::without_sigpipe)).
-/// Other threads are not affected.
+/// If the kernel supports the flag `RWF_NOSIGNAL` (since Linux 6.18), this function sets it. Otherwise the
+/// function blocks the signal for this thread during the call (see
+/// [`without_sigpipe`](crate::io::without_sigpipe)). Other threads are not affected.
 ///
 /// # Errors
 ///
@@ -46,8 +46,8 @@ pub fn write_nosignal(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 ///
 /// Fails as [`writev`](super::writev) and [`write_nosignal`] do.
 pub fn writev_nosignal(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
-    /// Set once a pipe has shown that the kernel lacks the flag. Other files may reject the flag even if the
-    /// kernel supports it.
+    /// Set once a write to a pipe has shown that the flag cannot be used. Files other than pipes may reject
+    /// the flag even if the kernel supports it.
     static MISSING: AtomicBool = AtomicBool::new(false);
 
     let fd = fd.as_fd();

@@ -11,14 +11,15 @@ use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
 use crate::sys::{abi, call};
 use crate::{Errno, Result};
 
-/// Reads the available bytes and returns the number of bytes read. See [`io::try_read`](crate::io::try_read).
+/// Reads up to `buf.len()` available bytes and returns the number of bytes read. See
+/// [`io::try_read`](crate::io::try_read).
 pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     match call::preadv2(fd, &mut [IoSliceMut::new(buf)], abi::RWF_NOWAIT) {
         Err(errno) if call::is_unsupported(errno) => {
             let wrong = abi::O_WRONLY as usize;
             match call::vmsplice_from(fd, buf) {
-                // `fd` is open for reading and writing, or this kernel implements `vmsplice` with
-                // `RWF_NOWAIT`.
+                // `EBADF` means that `fd` is open for reading and writing, or is not a pipe. `EOPNOTSUPP`
+                // means that this kernel implements `vmsplice` with `RWF_NOWAIT`.
                 Err(Errno::EBADF | Errno::EOPNOTSUPP) => read_through_a_pipe(fd, buf),
                 answer => answer,
             }

@@ -5,17 +5,17 @@
 //! the call. If the call has raised the signal, the signal is removed before the mask is restored. The kernel
 //! sends the signal to the calling thread, so no other thread can receive it.
 //!
-//! If another process sends `SIGPIPE` during the call, that signal is delivered afterwards. A signal that was
-//! already pending for this thread stays pending. If `pthread_kill` sends `SIGPIPE` to this thread during the
-//! call, that signal is lost, because the kernel merges it with the call's own signal. If a filter rejects
-//! `rt_tgsigqueueinfo`, a `SIGPIPE` that is sent to the process during the call is lost, unless the call also
-//! raises `SIGPIPE`.
+//! If another process sends `SIGPIPE` during the call, that signal is delivered to another thread, or
+//! afterwards to this thread. A signal that was already pending for this thread stays pending. If
+//! `pthread_kill` sends `SIGPIPE` to this thread during the call, that signal is lost, because it cannot be
+//! distinguished from the call's own signal. If a filter rejects `rt_tgsigqueueinfo`, a `SIGPIPE` that is
+//! sent to the process during the call is lost, unless the call also raises `SIGPIPE`.
 //!
 //! This module does not block `SIGXFSZ`, which a write beyond `RLIMIT_FSIZE` raises. `SIGXFSZ` kills a
-//! process that neither ignores nor handles it.
+//! process that does not ignore, block or handle it.
 //!
-//! Rust's `main` ignores `SIGPIPE` for the whole process, and children inherit this setting. Libraries and
-//! programs without Rust's `main` should use this module instead of ignoring the signal.
+//! Rust's `main` ignores `SIGPIPE` for the whole process, and forked children inherit this setting. Libraries
+//! and programs without Rust's `main` should use this module instead of ignoring the signal.
 
 use crate::Result;
 use crate::errno::retry;
@@ -33,8 +33,8 @@ const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 ///
 /// # Errors
 ///
-/// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM), or another error that a filter returns
-///   for `rt_sigpending` or `rt_sigprocmask`. In this case, `body` did not run.
+/// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM), or another error, if a filter rejects
+///   `rt_sigpending` or `rt_sigprocmask` with that error. In this case, `body` did not run.
 ///
 /// # Examples
 ///

@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to lend only the three descriptor numbers that no value owns, as std does.
+//! This file is trusted to lend only the numbers 0, 1 and 2, which by convention no value owns, as std does.
 #![allow(unsafe_code, reason = "descriptors by number")]
 
 pub use crate::sys::abi::StdStream;
@@ -27,7 +27,7 @@ impl fmt::Display for StdStream {
 /// `EBADF`.
 impl AsFd for StdStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: no value owns the numbers 0 to 2, so a borrow never outlives an owner.
+        // SAFETY: by convention, no value owns the numbers 0 to 2, so a borrow never outlives an owner.
         unsafe { BorrowedFd::borrow_raw(*self as i32) }
     }
 }
@@ -44,17 +44,18 @@ impl AsFd for StdStream {
 /// [`std::io::stdin`][stdin], `stdout` or C's stdio stays in its buffer. Flush output first. Otherwise, the
 /// buffered output goes to the new file.
 ///
-/// The call is safe because no value owns the descriptors 0, 1 and 2. Any code may borrow them at any time,
-/// as `println!` does, and no code may close them. After this call, all code uses the new file, as if the
-/// program had been started with that file. An [`OwnedFd`](crate::fd::OwnedFd) that was created from the
-/// number of the stream also uses the new file.
+/// The call is safe because, by convention, no value owns the descriptors 0, 1 and 2. Any code may borrow
+/// them at any time, as `println!` does, and no code may close them. After this call, all code uses the new
+/// file, as if the program had been started with that file. An [`OwnedFd`](crate::fd::OwnedFd) that was
+/// created from the number of the stream also uses the new file.
 ///
 /// [stdin]: https://doc.rust-lang.org/std/io/fn.stdin.html
 ///
 /// # Errors
 ///
 /// - [`EBADF`](crate::Errno::EBADF) if `RLIMIT_NOFILE` does not allow the number of the stream.
-/// - [`EBUSY`](crate::Errno::EBUSY) if the stream is closed, and another thread is opening a file at its number.
+/// - [`EBUSY`](crate::Errno::EBUSY) if the stream is closed, and another thread is opening a file at its
+///   number.
 ///
 /// # Examples
 ///

@@ -16,8 +16,8 @@ use crate::{Deadline, Result};
 /// Fails as [`io::read`] does, and with
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if no data is available now.
-/// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE) if the descriptor is a FIFO that is
-///   open for reading and writing, and the private pipe for the read cannot be created.
+/// - [`EMFILE`](crate::Errno::EMFILE) or [`ENFILE`](crate::Errno::ENFILE) if the read needs a private pipe
+///   and the pipe cannot be created. Only a FIFO that is open for reading and writing needs this pipe.
 /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this descriptor cannot be read without the risk of waiting.
 ///   Examples are terminals and some other devices.
 ///
@@ -50,8 +50,8 @@ pub fn try_read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
 /// Fails as [`io::write()`] does, and with
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor has no room now.
-/// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE) if the write needs a private pipe and
-///   the pipe cannot be created.
+/// - [`EMFILE`](crate::Errno::EMFILE) or [`ENFILE`](crate::Errno::ENFILE) if the write needs a private pipe
+///   and the pipe cannot be created.
 /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this descriptor cannot be written without the risk
 ///   of waiting.
 ///
@@ -106,8 +106,8 @@ pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline<'_>) -> R
     attempt_until(fd, PollEvents::IN, Some(deadline), || try_read(fd, buf))
 }
 
-/// Writes up to `buf.len()` bytes and returns the number of bytes written. Waits for room for the first byte,
-/// but only until `deadline`.
+/// Writes up to `buf.len()` bytes and returns the number of bytes written. Waits until at least one byte is
+/// written, but only until `deadline`.
 ///
 /// # Errors
 ///

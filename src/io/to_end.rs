@@ -12,8 +12,9 @@ use alloc::vec::Vec;
 /// A pipe reaches end of file when every write end is closed. Drop this process's own write ends first.
 /// Otherwise, the call waits indefinitely.
 ///
-/// If `buf` lacks room, it grows by at least 8 KiB for the first read, and to more than twice its length for
-/// later reads. If `buf` grows to 2 MiB or more, this function requests huge pages for it (`MADV_HUGEPAGE`).
+/// If `buf` has room for less than 4 KiB, the first read makes room for at least 8 KiB. Later reads grow such
+/// a `buf` to more than twice its length. If `buf` grows to 2 MiB or more, this function requests huge pages
+/// for it (`MADV_HUGEPAGE`).
 ///
 /// # Errors
 ///
@@ -47,8 +48,8 @@ const LARGE: usize = 2 << 20;
 
 /// Reads at most `most` bytes with one call, appends them to `buf`, and sets `last` to the number of bytes
 /// read. The caller sets `last` to 0 before the first call and passes it on unchanged to later calls. If
-/// `buf` lacks room, the first call grows it by `first` bytes, and later calls grow it to more than twice its
-/// length.
+/// `buf` lacks room, the first call makes room for `first` bytes, and later calls grow `buf` to more than
+/// twice its length. Each call requests room for at most `most` bytes.
 pub(crate) fn read_more(
     fd: BorrowedFd<'_>,
     buf: &mut Vec<u8>,
@@ -58,9 +59,9 @@ pub(crate) fn read_more(
 ) -> crate::Result<usize> {
     // With room for fewer bytes, the end of a packet could be lost.
     if buf.capacity() - buf.len() < PIPE_BUF.min(most) {
-        // The new size is twice the length plus the capacity of a pipe. With this size, an output whose
-        // length is a power of two does not fill `buf`. A full `buf` would have to grow again only to detect
-        // end of file.
+        // The new capacity is at least twice the length, plus the capacity of a pipe and `PIPE_BUF`. With
+        // this capacity, an output whose length is a power of two does not fill `buf`. A full `buf` would
+        // have to grow again only to detect end of file.
         let more = if *last == 0 { first } else { buf.len() + PIPE + PIPE_BUF };
         buf.try_reserve(more.min(most)).map_err(|_| Errno::ENOMEM)?;
         if buf.capacity() >= LARGE {

@@ -1,5 +1,5 @@
-//! Repeats calls until all bytes are moved, and defines the error that counts the bytes moved before a
-//! failure.
+//! Repeats calls until all bytes are moved, and writes bytes in one piece or not at all. Also defines the
+//! error that counts the bytes moved before a failure.
 
 use crate::errno::Errno;
 use crate::fd::AsFd;
@@ -11,8 +11,8 @@ use core::fmt;
 ///
 /// # Errors
 ///
-/// The [`Incomplete`] holds the number of bytes in `buf` and the reason: end of file, or an error of
-/// [`read`](super::read) other than [`EINTR`](Errno::EINTR).
+/// The [`Incomplete`] holds the number of bytes in `buf` and the reason: end of file, or any error that
+/// [`read`](super::read) returns other than [`EINTR`](Errno::EINTR).
 ///
 /// # Examples
 ///
@@ -185,7 +185,7 @@ pub(crate) fn write_atomic_by(
 }
 
 /// The error of a call that moves a given number of bytes, such as [`read_exact`] or [`write_all`]. The error
-/// holds the reason and the number of bytes that were moved before it occurred.
+/// holds the reason for the failure and the number of bytes that were moved before the failure.
 ///
 /// # Examples
 ///

@@ -44,8 +44,8 @@ pub struct Channel<R, W> {
 
 impl Channel<PipeReader, PipeWriter> {
     /// Creates a link of two pipes and returns its two sides. All descriptors are close-on-exec. Each pipe
-    /// has a capacity of 256 KiB if the kernel grants it. If messages are longer than the capacity of a pipe,
-    /// the two sides can deadlock, each waiting for the peer to receive.
+    /// has a capacity of 256 KiB if the kernel grants it. If both sides send more bytes than a pipe holds
+    /// before they receive, they wait for each other forever.
     ///
     /// # Errors
     ///
@@ -53,8 +53,8 @@ impl Channel<PipeReader, PipeWriter> {
     pub fn pair() -> crate::Result<(Self, Self)> {
         let (left, right) = Duplex::pair()?;
         for writer in [left.writer(), right.writer()] {
-            // A larger capacity would make messages faster, but all pipes of a user share one limit. Beyond
-            // that limit, new pipes of the user's other programs have only one or two pages.
+            // Long messages would move faster through larger pipes, but all pipes of a user share one limit.
+            // Beyond that limit, new pipes of the user's other programs have only one or two pages.
             let _ = writer.set_capacity(Capacity::Bytes(256 << 10));
         }
         Ok((left.into(), right.into()))
@@ -71,7 +71,7 @@ impl Channel<PipeReader, PipeWriter> {
     }
 }
 
-/// The pipes keep their capacity, 64 KiB by default. [`Channel::pair`] creates larger pipes.
+/// Keeps the capacity of the link's pipes, 64 KiB by default. [`Channel::pair`] creates larger pipes.
 impl From<Duplex> for Channel<PipeReader, PipeWriter> {
     fn from(link: Duplex) -> Self {
         let (reader, writer) = link.into_ends();

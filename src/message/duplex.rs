@@ -1,4 +1,4 @@
-//! Two pipes as one link.
+//! Joins two pipes into a two-way link.
 //!
 //! # Safety
 //!
@@ -70,17 +70,16 @@ impl Duplex {
     }
 
     /// Creates a link and a child process that owns one side of it. The child runs `body` with its side and
-    /// exits with the code that `body` returns. The parent receives a handle to the child, and owns the
-    /// remaining side of the link. Neither process keeps a copy of the peer's side, so each process reaches end of file when
+    /// exits with the code that `body` returns. The parent receives a handle to the child and the link's
+    /// other side. Neither process keeps a copy of the peer's side, so each process reaches end of file when
     /// the other process ends.
     ///
     /// # Several children
     ///
     /// A child inherits copies of all descriptors of the parent, including the parent's sides of *earlier*
-    /// links. While the new child runs, these copies keep an earlier child from reaching end of file when the
-    /// parent drops its side of that child's link. Therefore, close the copies in the new child. In this
-    /// example, `body` borrows the earlier links exclusively and drops them. The parent's own sides of these
-    /// links stay open.
+    /// links. While the new child runs, an earlier child does not reach end of file when the parent drops its
+    /// side of that child's link. Therefore, close the copies in the new child. In this example, `body`
+    /// borrows the earlier links exclusively and drops them. The parent's own sides of these links stay open.
     ///
     /// ```
     /// use rawpipe::message::Duplex;
@@ -138,7 +137,7 @@ impl Duplex {
     pub unsafe fn fork(body: impl FnOnce(Self) -> u8) -> Result<(Child, Self)> {
         let (ours, theirs) = Self::pair()?;
         let mut ours = Some(ours);
-        // The closure owns `theirs`, so the parent's copy is dropped when this function returns. The closure
+        // The closure owns `theirs`, so the parent's copy is dropped when `fork_with` returns. The closure
         // borrows `ours` and runs only in the child, so the parent keeps its own side.
         let run = || {
             ours = None;

@@ -21,16 +21,16 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// An error of the kernel. After a receiving call has failed with [`ETIMEDOUT`](Errno::ETIMEDOUT), the
-    /// next call continues at the same byte.
+    /// The call failed with this errno. After a receiving call has failed with
+    /// [`ETIMEDOUT`](Errno::ETIMEDOUT), the next call continues at the same byte.
     Io(Errno),
-    /// An error of the kernel in [`send_many`](super::Sender::send_many), and the number of whole messages
-    /// that were sent before it. The caller can send the remaining messages later, unless one of them was
-    /// sent in part. After a partial message, sending fails with [`Torn`](Self::Torn).
+    /// [`send_many`](super::Sender::send_many) failed with this errno. The second value is the number of
+    /// whole messages that were sent before the failure. The caller can send the remaining messages later,
+    /// unless one of them was sent in part. After a partial message, sending fails with [`Torn`](Self::Torn).
     Stopped(Errno, usize),
     /// The message is longer than the limit. This value is the message's length in bytes. If a sending call
-    /// fails with this error, no byte was sent. If a receiving call fails with this error, the peer is broken
-    /// or hostile, and every further call fails in the same way.
+    /// fails with this error, no byte was sent. If a receiving call fails with this error, every further
+    /// receiving call fails in the same way. The peer uses a higher limit, is broken, or is hostile.
     TooLong(u64),
     /// The message is longer than the buffer. This value is the message's length in bytes. The message can
     /// still be received into a larger buffer.
@@ -42,7 +42,7 @@ pub enum MessageError {
 }
 
 impl MessageError {
-    /// Returns the kernel's error, if this is [`Io`](Self::Io) or [`Stopped`](Self::Stopped).
+    /// Returns the errno of [`Io`](Self::Io) or [`Stopped`](Self::Stopped), or `None` for any other variant.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.cause().copied()

@@ -10,12 +10,13 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::ops::Range;
 
-/// The length of the buffer.
+/// The length of the buffer in bytes.
 const LEN: usize = 16 << 10;
 
 /// The offset of the buffer in its page-aligned block. Some processors copy slowly if the target's offset
-/// within its page is a few bytes greater than the source's offset. For example, a body that starts at a page
-/// boundary in the pipe would otherwise be copied to page offset 8 of the block, after its 8-byte length.
+/// within its page is a few bytes greater than the source's offset. For example, a body may start at a page
+/// boundary in the pipe. Without this offset, that body would be copied to page offset 8 of the block, after
+/// its 8-byte length.
 const START: usize = 64;
 #[repr(align(4096))]
 struct Block([u8; START + LEN]);

@@ -1,4 +1,4 @@
-//! Sends messages over pipes. Each message is received whole and separately, as it was sent.
+//! Sends and receives messages over pipes. Each message is received whole and separately, as it was sent.
 //!
 //! A pipe is a stream of bytes: one read may return the bytes of two writes, and one write may need two
 //! reads. This module offers three ways to keep messages apart:
@@ -9,11 +9,11 @@
 //! | [`PacketWriter`], [`PacketReader`] | 1 to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes, kept apart by the kernel | several writers or readers of one pipe |
 //! | none: [`write_atomic`](crate::io::write_atomic) | up to `PIPE_BUF` bytes, not mixed with those of other writers | several writers, and a reader that finds the boundaries |
 //!
-//! [`Duplex`] is the link on which a channel is built. A link has one pipe for each direction.
+//! [`Duplex`] is a link with one pipe for each direction. A channel can be built on a link.
 //!
 //! Because the types of this module work over pipes, the peer may be any program. A message of a channel may
-//! also be longer than the pipe's capacity. If the peer is forked from this process and messages have a
-//! maximum length, a dialogue in shared memory is faster than a dialogue over pipes. See
+//! also be longer than the pipe's capacity. A dialogue in shared memory is faster than a dialogue over pipes,
+//! if this process forks the peer and messages have a maximum length. See
 //! [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), which needs feature
 //! `transfer`.
 //!

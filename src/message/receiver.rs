@@ -19,13 +19,14 @@ use alloc::vec::Vec;
 ///
 /// # Reading ahead
 ///
-/// With [`with_read_ahead`](Self::with_read_ahead), one read can fetch many short messages. The later
-/// messages are then in the receiver's buffer and no longer in the descriptor:
+/// With [`with_read_ahead`](Self::with_read_ahead), one read can fetch many short messages. All but the first
+/// of these messages are then in the receiver's buffer and no longer in the descriptor:
 ///
 /// - Before waiting for the descriptor with `poll`, `select`, `Epoll` or an async runtime, receive until
 ///   [`has_message`](Self::has_message) returns `false`. The receiving methods check the buffer themselves.
 ///   These methods return a buffered message even if the deadline has passed.
-/// - While bytes are buffered, [`into_inner`](Self::into_inner) returns the receiver instead of the descriptor.
+/// - While bytes are buffered, [`into_inner`](Self::into_inner) returns the receiver instead of the
+///   descriptor.
 /// - No other reader of the descriptor receives the buffered messages. After a `fork`, each of the two
 ///   processes has a copy of the buffered messages. Therefore, fork before you receive the first message.
 ///
@@ -141,8 +142,8 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// # Errors
     ///
-    /// - [`Io`](MessageError::Io) with an error of [`io::read`](crate::io::read), or with
-    ///   [`ENOMEM`](Errno::ENOMEM) if no memory is available for the message.
+    /// - [`Io`](MessageError::Io) with the error that [`io::read`](crate::io::read) returns if a read fails,
+    ///   or with [`ENOMEM`](Errno::ENOMEM) if no memory is available for the message.
     /// - [`TooLong`](MessageError::TooLong) if the message has more bytes than the limit.
     /// - [`Truncated`](MessageError::Truncated) if the stream ended in the middle of the message.
     pub fn recv(&mut self) -> Result<Option<Vec<u8>>, MessageError> {
@@ -181,7 +182,7 @@ impl<R: AsFd> Receiver<R> {
     ///   because no memory was available to keep the part of the message that had arrived.
     #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
-        // This fast path handles a message that is complete in the buffer.
+        // This fast path handles a message that is complete in the read-ahead buffer.
         let most = self.limit.min(buf.len());
         let whole = (self.have == 0).then(|| self.input.take_message(most)).flatten();
         let Some(message) = whole else { return self.read_to(buf, None) };

@@ -13,8 +13,8 @@ use alloc::vec::Vec;
 /// The size in bytes of the length that precedes each message.
 const HEADER: usize = 8;
 
-/// The sizes in bytes of the buffer for messages that are sent together. Short messages use a smaller buffer,
-/// because clearing the largest buffer takes longer than copying these messages.
+/// The sizes in bytes of the buffer for messages that are sent together. Messages with a small total length
+/// use a smaller buffer, because clearing the largest buffer would take longer than copying the messages.
 const STAGE: usize = 16 << 10;
 const MIDDLE_STAGE: usize = 8 << 10;
 const SMALL_STAGE: usize = 1 << 10;
@@ -67,15 +67,15 @@ impl<W: AsFd> Sender<W> {
         if self.torn { Err(MessageError::Torn) } else { Ok(self.writer) }
     }
 
-    /// Sends a message that consists of these parts, with one write if the descriptor has room for the whole
-    /// message. On a pipe, a first part of at least 32 KiB needs a second write if its address is within 7
-    /// bytes of a multiple of 4 KiB. Waits for room even if the descriptor is nonblocking. Retries on
-    /// `EINTR`.
+    /// Sends a message that consists of these parts. Uses one write if the descriptor has room for the whole
+    /// message and there are at most 1023 parts. A first part of at least 32 KiB needs a second write on a
+    /// pipe, if its address is within 7 bytes of a multiple of 4 KiB. Waits for room even if the descriptor
+    /// is nonblocking. Retries on `EINTR`.
     ///
     /// # Errors
     ///
-    /// - [`Io`](MessageError::Io) with an error of [`io::writev_nosignal`], such as [`EPIPE`](Errno::EPIPE)
-    ///   if the pipe has no reader.
+    /// - [`Io`](MessageError::Io) with the error that [`io::writev_nosignal`] returns if a write fails, such
+    ///   as [`EPIPE`](Errno::EPIPE) if the pipe has no reader.
     /// - [`TooLong`](MessageError::TooLong) if the message has more bytes than the limit. Nothing was sent.
     /// - [`Torn`](MessageError::Torn) if an earlier message was sent in part.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<(), MessageError> {
@@ -95,8 +95,8 @@ impl<W: AsFd> Sender<W> {
     ///   [`Torn`](MessageError::Torn).
     /// - [`Io`](MessageError::Io) with [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the descriptor cannot be written
     ///   without the risk of waiting: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
-    /// - [`Io`](MessageError::Io) with an error of [`without_sigpipe`](crate::io::without_sigpipe).
-    ///   No byte was sent.
+    /// - [`Io`](MessageError::Io) with the error that [`without_sigpipe`](crate::io::without_sigpipe)
+    ///   returns, if a filter prevents blocking `SIGPIPE`. No byte was sent.
     pub fn send_deadline(
         &mut self,
         parts: &[&[u8]],
@@ -108,16 +108,16 @@ impl<W: AsFd> Sender<W> {
     /// Sends several messages, with one write for many short messages, and waits as [`send`](Self::send)
     /// does.
     ///
-    /// The messages are copied into a buffer of at most 16 KiB on the stack, which is written when it is full
-    /// or holds the last message. A message that no longer fits is written from its own memory, usually in
-    /// the same write. As with [`send`](Self::send), a long message may need a second write. On a TCP socket,
-    /// each further write may wait for an acknowledgement. Set `TCP_NODELAY` to avoid this wait.
+    /// The messages are copied into a buffer of at most 16 KiB on the stack. The buffer is written when it is
+    /// full or holds the last message. A message that no longer fits is written from its own memory, usually
+    /// in the same write. As with [`send`](Self::send), a long message may need a second write. On a TCP
+    /// socket, each further write may wait for an acknowledgement. Set `TCP_NODELAY` to avoid this wait.
     ///
     /// # Errors
     ///
-    /// - [`Stopped`](MessageError::Stopped) with an error of [`io::writev_nosignal`] and the number of whole
-    ///   messages that were sent. If the next message was sent in part, later sends fail with
-    ///   [`Torn`](MessageError::Torn).
+    /// - [`Stopped`](MessageError::Stopped) with the error that [`io::writev_nosignal`] returns and the
+    ///   number of whole messages that were sent, if a write fails. If the next message was sent in part,
+    ///   later sends fail with [`Torn`](MessageError::Torn).
     /// - [`TooLong`](MessageError::TooLong) if any message has more bytes than the limit. No message was
     ///   sent.
     /// - [`Torn`](MessageError::Torn) if an earlier message was sent in part.
@@ -145,8 +145,8 @@ impl<W: AsFd> Sender<W> {
     /// # Errors
     ///
     /// Fails as [`send_many`](Self::send_many) does. Also fails as [`send_deadline`](Self::send_deadline)
-    /// does, but with [`Stopped`](MessageError::Stopped) instead of [`Io`](MessageError::Io). Only an error
-    /// of [`without_sigpipe`](crate::io::without_sigpipe) is still reported as `Io`.
+    /// does, but with [`Stopped`](MessageError::Stopped) instead of [`Io`](MessageError::Io). Only the error
+    /// that [`without_sigpipe`](crate::io::without_sigpipe) returns is still reported as `Io`.
     ///
     /// # Examples
     ///
@@ -242,8 +242,8 @@ impl<W: AsFd> Sender<W> {
     }
 }
 
-/// Copies messages to `stage` until it is full. Returns the number of messages, the number of bytes in
-/// `stage`, and the body of the last message if it did not fit into `stage`.
+/// Copies messages to `stage` until `stage` is full or contains all messages. Returns the number of messages,
+/// the number of bytes in `stage`, and the body of the last message if it did not fit into `stage`.
 fn fill<'m>(stage: &mut [u8], messages: &'m [impl AsRef<[u8]>]) -> (usize, usize, &'m [u8]) {
     let mut end = 0;
     for (count, message) in messages.iter().map(AsRef::as_ref).enumerate() {

@@ -12,8 +12,8 @@ use crate::{Errno, PipeReader, PipeWriter, Result, io};
 /// An end of a pipe whose reads or writes follow a [`Wait`] policy. Use this type for short messages between
 /// two processes that each run on their own processor.
 ///
-/// Reads, and writes of more than [`PIPE_BUF`] bytes, are attempted with `RWF_NOWAIT`. If the kernel does not
-/// support this flag for the end, `poll` precedes the blocking call.
+/// With [`Wait::Adaptive`], reads, and writes of more than [`PIPE_BUF`] bytes, are first attempted with
+/// `RWF_NOWAIT`. If the kernel does not support this flag for the end, `poll` precedes the blocking call.
 ///
 /// # Examples
 ///

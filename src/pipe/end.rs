@@ -61,7 +61,8 @@ macro_rules! common_to_both_ends {
                 crate::pipe::is_degraded(self)
             }
 
-            /// Returns whether calls on this end fail with [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
+            /// Returns whether reads or writes of this end fail with [`EAGAIN`](crate::Errno::EAGAIN) rather
+            /// than wait.
             ///
             /// # Errors
             ///

@@ -21,8 +21,8 @@
 //!   process read first, or [`poll`](mod@crate::event) both pipes.
 //! - *A writer waits forever*: a process holds a read end but does not read.
 //!
-//! Ends created by [`pipe`] and [`Builder`] are close-on-exec, so a started program does not keep these ends
-//! open by accident. A child created by [`fork`](crate::fork) inherits all ends.
+//! By default, ends created by [`pipe`] and [`Builder`] are close-on-exec, so a started program does not keep
+//! these ends open by accident. A child created by [`fork`](crate::fork) inherits all ends.
 
 #[cfg(feature = "event")]
 pub(crate) mod adaptive;
@@ -52,7 +52,7 @@ pub const PIPE_BUF: usize = crate::sys::abi::PIPE_BUF;
 ///
 /// - [`EMFILE`](Errno::EMFILE) if the process has reached its limit of descriptors.
 /// - [`ENFILE`](Errno::ENFILE) if the system has reached its limit of open files, or this user's pipes have
-///   reached their limit of pages.
+///   reached `/proc/sys/fs/pipe-user-pages-hard`.
 ///
 /// # Examples
 ///
@@ -131,8 +131,8 @@ pub enum Capacity {
 
 impl Capacity {
     /// The first size that `Max` requests. By default, every user may request this size
-    /// (`/proc/sys/fs/pipe-max-size`). Larger pipes do not fit into the cache and therefore do not move data
-    /// faster than pipes of this size.
+    /// (`/proc/sys/fs/pipe-max-size`). Larger pipes exceed the second-level cache of many processors and
+    /// therefore do not move data faster.
     const MAX: u32 = 1 << 20;
 }
 
@@ -162,7 +162,7 @@ impl Builder {
         Self { flags: PipeFlags::CLOEXEC, capacity: None }
     }
 
-    /// Makes both ends nonblocking: calls on them fail with [`EAGAIN`](Errno::EAGAIN) rather than wait.
+    /// Makes both ends nonblocking: reads and writes fail with [`EAGAIN`](Errno::EAGAIN) rather than wait.
     pub const fn nonblocking(self) -> Self {
         Self { flags: self.flags.union(PipeFlags::NONBLOCK), ..self }
     }
@@ -240,8 +240,10 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
 /// - [`EBUSY`](Errno::EBUSY) if the unread data occupies more slots than the new capacity provides.
 /// - [`EINVAL`](Errno::EINVAL) if the size is more than 2³¹ bytes.
 /// - [`ENOMEM`](Errno::ENOMEM) if the kernel lacks memory.
-/// - [`EPERM`](Errno::EPERM) if the process lacks `CAP_SYS_RESOURCE`, and either the size is more than
-///   `/proc/sys/fs/pipe-max-size` or this user's pipes have reached their limit of pages.
+/// - [`EPERM`](Errno::EPERM) if the pipe would grow beyond `/proc/sys/fs/pipe-max-size` and the process lacks
+///   `CAP_SYS_RESOURCE`. This error also occurs if the pipe would grow and this user's pipes would exceed
+///   `/proc/sys/fs/pipe-user-pages-soft` or `pipe-user-pages-hard`. Processes with `CAP_SYS_RESOURCE` or
+///   `CAP_SYS_ADMIN` are exempt from the latter two limits.
 ///
 /// # Examples
 ///

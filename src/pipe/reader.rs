@@ -12,8 +12,8 @@ use core::mem::MaybeUninit;
 
 /// The read end of a pipe. Dropping this value closes the end.
 ///
-/// The methods borrow the end as `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std`,
-/// the type and references to it also implement [`std::io::Read`].
+/// The methods borrow the end as `&self`, and report an error as [`Errno`](crate::Errno) or [`Incomplete`].
+/// With feature `std`, the type and references to it also implement [`std::io::Read`].
 ///
 /// # Buffered reading (Python's `os.fdopen`)
 ///

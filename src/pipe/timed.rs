@@ -7,7 +7,7 @@ use crate::{Deadline, PipeReader, PipeWriter, Result};
 /// Methods that do not wait, or wait only until a deadline: see
 /// [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
 impl PipeReader {
-    /// Reads the available bytes without waiting.
+    /// Reads up to `buf.len()` available bytes without waiting, and returns the number of bytes read.
     ///
     /// # Errors
     ///
@@ -16,7 +16,8 @@ impl PipeReader {
         io::try_read(self, buf)
     }
 
-    /// Reads the available bytes, waiting for the first byte only until `deadline`.
+    /// Reads up to `buf.len()` bytes and returns the number of bytes read. Waits for the first byte only
+    /// until `deadline`.
     ///
     /// # Errors
     ///
@@ -42,7 +43,7 @@ impl PipeReader {
 /// Methods that do not wait, or wait only until a deadline: see
 /// [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
 impl PipeWriter {
-    /// Writes as many bytes as fit, without waiting.
+    /// Writes as many bytes as fit, without waiting, and returns the number of bytes written.
     ///
     /// # Errors
     ///
@@ -51,7 +52,8 @@ impl PipeWriter {
         io::try_write(self, buf)
     }
 
-    /// Writes as many bytes as fit, waiting for room only until `deadline`.
+    /// Writes as many bytes as fit and returns the number of bytes written. Waits for room only until
+    /// `deadline`.
     ///
     /// # Errors
     ///

@@ -10,8 +10,8 @@ use crate::sys::call;
 /// The write end of a pipe. Dropping this value closes the end. After the last write end is closed, the
 /// reader receives the bytes that are still in the pipe and then reaches end of file.
 ///
-/// The methods borrow the end as `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std`,
-/// the type and references to it also implement [`std::io::Write`].
+/// The methods borrow the end as `&self`, and report an error as [`Errno`](crate::Errno) or [`Incomplete`].
+/// With feature `std`, the type and references to it also implement [`std::io::Write`].
 ///
 /// # Examples
 ///
@@ -37,8 +37,9 @@ pub struct PipeWriter(OwnedFd);
 common_to_both_ends!(PipeWriter);
 
 impl PipeWriter {
-    /// Writes up to `buf.len()` bytes of `buf` and returns the number of bytes written. All bytes are written
-    /// unless this end is nonblocking or a signal interrupts the write.
+    /// Writes up to `buf.len()` bytes of `buf` and returns the number of bytes written. A successful write is
+    /// complete, unless this end is nonblocking, or a signal or the closing of the last read end interrupts
+    /// the write.
     ///
     /// # Errors
     ///

@@ -5,8 +5,9 @@
 //! module.
 //!
 //! - A claim is entered before the call that creates the child returns. The claim is removed after the child
-//!   has been waited for. At that point the id may belong to a new child, which then has a separate claim. A
-//!   child without a claim therefore never had a handle, or its handle was dropped.
+//!   has been waited for, or when its handle is dropped. After the wait, the id may belong to a new child,
+//!   which then has a separate claim. A child without a claim therefore never had a handle, or its handle was
+//!   dropped.
 //! - The exception is a child that is still being created, because a claim needs the id. This module
 //!   therefore counts creations. A child without a claim is not collected until all creations that had begun
 //!   when the child was found have finished. Creations are counted in two epochs. During the wait for the
@@ -140,7 +141,7 @@ mod tests {
         let creation = Creation::begin();
         assert!(!settle(soon()));
         drop(creation);
-        // This wait has no deadline, because threads of other tests may also be creating children.
+        // This wait ends immediately, because no other test of this binary creates a child.
         assert!(settle(Deadline::NEVER));
     }
 }

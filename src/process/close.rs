@@ -20,8 +20,9 @@ use crate::sys::call;
 ///
 /// # Errors
 ///
-/// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory. Some descriptors may already
-///   be closed in that case.
+/// This call fails only because of a filter of system calls. The filter either rejects `close_range` with an
+/// error other than `ENOSYS`, `EPERM` or `EINVAL`, or rejects `prlimit64` while `close_range` is not
+/// available. Some descriptors may already be closed in that case.
 ///
 /// # Safety
 ///

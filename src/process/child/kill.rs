@@ -48,7 +48,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// - [`ESRCH`](Errno::ESRCH) if the child has ended and was waited for.
+    /// - [`ESRCH`](Errno::ESRCH) if the child has ended, and was waited for or its status was discarded.
     /// - [`EPERM`](Errno::EPERM) if the child now runs as another user.
     ///
     /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
@@ -56,8 +56,8 @@ impl Child {
         self.signal(signal, false)
     }
 
-    /// Makes the child the leader of a new process group, which also includes the processes that the child
-    /// starts later.
+    /// Makes the child the leader of a new process group, which the child's later descendants join by
+    /// default.
     ///
     /// This call is intended for a forked child. The child may also make itself the leader. The earlier of
     /// the two calls takes effect.
@@ -96,7 +96,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// Any error of [`send_signal_group`](Self::send_signal_group).
+    /// Fails as [`send_signal_group`](Self::send_signal_group) does.
     ///
     /// [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html)
     #[doc(alias = "killpg")]
@@ -105,17 +105,17 @@ impl Child {
     }
 
     /// Sends a signal to all processes of the group that the child leads. The group consists of the child and
-    /// the processes that it has started, unless they have moved to another group.
+    /// of its later descendants, unless they have moved to another group.
     ///
     /// Once the child has been waited for and its group is empty, the kernel may reuse the id for another
-    /// group. Since Linux 6.9 the pidfd identifies the group. Before Linux 6.9, this call fails with `ESRCH`
-    /// once the child has been waited for.
+    /// group. Since Linux 6.9, the [`pidfd`](Self::pidfd) identifies the group. Before Linux 6.9, or without
+    /// a pidfd, this call fails with `ESRCH` once the child has been waited for.
     ///
     /// # Errors
     ///
     /// - [`EINVAL`](Errno::EINVAL) if the child was not made the leader of its own group.
-    /// - [`ESRCH`](Errno::ESRCH) if the group has no process left, and before Linux 6.9 also if the child was
-    ///   waited for.
+    /// - [`ESRCH`](Errno::ESRCH) if the group has no process left. Before Linux 6.9, or without a pidfd, this
+    ///   error also occurs if the child was waited for.
     /// - [`EPERM`](Errno::EPERM) if all processes of the group now run as another user.
     ///
     /// [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html)

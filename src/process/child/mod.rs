@@ -11,10 +11,11 @@ use crate::sys::abi::RUSAGE_KEPT;
 use crate::sys::call;
 use crate::{Errno, PipeReader, PipeWriter, Result};
 
-/// A child process, created by [`fork`](crate::fork) and its variants, or by starting a program.
+/// A handle to a child process that was created by [`fork`](crate::fork) or its variants, or by starting a
+/// program.
 ///
-/// If the kernel supports pidfds (Linux 5.3), the handle holds a *pidfd*, a descriptor of the process itself.
-/// A signal then reaches this child or no process, even if the child's id is reused.
+/// If the kernel supports pidfds (since Linux 5.3), the handle usually holds a *pidfd*, a descriptor of the
+/// process itself. A signal then reaches this child or no process, even if the child's id is reused.
 ///
 /// Without a pidfd ([`pidfd`](Self::pidfd) returns `None`), the id is used instead, if the kernel reports
 /// that the id belongs to a child of this process. No call uses the id once a wait by this handle has
@@ -97,13 +98,14 @@ pub enum SpawnMethod {
     /// The child shared memory with its parent until it started its program. Nothing was copied, except under
     /// a user-mode emulator that turns the call into an ordinary fork.
     Vfork,
-    /// The child was a copy of its parent. The reason for the copy is an explicit fork, a change of user or
-    /// groups, or a kernel or filter that rejects shared memory.
+    /// The child was a copy of its parent. The reason is an explicit fork, a change of ids (user, group or
+    /// groups), or a kernel or filter that rejects shared memory.
     Fork,
 }
 
 impl Child {
-    /// Creates the handle of a child that this process has just created, with the pidfd from the kernel.
+    /// Creates the handle of a child that this process has just created. If `pidfd` is `None`, tries to open
+    /// a pidfd.
     pub(super) fn new(pid: i32, pidfd: Option<OwnedFd>) -> Self {
         Self {
             pid,
@@ -246,8 +248,8 @@ impl Drop for Child {
         if self.on_drop == OnDrop::KillGroup {
             let _ = self.kill_group();
         }
-        // The leader is killed separately, in case it has moved to another group. A child that cannot be killed
-        // may have ended already.
+        // The leader is killed separately, in case it has moved to another group. A child that cannot be
+        // killed may have ended already.
         let ends = self.on_drop == OnDrop::Reap || self.kill().is_ok();
         let _ = if ends { self.wait().map(Some) } else { self.try_wait() };
     }

@@ -62,7 +62,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// Any error of [`wait`](Self::wait).
+    /// Fails as [`wait`](Self::wait) does.
     ///
     /// # Examples
     ///
@@ -95,7 +95,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// Any error of [`wait`](Self::wait).
+    /// Fails as [`wait`](Self::wait) does.
     ///
     /// # Examples
     ///
@@ -125,12 +125,12 @@ impl Child {
     /// running at the deadline. Retries on `EINTR`.
     ///
     /// [`stdin`](Self::stdin_ref) stays open. A child that reads its input to end of file does not end until
-    /// the caller closes the pipe to that input. Without a [`pidfd`](Self::pidfd) this call polls, with
-    /// pauses that grow from 0.1 ms to 6.4 ms.
+    /// the caller closes the pipe to that input. Without a [`pidfd`](Self::pidfd), this call checks the child
+    /// repeatedly, with pauses that grow from 0.1 ms to 6.4 ms.
     ///
     /// # Errors
     ///
-    /// Any error of [`wait`](Self::wait), and
+    /// Fails as [`wait`](Self::wait) does, and with
     ///
     /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and the child still
     ///   runs.
@@ -175,8 +175,8 @@ impl Child {
         }
     }
 
-    /// Waits with `waitid`, unless the child's exit status is already known. Once the status is known, a call
-    /// could reach another child with the same process id.
+    /// Waits with `waitid`, unless an earlier wait has returned the exit status or reported its loss. After
+    /// that wait, a call could reach another child with the same process id.
     ///
     /// With `WNOWAIT`, this function reports only the end. The kernel reports each stop of a traced child to
     /// its tracer, regardless of the options. For such a stop the function returns `None`, and the stop stays
@@ -217,7 +217,7 @@ impl Child {
 
     /// Returns whether this process may still wait for the child. Comparing `owner` with the process id is
     /// not enough: a forked copy of this handle may be in a process that reuses the creator's id. Without a
-    /// pidfd, the child's id may by now belong to another child.
+    /// pidfd, the result may concern another child that now has the same id.
     pub(in crate::process) fn is_a_child(&self) -> bool {
         !matches!(self.waitid(abi::PEEK), Err(Errno::ECHILD))
     }

@@ -67,8 +67,8 @@ impl Environment {
         self.changes.clear();
     }
 
-    /// Returns all entries: the variables, as `NAME=value`, and, unless the environment was cleared, the
-    /// entries of this process that are not variables.
+    /// Returns all entries. A variable has the form `NAME=value`. Unless the environment was cleared, the
+    /// result also contains this process's entries that are not variables.
     pub(super) fn entries(&self) -> Strings {
         let mut all = Strings { bytes: Vec::with_capacity(4096), count: 0 };
         if !self.cleared {

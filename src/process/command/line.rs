@@ -6,8 +6,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Getters with std's names. As in std, a program, argument or directory that contains a NUL is shown as
-/// `<string-with-nul>`.
+/// Getters with std's names. As in std, the getters return `<string-with-nul>` for a program, argument or
+/// directory that contains a NUL.
 ///
 /// # Examples
 ///
@@ -56,10 +56,11 @@ impl Command<'_> {
 /// other setting. If argument 0 was set separately, the line sets it with `bash`, which adds variables
 /// (`PWD`, `SHLVL`, `_`).
 ///
-/// Words are quoted for any POSIX shell. Control characters and bytes that are not UTF-8 are written as
-/// `"$(printf '\377')"`. A newline is written unchanged. The shell may interpret a program without a slash in
-/// its name as a shell command. `env` accepts neither a name that begins with `-` nor a program with a `=` in
-/// its name. A command that cannot be started because of a NUL or an invalid name has no valid line.
+/// Words are quoted for any POSIX shell. Control characters and bytes that are not UTF-8 are written in the
+/// form `"$(printf '\377')"`. A newline is written unchanged. The shell may interpret a program without a
+/// slash in its name as a shell command. `env` accepts neither a variable name that begins with `-` nor a
+/// program with a `=` in its name. A command that cannot be started because of a NUL or an invalid name has
+/// no valid line.
 impl fmt::Debug for Command<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(folder) = &self.folder {
@@ -89,7 +90,7 @@ impl fmt::Debug for Command<'_> {
     }
 }
 
-/// Bytes that are formatted with quotes for a shell.
+/// Bytes to format as one word of a shell command line, with quotes if necessary.
 struct Word<'a>(&'a [u8]);
 
 impl fmt::Display for Word<'_> {

@@ -104,9 +104,10 @@ pub fn umask(mask: u32) -> u32 {
 /// # Errors
 ///
 /// - [`ENOENT`](Errno::ENOENT) if the directory does not exist.
-/// - [`ENOTDIR`](Errno::ENOTDIR) if the path or a component of it is not a directory.
+/// - [`ENOTDIR`](Errno::ENOTDIR) if the path, or a component of the path, is not a directory.
 /// - [`EACCES`](Errno::EACCES) if this process may not enter the directory, or a component of its path.
-/// - [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG) if the path is invalid.
+/// - [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG) if the path has too many symbolic
+///   links, or is too long.
 ///
 /// # Examples
 ///

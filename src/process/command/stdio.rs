@@ -1,4 +1,4 @@
-//! The possible standard streams of a child, and the code that opens them.
+//! The settings for a child's standard streams, and the code that opens the streams.
 //!
 //! # Safety
 //!
@@ -71,12 +71,12 @@ impl Stdio<'_> {
     }
 
     /// Connects standard error to the same child's standard output, as `2>&1` does in a shell. The output of
-    /// the two streams stays in order.
+    /// the two streams arrives in the order in which the child writes it.
     ///
     /// If standard output is a pipe or another descriptor, standard error uses the same pipe or descriptor.
     /// This setting is resolved when the child is started, so the order of the settings does not matter. In a
-    /// [`Pipeline`](crate::process::Pipeline), standard error uses the pipe to the next program. For standard
-    /// input or output, this setting makes `spawn` fail with `EINVAL` at
+    /// [`Pipeline`](crate::process::Pipeline), standard error of each program except the last uses the pipe
+    /// to the next program. For standard input or output, this setting makes `spawn` fail with `EINVAL` at
     /// [`SpawnStage::Arguments`](crate::process::SpawnStage::Arguments).
     ///
     /// # Examples

@@ -89,6 +89,7 @@ impl PipelineChildren {
     /// - [`ESRCH`](Errno::ESRCH) if no process of the group remains. Before Linux 6.9 this error also occurs
     ///   if the first program was waited for, even if other programs still run.
     /// - [`EINVAL`](Errno::EINVAL) if the first program does not lead a group.
+    /// - [`EPERM`](Errno::EPERM) if all processes of the group now run as another user.
     ///
     /// # Examples
     ///

@@ -10,9 +10,9 @@ use crate::{Deadline, Errno, Result};
 
 /// A descriptor that refers to one process and never to another.
 ///
-/// The process need not be a child. For a child, a `Pidfd` is a second handle: one thread can wait with the
-/// [`Child`] while another thread kills the child with the result of [`Child::try_clone_pidfd`]. Dropping a
-/// `Pidfd` does not affect the process.
+/// The process need not be a child. For a child, a `Pidfd` is a second handle, which
+/// [`Child::try_clone_pidfd`] returns. One thread can wait with the [`Child`] while another thread kills the
+/// child with the `Pidfd`. Dropping a `Pidfd` does not affect the process.
 ///
 /// # Reused process ids
 ///
@@ -127,8 +127,8 @@ impl Pidfd {
     /// # Errors
     ///
     /// - [`ECHILD`](Errno::ECHILD) if the process is not a child of this process, or its status was collected
-    ///   or discarded. On Linux 6.15 and later, the wait returns the status instead, once the process has
-    ///   been waited for.
+    ///   or discarded. On Linux 6.15 and later, the wait returns the status instead, once the process no
+    ///   longer exists.
     /// - [`EAGAIN`](Errno::EAGAIN) if the descriptor is nonblocking and the child still runs.
     /// - [`EINVAL`](Errno::EINVAL) before Linux 5.4.
     ///

@@ -106,9 +106,10 @@ impl<'fd> Command<'fd> {
     ///
     /// # When it fails
     ///
-    /// If the [`timeout`](Self::timeout), [`deadline`](Self::deadline) or [`limit`](Self::limit) is exceeded,
-    /// or the run fails in any other way, this call kills the child (`SIGKILL`) and waits for it. The error
-    /// holds the output that was read: see [`CommunicateError::stdout`](super::CommunicateError::stdout).
+    /// This call fails if the [`timeout`](Self::timeout), [`deadline`](Self::deadline) or
+    /// [`limit`](Self::limit) is exceeded. After this or any other failure, the call kills the child
+    /// (`SIGKILL`) and waits for it. The error holds the output that was read: see
+    /// [`CommunicateError::stdout`](super::CommunicateError::stdout).
     ///
     /// Processes that the child has started continue to run. To kill them as well, make the child lead a
     /// process group with [`process_group(0)`](Self::process_group) or [`setsid`](Self::setsid), and set

@@ -241,8 +241,8 @@ impl<'t, 'a> Talk<'t, 'a> {
 /// The interval between checks of a child that has no pidfd, or whose pidfd already reports its end.
 const WITHOUT_PIDFD: Duration = Duration::from_millis(10);
 
-/// The number of checks of the pipes after the deadline: one to read the remaining bytes, and one to detect
-/// end of file after these bytes.
+/// The number of checks of the pipes after the deadline. The first check reads the remaining bytes, and the
+/// second detects end of file.
 const LAST_ROUNDS: usize = 2;
 
 /// The maximum number of reads of one pipe between two checks of all pipes. A child that makes short writes

@@ -154,8 +154,8 @@ impl PipelineChildren {
         self.each(|child| child.wait().map(Some)).map(Option::unwrap_or_default)
     }
 
-    /// Writes `input` to the first program, collects the output of the last program and the standard error of
-    /// all programs, and waits for all of them. Streams that are not pipes are skipped. See
+    /// Writes `input` to the first program. Collects the output of the last program and the standard error of
+    /// all programs, and waits for all programs. Streams that are not pipes are skipped. See
     /// [`Communicate::run`].
     ///
     /// # Errors

@@ -158,7 +158,8 @@ flags! {
 }
 
 flags! {
-    /// Flags of [`splice`](crate::splice::splice) and [`tee`](crate::splice::tee).
+    /// Flags of [`splice`](crate::splice::splice), [`tee`](crate::splice::tee) and
+    /// [`vmsplice`](crate::splice::vmsplice).
     ///
     /// [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html)
     pub struct SpliceFlags;

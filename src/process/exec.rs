@@ -98,9 +98,9 @@ pub fn execveat(
 /// Replaces the program as [`execve`] does, with the file that `file` refers to. The descriptor must be open
 /// for reading or with `O_PATH`.
 ///
-/// If the kernel lacks `execveat` or a filter rejects it, this function executes the file's path in
-/// `/proc/self/fd`. The interpreter of a script opens the script through the descriptor. If the descriptor is
-/// close-on-exec, executing a script fails with `ENOENT`.
+/// If the kernel lacks `execveat` or a filter rejects it, this function executes `/proc/self/fd/N`, where N
+/// is the number of the descriptor. The interpreter of a script opens the script through the descriptor. If
+/// the descriptor is close-on-exec, executing a script fails with `ENOENT`.
 ///
 /// # Errors
 ///

@@ -25,7 +25,7 @@ pub enum Fork {
 /// Creates a child process: a copy of this process that continues after this call.
 ///
 /// The call returns twice. If the child returns through the parent's code, the child also drops every value
-/// that this code drops. To prevent this, end the child with [`exit`], or use [`fork_with`].
+/// that this code drops. To prevent these drops, end the child with [`exit`], or use [`fork_with`].
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Starts programs, forks, waits for processes, and signals them. Also replaces the program of this process,
+//! Starts programs, forks, waits for processes, and sends signals. Also replaces the program of this process,
 //! changes its attributes, and ends it.
 //!
 //! # Which one
@@ -14,9 +14,9 @@
 //!
 //! # What a child is
 //!
-//! A child is a copy of this process with one thread: the one that forked. The child has a copy of the
-//! private memory and of all descriptors, including close-on-exec ones. The other threads do not exist in the
-//! child, so a lock that one of them held during the fork stays locked forever.
+//! A child is a copy of this process with one thread: the one that forked. The child has a copy of this
+//! process's private memory and of all descriptors, including close-on-exec ones. The other threads do not
+//! exist in the child, so a lock that one of them held during the fork stays locked forever.
 //!
 //! # What a child may do
 //!

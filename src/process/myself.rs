@@ -1,4 +1,4 @@
-//! Reads and changes attributes of this process.
+//! Reads and changes attributes of this process, and moves children to process groups.
 //!
 //! Each function makes one system call. The functions allocate nothing and lock nothing, so a forked child or
 //! a signal handler may call them.
@@ -26,7 +26,8 @@ pub fn getppid() -> u32 {
     call::getppid().unsigned_abs()
 }
 
-/// Makes this process the leader of a new session without a terminal, and of a process group in that session.
+/// Makes this process the leader of a new session without a terminal, and of a new process group in that
+/// session.
 ///
 /// # Errors
 ///

@@ -63,8 +63,9 @@ impl Pidfd {
     /// # Errors
     ///
     /// - [`ESRCH`](Errno::ESRCH) if the process does not exist.
-    /// - [`EINVAL`](Errno::EINVAL) if the id is 0, or the id of a thread other than the first thread of its
-    ///   process.
+    /// - [`EINVAL`](Errno::EINVAL) if the id is 0.
+    /// - [`EINVAL`](Errno::EINVAL) or, on newer kernels, [`ENOENT`](Errno::ENOENT) if the id belongs to a
+    ///   thread other than the first thread of its process.
     /// - [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if no descriptor is free.
     /// - [`ENOSYS`](Errno::ENOSYS) before Linux 5.3.
     ///
@@ -165,7 +166,8 @@ impl Pidfd {
     ///
     /// # Errors
     ///
-    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) first.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before the process has
+    ///   ended.
     /// - Any error of [`wait`](Self::wait).
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html), `P_PIDFD` since Linux 5.4

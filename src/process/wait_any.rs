@@ -48,7 +48,7 @@ pub struct Change {
 /// This call never collects the status of a [`Child`] that was not passed, even if another thread owns that
 /// handle or is still creating it. Every handle claims its process id until the child has been waited for or
 /// the handle is dropped. A child without a claim may belong to a handle that another thread is still
-/// creating. If this call finds such a child, it waits until all creations of children that have begun are
+/// creating. If this call finds such a child, it waits until all creations in progress at that time have
 /// finished. Then the call checks for a claim again. A forgotten handle ([`mem::forget`](core::mem::forget))
 /// keeps its claim.
 ///

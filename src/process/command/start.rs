@@ -78,8 +78,8 @@ impl Command<'_> {
         failed.map_or_else(|error| error, |(_, error)| error)
     }
 
-    /// Returns the settings of the three standard streams. A stream that is not set has its entry in
-    /// `defaults`, unless `fd_map` assigns its number.
+    /// Returns the settings of the three standard streams. For a stream that is not set, the result is its
+    /// entry in `defaults`, or `Inherit` if `fd_map` assigns its number.
     pub(in crate::process) fn sources<'a>(&'a self, defaults: [Source<'a>; 3]) -> [Source<'a>; 3] {
         let mut sources = defaults;
         for (number, (source, stdio)) in (0..).zip(sources.iter_mut().zip(&self.streams)) {

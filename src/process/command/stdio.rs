@@ -14,10 +14,10 @@ use alloc::vec::Vec;
 
 /// A setting for one of a child's standard streams, for [`Command`](super::Command).
 ///
-/// Anything that converts into a [`MaybeOwnedFd`] becomes a `Stdio` with `From`:
+/// `From` creates a `Stdio` from anything that converts into a [`MaybeOwnedFd`]:
 ///
 /// - an owner of a descriptor, such as a [`File`](std::fs::File), a [`PipeReader`] or a [`PipeWriter`];
-/// - a reference to anything that implements [`AsFd`], which is borrowed for `'fd`;
+/// - a reference, borrowed for `'fd`, to anything that implements [`AsFd`];
 /// - [`Stdout`](std::io::Stdout) and [`Stderr`](std::io::Stderr) of this process.
 ///
 /// A clone shares the owned descriptor.

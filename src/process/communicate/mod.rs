@@ -139,10 +139,9 @@ impl<'a> Communicate<'a> {
     }
 
     /// Sets how long a run continues after the child has ended, if another process still has the child's
-    /// pipes open. After that time, the [`run`](Self::run) fails with [`CommunicateErrorKind::Grace`]. By
-    /// default, only the deadline limits this time.
-    ///
-    /// An example of another process is a daemon that the child has started.
+    /// pipes open. Such a process may be a daemon that the child has started. After that time, the
+    /// [`run`](Self::run) fails with [`CommunicateErrorKind::Grace`]. By default, only the deadline limits
+    /// this time.
     #[doc(alias = "WaitDelay")]
     pub const fn grace(mut self, after_exit: Duration) -> Self {
         self.grace = Some(after_exit);

@@ -86,7 +86,8 @@ impl<'t, 'a> Talk<'t, 'a> {
                 }
             }
             while let Some(child) = &mut watched {
-                // An error counts as the child's end, and is reported after the pipes have ended.
+                // An error of `try_wait` counts as the child's end. The later wait for the child reports the
+                // error.
                 if child.try_wait() == Ok(None) {
                     // If the pidfd reports the child's end, the child cannot be waited for yet, because
                     // another process traces it.

@@ -118,7 +118,7 @@ pub(super) fn replace(
     } else {
         child::carry_out(&mut plan).err()
     };
-    // A signal that another thread has changed since then stays as that thread has set it.
+    // A signal for which another thread has set a handler since then keeps that handler.
     let changed = |signal: &Signal| plan.no_longer_ignored.contains(*signal);
     for number in (1..).map_while(Signal::from_raw).filter(changed).map(number) {
         if call::rt_sigaction_get(number).is_ok_and(|action| action.is_default()) {

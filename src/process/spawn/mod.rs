@@ -13,7 +13,8 @@
 //!
 //! # Why sharing memory is sound
 //!
-//! - *Stack.* The child has a separate stack with a guard page, and never returns into a frame of its parent.
+//! - *Stack.* The child has a separate stack with a guard below it, and never returns into a frame of its
+//!   parent.
 //! - *Signals.* All signals are first blocked in the parent's thread, so the child starts with all signals
 //!   blocked. The child unblocks signals only when it has no handler left, so no handler runs in the shared
 //!   memory.
@@ -244,8 +245,8 @@ impl<'a> Spawn<'a> {
     /// The process continues. The following state of the process stays changed: session, process group,
     /// controlling terminal, the terminal's foreground group, control group and limits. After a change of
     /// ids, the memory of the process stays inaccessible to unprivileged processes (`PR_SET_DUMPABLE`).
-    /// Everything else is restored: descriptors, directory, umask, niceness, ids, signal mask, handlers and
-    /// parent-death signal.
+    /// Everything else is the same as before the call: descriptors, directory, umask, niceness, ids, signal
+    /// mask, handlers and parent-death signal.
     ///
     /// Immediately before the program begins, an ignored signal of
     /// [`default_signals`](Self::default_signals), such as `SIGPIPE`, is set to its default effect in the

@@ -35,8 +35,8 @@ impl<'a> Spawn<'a> {
         Self { folder: Some(folder), ..self }
     }
 
-    /// Makes the child lead a new session, and a process group in it. The session has no terminal unless
-    /// [`controlling_terminal`](Self::controlling_terminal) is set.
+    /// Makes the child lead a new session, and a new process group in that session. The session has no
+    /// terminal unless [`controlling_terminal`](Self::controlling_terminal) is set.
     pub const fn setsid(self) -> Self {
         Self { session: true, ..self }
     }
@@ -154,8 +154,8 @@ impl<'a> Spawn<'a> {
     }
 
     /// Sends the child this signal when the *thread* that spawns it ends. If this process ends before the
-    /// child can request the signal, the child exits. The kernel clears the setting for a set-user-id program
-    /// or a program with file capabilities.
+    /// child can request the signal, the child exits. The kernel clears the setting for a set-user-id or
+    /// set-group-id program, or a program with file capabilities.
     ///
     /// In a new pid namespace, a child can detect that its parent has already ended only if this process
     /// could open a pidfd. Opening a pidfd needs Linux 5.3 and a free descriptor.

@@ -3,14 +3,15 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to manage one mapping for each [`Stack`]. A `Stack` is the only owner of its
-//! addresses. Its upper part, after the [`stack`](Stack::stack), is a list of integers that a `Stack` lends
-//! as a slice. The part below that list is never lent, so that it may serve as a child's stack while a
-//! `Stack` is borrowed. The lowest pages are the guard: touching them ends the process.
+//! This file is trusted to manage one mapping for each [`Stack`]. A `Stack` is the only owner of the
+//! addresses of its mapping. The upper part of the mapping, after the [`stack`](Stack::stack), is a list of
+//! integers that a `Stack` lends as a slice. The part below that list is never lent, so that it may serve as
+//! a child's stack while a `Stack` is borrowed. The lowest pages are the guard: touching them ends the
+//! process.
 //!
 //! Mapping and touching a new stack accounts for one seventh of the cost of starting a small program. For
 //! that reason, one stack is kept in [`SPARE`] for the next spawn. The spawn that takes a stack from
-//! [`SPARE`] is its only owner. A forked process has its own copy of the spare stack.
+//! [`SPARE`] is the only owner of that stack. A forked process has its own copy of the spare stack.
 #![allow(unsafe_code, reason = "mapped memory as a stack and as a slice")]
 
 use super::child::Move;

@@ -190,8 +190,8 @@ impl<'a> Spawn<'a> {
     ///   - [`EAGAIN`](Errno::EAGAIN) if the user or the control group has reached its process limit.
     ///   - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory, or the init process of the
     ///     pid namespace for new children has ended.
-    ///   - [`EPERM`](Errno::EPERM) or [`ENOSYS`](Errno::ENOSYS) if the kernel or a filter of system calls
-    ///     rejects every way to create a child.
+    ///   - [`EPERM`](Errno::EPERM), [`ENOSYS`](Errno::ENOSYS) or [`EINVAL`](Errno::EINVAL) if the kernel or a
+    ///     filter of system calls rejects every way to create a child.
     /// - At [`SpawnStage::Arguments`], [`EINVAL`](Errno::EINVAL). At all other stages, the error of the system
     ///   call that failed.
     /// # Examples

@@ -188,7 +188,7 @@ flags! {
     const IN = 0x001;
     /// Urgent data can be read.
     const PRI = 0x002;
-    /// Data can be written. On a pipe, a whole slot (one page) is free.
+    /// Data can be written. On a pipe, at least one whole slot (one page) is free.
     const OUT = 0x004;
     /// An error has occurred. On the write end of a pipe, this event means that all readers are closed. This
     /// event is reported even if it was not requested.

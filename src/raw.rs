@@ -1,8 +1,8 @@
 //! Makes system calls by number, for system calls that the crate does not wrap.
 //!
 //! Each function returns the kernel's result: a success value, or a negated errno in the range −4095 to −1.
-//! Arguments are register-sized integers. Pass a pointer as `pointer.expose_provenance()`. With the C shim
-//! the calls go through the C library, which does not change the result.
+//! Arguments are register-sized integers. Pass a pointer as `pointer.expose_provenance()`. With the C shim,
+//! the calls go through the C library, but the result is the same.
 //!
 //! To convert a failure to an error, pass its absolute value to `Errno::from_raw_os_error`.
 //!

@@ -1,4 +1,4 @@
-//! Signals by name, and sets of signals. The numbers differ between architectures.
+//! Signals by name, and sets of signals. The numbers of some signals differ between architectures.
 
 use crate::sys::abi::{self, SigSet};
 use core::fmt;
@@ -35,8 +35,8 @@ macro_rules! signals {
                 );
             )*
 
-            /// Returns the name of the constant in C, such as `"SIGTERM"`, or `None` for a signal that
-            /// Linux does not name.
+            /// Returns the name of the constant in C, such as `"SIGTERM"`, or `None` for a signal without a
+            /// constant in this type.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
                 match self {

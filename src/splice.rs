@@ -1,5 +1,5 @@
-//! Moves and duplicates bytes inside the kernel, one call at a time. [`transfer`](crate::transfer) moves
-//! whole streams with repeated calls.
+//! Moves, copies and duplicates bytes inside the kernel, one call at a time. [`transfer`](crate::transfer)
+//! moves whole streams with repeated calls.
 //!
 //! `splice`, `tee` and `vmsplice` pass pages by reference where possible. Unread bytes in a pipe may
 //! therefore change if the file or memory from which they were taken is modified.
@@ -37,8 +37,8 @@ use crate::{PipeWriter, Result};
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if no data or no room is available, and the call must not wait.
 /// - [`EBADF`](crate::Errno::EBADF) if a descriptor is not open in the required direction.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was moved.
-/// - [`EINVAL`](crate::Errno::EINVAL) if neither end is a pipe, both ends are the same pipe, `to` is open for
-///   appending, or a file system or device does not support the call.
+/// - [`EINVAL`](crate::Errno::EINVAL) if neither end is a pipe, if both ends are the same pipe, or if `to` is
+///   open for appending. This error also occurs if a file system or device does not support the call.
 /// - [`EPIPE`](crate::Errno::EPIPE) if `to` is a pipe without a reader. The process also receives `SIGPIPE`,
 ///   unless [`without_sigpipe`](crate::io::without_sigpipe) is used.
 /// - [`ESPIPE`](crate::Errno::ESPIPE) if an offset was given for a pipe.
@@ -70,22 +70,22 @@ pub fn splice(
     call::splice(from.as_fd(), from_offset, to.as_fd(), to_offset, len, flags.bits())
 }
 
-/// Moves up to `len` bytes from a file to any descriptor inside the kernel and returns the number of bytes
-/// moved. A result of 0 means end of file.
+/// Copies up to `len` bytes from a file to any descriptor inside the kernel and returns the number of bytes
+/// copied. A result of 0 means end of file.
 ///
 /// If an offset is given, the call begins at that position in the file and advances the offset. The file's
-/// own position then does not change. The call may move fewer bytes than `len`, and moves at most
+/// own position then does not change. The call may copy fewer bytes than `len`, and copies at most
 /// 2,147,479,552 bytes (0x7ffff000). Unlike the system call, this function expects the source first.
 ///
 /// # Errors
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if `to` is nonblocking and has no room.
 /// - [`EBADF`](crate::Errno::EBADF) if a descriptor is not open in the required direction.
-/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was moved.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was copied.
 /// - [`EINVAL`](crate::Errno::EINVAL) if `from` cannot be mapped, such as a pipe or socket, or `to` is open
 ///   for appending.
-/// - [`EPIPE`](crate::Errno::EPIPE) if `to` has no reader. The process also receives `SIGPIPE`, unless
-///   [`without_sigpipe`](crate::io::without_sigpipe) is used.
+/// - [`EPIPE`](crate::Errno::EPIPE) if `to` is a pipe or socket without a reader. The process also receives
+///   `SIGPIPE`, unless [`without_sigpipe`](crate::io::without_sigpipe) is used.
 ///
 /// # Examples
 ///
@@ -114,13 +114,13 @@ pub fn sendfile(
 }
 
 /// Copies up to `len` bytes from one file to another inside the kernel and returns the number of bytes
-/// copied. A result of 0 means end of file. The copy shares blocks with the source if the file system
+/// copied. A result of 0 means end of file. The copy may share blocks with the source if the file system
 /// supports shared blocks.
 ///
 /// If an offset is given, the call begins at that position in the file and advances the offset. The file's
 /// own position then does not change. The call may copy fewer bytes than `len`, and copies at most
-/// 2,147,479,552 bytes (0x7ffff000). For files of procfs and similar file systems, the call returns 0 even if
-/// the file has contents.
+/// 2,147,479,552 bytes (0x7ffff000). For files of procfs and similar file systems, the call may return 0 even
+/// if the file has contents.
 ///
 /// # Errors
 ///
@@ -147,7 +147,8 @@ pub fn sendfile(
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// This call has existed since Linux 4.5, and has worked between file systems since Linux 5.3.
+/// This call has existed since Linux 4.5, and has worked between file systems since Linux 5.3. Since Linux
+/// 5.19, both file systems must have the same type and support such a copy.
 /// [copy_file_range(2)](https://man7.org/linux/man-pages/man2/copy_file_range.2.html)
 pub fn copy_file_range(
     from: impl AsFd,
@@ -162,8 +163,8 @@ pub fn copy_file_range(
 /// Duplicates up to `len` bytes from one pipe to another and returns the number of bytes duplicated. A result
 /// of 0 means end of file. `from` keeps its bytes.
 ///
-/// Two calls in a row duplicate the same bytes, unless those bytes are read from `from` between the calls.
-/// The call may duplicate fewer bytes than `len`.
+/// Two calls in a row begin with the same byte, unless bytes are read from `from` between the calls. The call
+/// may duplicate fewer bytes than `len`.
 ///
 /// # Errors
 ///
@@ -201,7 +202,7 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
 /// given. **`O_NONBLOCK` on the pipe has no effect.**
 ///
 /// The kernel does not report when it has finished with a page. Even if the pipe is empty, the kernel may
-/// still use a page, because the reader may have spliced that page to another file.
+/// still use a page, because the reader may have spliced that page to another descriptor.
 /// [`ChunkWriter`](crate::chunk::ChunkWriter) sends pages by reference safely, and also works on kernels that
 /// copy the pages instead.
 ///

@@ -8,7 +8,8 @@ use crate::{Errno, Result};
 use core::convert::Infallible;
 use core::ffi::CStr;
 
-/// The search path that a shell uses if `PATH` is not set.
+/// The search path that `Spawn` and `Command` use if the child's environment has no `PATH`. The `execvp` of
+/// glibc uses the same path.
 pub const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
 /// The maximum length of a path in bytes, including the NUL. The kernel rejects longer paths.
@@ -31,8 +32,8 @@ const PATH_MAX: usize = 4096;
 /// - [`EACCES`](Errno::EACCES) if the file is not executable or not a regular file, or a directory of its path
 ///   may not be searched.
 /// - [`EINVAL`](Errno::EINVAL) if a list does not end with [`Arg::END`].
-/// - [`ELOOP`](Errno::ELOOP), [`ENAMETOOLONG`](Errno::ENAMETOOLONG), [`ENOTDIR`](Errno::ENOTDIR) if the path
-///   is invalid.
+/// - [`ELOOP`](Errno::ELOOP), [`ENAMETOOLONG`](Errno::ENAMETOOLONG) or [`ENOTDIR`](Errno::ENOTDIR) if the
+///   path has too many symbolic links, is too long, or uses a file as a directory.
 /// - [`ENOENT`](Errno::ENOENT) if the file, or the interpreter that it names, does not exist.
 /// - [`ENOEXEC`](Errno::ENOEXEC) if the kernel does not recognise the format of the file, for example of a
 ///   script without `#!`.
@@ -97,9 +98,9 @@ pub fn execveat(
 /// Replaces the program as [`execve`] does, with the file that `file` refers to. The descriptor must be open
 /// for reading or with `O_PATH`.
 ///
-/// If the kernel lacks `execveat`, this function executes the file's path in `/proc/self/fd`. The interpreter
-/// of a script opens the script through the descriptor. If the descriptor is close-on-exec, executing a
-/// script fails with `ENOENT`.
+/// If the kernel lacks `execveat` or a filter rejects it, this function executes `/proc/self/fd/N`, where N
+/// is the number of the descriptor. The interpreter of a script opens the script through the descriptor. If
+/// the descriptor is close-on-exec, executing a script fails with `ENOENT`.
 ///
 /// # Errors
 ///
@@ -126,15 +127,15 @@ pub fn execveat(
 pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let file = file.as_fd();
     match execveat(file, c"", argv, envp, ExecFlags::EMPTY_PATH) {
-        // EPERM and EINVAL may be errors of a filter or of the program. In the latter case the fallback fails
-        // with the same error.
+        // `is_missing` includes EPERM and EINVAL, which may also be errors of the exec itself. The fallback
+        // then fails with the same error.
         Err(errno) if call::is_missing(errno) => {}
         // Some releases of Linux 5.10 return ENOENT for any empty path. On other releases ENOENT may concern
         // a script. The fallback would start the script's interpreter, which would not find the script.
         Err(Errno::ENOENT) if call::refuses_empty_path() => {}
         result => return result,
     }
-    // The standard formatting code may need more stack than a forked child has.
+    // `decimal` needs less stack than the standard formatting code.
     let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
     decimal(&mut path[14..], file.as_raw_fd().unsigned_abs());
     match CStr::from_bytes_until_nul(&path) {
@@ -164,7 +165,8 @@ pub(super) fn decimal(buffer: &mut [u8], mut number: u32) -> usize {
 ///
 /// Any error of [`execve`], and
 ///
-/// - [`EACCES`](Errno::EACCES) if the search found only files that could not be executed.
+/// - [`EACCES`](Errno::EACCES) if no candidate could be executed, and the kernel denied access to at least
+///   one of them.
 /// - [`ENOENT`](Errno::ENOENT) if no directory contains the program.
 ///
 /// The search skips a candidate that does not exist, that exceeds the maximum path length, or whose disk or
@@ -218,7 +220,8 @@ fn search(name: &[u8], path: &[u8], argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Resul
     Err(error)
 }
 
-/// Returns `folder/name`, or `None` if the result is not a valid path.
+/// Writes the path `folder/name` to `buffer` and returns it. Returns `None` if the path is too long or
+/// contains a NUL.
 fn join<'a>(buffer: &'a mut [u8; PATH_MAX], folder: &[u8], name: &[u8]) -> Option<&'a CStr> {
     let slash: &[u8] = if folder.is_empty() { b"" } else { b"/" };
     let mut end = 0;

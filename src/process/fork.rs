@@ -1,4 +1,4 @@
-//! Forks, and ends a process. The rules for the child are in [`process`](crate::process).
+//! Functions that fork this process or end it. The rules for the child are in [`process`](crate::process).
 //!
 //! # Safety
 //!
@@ -25,7 +25,7 @@ pub enum Fork {
 /// Creates a child process: a copy of this process that continues after this call.
 ///
 /// The call returns twice. If the child returns through the parent's code, the child also drops every value
-/// that this code drops. To prevent this, end the child with [`exit`], or use [`fork_with`].
+/// that this code drops. To prevent these drops, end the child with [`exit`], or use [`fork_with`].
 ///
 /// # Errors
 ///
@@ -90,8 +90,8 @@ pub unsafe fn fork() -> Result<Fork> {
 /// process shares this process's memory.
 ///
 /// The child may therefore do everything that the last column of [the
-/// table](crate::process#what-a-child-may-do) permits. With a single thread, no lock stays locked in the
-/// child, and no data is left in an inconsistent state.
+/// table](crate::process#what-a-child-may-do) permits. No other thread exists that could hold a lock, or be
+/// in the middle of a change of data, during the fork.
 ///
 /// The function detects other threads and shared memory with a call to `unshare` that changes nothing. If a
 /// filter rejects that call, as in many containers, this function counts the threads in `/proc` instead. This
@@ -100,7 +100,7 @@ pub unsafe fn fork() -> Result<Fork> {
 /// # Errors
 ///
 /// - [`EBUSY`](crate::Errno::EBUSY) if another thread exists, another process shares this memory, or neither
-///   check is possible. A user-mode emulator may have its own threads.
+///   check is possible. This error also occurs under a user-mode emulator that has its own threads.
 /// - Any error of [`fork`].
 ///
 /// # Safety
@@ -139,7 +139,7 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
         Ok(()) => true,
         Err(Errno::EINVAL) => false,
         // A filter rejects `unshare`. The link count of a procfs directory is two, plus one for each
-        // subdirectory.
+        // subdirectory. A count of 3 therefore means a single thread.
         Err(_) => call::statx_nlink(c"/proc/self/task") == Ok(3),
     };
     if !alone {
@@ -154,7 +154,7 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
 ///
 /// Values that `body` owns are dropped in both processes. A pipe end moved into `body` is therefore closed in
 /// the parent, as intended. A panic in `body` ends the child with `SIGABRT`, after the panic hook has run. If
-/// `SIGABRT` is blocked or handled, the child exits with code 134 instead.
+/// `SIGABRT` is blocked, ignored or handled, the child exits with code 134 instead.
 ///
 /// # Errors
 ///
@@ -202,8 +202,8 @@ struct AbortOnDrop;
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        // SIGABRT does not end the process if the signal is blocked or handled. The process then exits with
-        // the code that a shell reports for a process killed by SIGABRT.
+        // SIGABRT does not end the process if the signal is blocked, ignored or handled. The process then
+        // exits with the code that a shell reports for a process killed by SIGABRT.
         let _ = call::kill(call::getpid(), Signal::ABRT.as_raw());
         exit(128 + 6)
     }

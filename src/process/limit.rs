@@ -11,7 +11,7 @@ pub struct Resource(u32);
 impl Resource {
     /// Address space, in bytes.
     pub const AS: Self = Self(per_arch(6, 9, 9, 9, 9));
-    /// Core dumps, in bytes.
+    /// The size of a core dump, in bytes.
     pub const CORE: Self = Self(4);
     /// Processor time, in seconds.
     pub const CPU: Self = Self(0);
@@ -37,18 +37,18 @@ impl Resource {
     pub const RTPRIO: Self = Self(14);
     /// The processor time, in microseconds, that a real-time process may use without a blocking call.
     pub const RTTIME: Self = Self(15);
-    /// The number of signals queued by the user.
+    /// The number of signals queued for the user's processes.
     pub const SIGPENDING: Self = Self(11);
-    /// The stack, in bytes.
+    /// The size of the stack, in bytes.
     pub const STACK: Self = Self(3);
 
-    /// Returns the resource with this number. Older kernels may not support the resource.
+    /// Returns the resource with this number. The kernel may not support the resource.
     #[must_use]
     pub const fn from_raw(number: u32) -> Self {
         Self(number)
     }
 
-    /// Returns the kernel's number.
+    /// Returns the kernel's number of the resource.
     #[must_use]
     pub const fn as_raw(self) -> u32 {
         self.0

@@ -1,4 +1,5 @@
-//! Starts programs, forks, replaces or ends this process, waits for children, and signals them.
+//! Starts programs, forks, waits for processes, and sends signals. Also replaces the program of this process,
+//! changes its attributes, and ends it.
 //!
 //! # Which one
 //!
@@ -6,16 +7,16 @@
 //!   input and collects the output, and `Pipeline` starts several programs. Without an allocator, use `Spawn`
 //!   (feature `process` alone). The cost of starting a program does not depend on the size of this process,
 //!   with two exceptions. A child that changes its user or groups is created by an ordinary fork. If the
-//!   kernel rejects shared memory, every child is created by an ordinary fork.
+//!   kernel or a filter rejects shared memory, every child is created by an ordinary fork.
 //! - To continue in a copy of this process, use [`fork_with`] or [`fork()`], and follow the rules below.
 //! - To replace the program of this process, use [`execve`] and its variants, or `exec` of `Command` and
 //!   `Spawn`. `exec` first applies the same settings that a child would receive.
 //!
 //! # What a child is
 //!
-//! A child is a copy of this process with one thread: the one that forked. The child has a copy of all memory
-//! and of all descriptors, including close-on-exec ones. The other threads do not exist in the child, so a
-//! lock that one of them held during the fork stays locked forever.
+//! A child is a copy of this process with one thread: the one that forked. The child has a copy of this
+//! process's private memory and of all descriptors, including close-on-exec ones. The other threads do not
+//! exist in the child, so a lock that one of them held during the fork stays locked forever.
 //!
 //! # What a child may do
 //!
@@ -49,7 +50,8 @@
 //!   another thread held stay locked.
 //! - The thread's list of robust mutexes is not registered again in the child.
 //!
-//! The C shim (feature `c-shim`) forks with the C library instead, which performs all of these steps.
+//! The C shim (feature `c-shim`) forks with the C library instead. The C library corrects its records, runs
+//! the handlers and registers the list.
 
 mod child;
 #[cfg(feature = "process")]

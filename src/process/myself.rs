@@ -1,4 +1,4 @@
-//! Reads and changes attributes of this process.
+//! Reads and changes attributes of this process, and moves children to process groups.
 //!
 //! Each function makes one system call. The functions allocate nothing and lock nothing, so a forked child or
 //! a signal handler may call them.
@@ -26,7 +26,8 @@ pub fn getppid() -> u32 {
     call::getppid().unsigned_abs()
 }
 
-/// Makes this process the leader of a new session without a terminal, and of a process group in that session.
+/// Makes this process the leader of a new session without a terminal, and of a new process group in that
+/// session.
 ///
 /// # Errors
 ///
@@ -104,9 +105,10 @@ pub fn umask(mask: u32) -> u32 {
 /// # Errors
 ///
 /// - [`ENOENT`](Errno::ENOENT) if the directory does not exist.
-/// - [`ENOTDIR`](Errno::ENOTDIR) if the path or a component of it is not a directory.
+/// - [`ENOTDIR`](Errno::ENOTDIR) if the path, or a component of the path, is not a directory.
 /// - [`EACCES`](Errno::EACCES) if this process may not enter the directory, or a component of its path.
-/// - [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG) if the path is invalid.
+/// - [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG) if the path has too many symbolic
+///   links, or is too long.
 ///
 /// # Examples
 ///

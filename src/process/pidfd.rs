@@ -1,4 +1,4 @@
-//! Process descriptors.
+//! Process descriptors (pidfds), each of which refers to one process.
 
 use super::child::wait::end_by_pidfd;
 use super::{Child, ExitStatus, OnDrop, Signal};
@@ -10,16 +10,17 @@ use crate::{Deadline, Errno, Result};
 
 /// A descriptor that refers to one process and never to another.
 ///
-/// The process need not be a child. For a child, a `Pidfd` is a second handle: one thread waits with the
-/// [`Child`], and another thread kills the child with the result of [`Child::try_clone_pidfd`]. Dropping a
-/// `Pidfd` does not affect the process.
+/// The process need not be a child. For a child, a `Pidfd` is a second handle, which
+/// [`Child::try_clone_pidfd`] returns. One thread can wait with the [`Child`] while another thread kills the
+/// child with the `Pidfd`. Dropping a `Pidfd` does not affect the process.
 ///
 /// # Reused process ids
 ///
 /// After a process has been waited for, the kernel may reuse its id. A descriptor always refers to the
 /// original process, so the methods of a `Pidfd` never reach another process. After the original process has
 /// been waited for, [`kill`](Self::kill) has no effect. The waits then fail or, on Linux 6.15 and later,
-/// return the status. All methods except `kill` and the waits fail with [`ESRCH`](Errno::ESRCH).
+/// return the status. [`send_signal`](Self::send_signal) and [`getfd`](Self::getfd) fail with
+/// [`ESRCH`](Errno::ESRCH).
 ///
 /// Only [`open`](Self::open) accepts an id. The id is reliable for a child of this process that was not
 /// waited for, since the kernel does not reuse that id. Any other id may belong to a new process by the time
@@ -27,8 +28,8 @@ use crate::{Deadline, Errno, Result};
 ///
 /// # Limits
 ///
-/// - This type has no fallback. Creating a `Pidfd` fails if the kernel has no pidfds (before Linux 5.3) or if
-///   no descriptor is free. A [`Child`] then falls back to the process id.
+/// - This type has no fallback. Creating a `Pidfd` fails if the kernel has no pidfds (before Linux 5.3), if a
+///   filter rejects the call, or if no descriptor is free. A [`Child`] then falls back to the process id.
 /// - Waiting needs Linux 5.4.
 /// - A `Pidfd` does not protect a child from `wait_any`, which also collects a child that has a `Pidfd` but
 ///   no [`Child`].
@@ -62,8 +63,9 @@ impl Pidfd {
     /// # Errors
     ///
     /// - [`ESRCH`](Errno::ESRCH) if the process does not exist.
-    /// - [`EINVAL`](Errno::EINVAL) if the id is 0, or the id of a thread other than the first thread of its
-    ///   process.
+    /// - [`EINVAL`](Errno::EINVAL) if the id is 0.
+    /// - [`EINVAL`](Errno::EINVAL) or, on newer kernels, [`ENOENT`](Errno::ENOENT) if the id belongs to a
+    ///   thread other than the first thread of its process.
     /// - [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if no descriptor is free.
     /// - [`ENOSYS`](Errno::ENOSYS) before Linux 5.3.
     ///
@@ -125,8 +127,9 @@ impl Pidfd {
     ///
     /// # Errors
     ///
-    /// - [`ECHILD`](Errno::ECHILD) if the process is not a child of this process. Before Linux 6.15, this
-    ///   error also occurs if the status was collected or discarded.
+    /// - [`ECHILD`](Errno::ECHILD) if the process is not a child of this process, or its status was collected
+    ///   or discarded. On Linux 6.15 and later, the wait returns the status instead, once the process no
+    ///   longer exists.
     /// - [`EAGAIN`](Errno::EAGAIN) if the descriptor is nonblocking and the child still runs.
     /// - [`EINVAL`](Errno::EINVAL) before Linux 5.4.
     ///
@@ -163,7 +166,8 @@ impl Pidfd {
     ///
     /// # Errors
     ///
-    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) first.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before the process has
+    ///   ended.
     /// - Any error of [`wait`](Self::wait).
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html), `P_PIDFD` since Linux 5.4
@@ -247,7 +251,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// Any error of [`try_clone_pidfd`](Self::try_clone_pidfd). If the handle has its [`pidfd`](Self::pidfd),
+    /// Any error of [`try_clone_pidfd`](Self::try_clone_pidfd). If the handle has a [`pidfd`](Self::pidfd),
     /// this call never fails. After an error the handle is dropped, and the policy of `on_drop` applies.
     ///
     /// [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html), since Linux 5.3

@@ -1,4 +1,4 @@
-//! Waits for any child.
+//! Waits for any child. Also returns the resources that a child has used.
 
 use super::child::wait::{is_end, waitid};
 use super::claim::{is_claimed, settle};
@@ -36,7 +36,8 @@ pub struct Change {
 /// - children whose [`Child`] was dropped or became a [`Pidfd`](super::Pidfd);
 /// - children that other code has created.
 ///
-/// An init process passes the handles of its services, so that every other reported child is an orphan.
+/// An init process passes the handles of its services, so that every child reported without an index is an
+/// orphan.
 ///
 /// `flags` select the changes that are reported in addition to ends. A handle that was passed keeps its
 /// child's exit status, so [`wait`](Child::wait) returns that status again. Handles that already hold their
@@ -47,9 +48,9 @@ pub struct Change {
 /// This call never collects the status of a [`Child`] that was not passed, even if another thread owns that
 /// handle or is still creating it. Every handle claims its process id until the child has been waited for or
 /// the handle is dropped. A child without a claim may belong to a handle that another thread is still
-/// creating. Once this call has found such a child, it waits until all calls that were then creating children
-/// have returned, and checks for a claim again. A forgotten handle ([`mem::forget`](core::mem::forget)) keeps
-/// its claim.
+/// creating. If this call finds such a child, it waits until all creations in progress at that time have
+/// finished. Then the call checks for a claim again. A forgotten handle ([`mem::forget`](core::mem::forget))
+/// keeps its claim.
 ///
 /// Handles from outside this crate make no claim. `std::process::Child`, `system` and similar code lose the
 /// statuses of their children to this call, as to any `waitpid(-1, …)`. After the loss, std's `kill` may
@@ -57,10 +58,10 @@ pub struct Change {
 ///
 /// # Reused process ids
 ///
-/// A child is found by its process id, and collected through a pidfd that was opened before its claim was
-/// checked. If another waiter collects the child first and a new child receives the same id, the new child is
-/// therefore not collected. If no pidfd can be used (before Linux 5.4, or without a free descriptor), the id
-/// is used instead. In that case, no other code may collect children without a handle during the call.
+/// A child is found by its process id, and collected through a pidfd that was opened before the last check of
+/// its claim. If another waiter collects the child first and a new child receives the same id, the new child
+/// is therefore not collected. If no pidfd can be used (before Linux 5.4, or without a free descriptor), the
+/// id is used instead. In that case, no other code may collect children without a handle during the call.
 ///
 /// # Limits
 ///
@@ -132,7 +133,7 @@ pub fn wait_any<C: BorrowMut<Child>>(children: &mut [C], flags: WaitFlags) -> Re
 ///
 /// # Errors
 ///
-/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) first.
+/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before a change is found.
 /// - Any error of [`wait_any`].
 ///
 /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html), `P_ALL`
@@ -184,8 +185,9 @@ impl Child {
     }
 }
 
-/// Collects the status of the child that was found. Returns `None` if the child has a handle that was not
-/// passed, or another waiter collected the status.
+/// Collects the change of the child that was found. Returns `None` if the change was not requested, or if
+/// another waiter collected it. Also returns `None` if the child has, or may have, a handle that was not
+/// passed.
 fn take<C: BorrowMut<Child>>(
     children: &mut [C],
     options: usize,

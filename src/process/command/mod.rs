@@ -1,4 +1,4 @@
-//! Starts programs conveniently: a builder over [`Spawn`] with the method names of [`std::process::Command`].
+//! A builder over [`Spawn`] that starts programs, with the method names of [`std::process::Command`].
 
 mod environment;
 mod line;
@@ -22,8 +22,9 @@ pub use stdio::Stdio;
 /// The methods that this type shares with [`std::process::Command`] have the same names. Other methods pass
 /// any descriptor at any number ([`fd_map`](Self::fd_map)), and set sessions, limits, signals and other
 /// attributes of a child. The cost of creating the child usually does not depend on the size of this process.
-/// The exceptions are a change of user or groups, and a kernel that rejects shared memory: see [`Spawn`]. An
-/// error names the stage that failed ([`SpawnError::stage`](crate::process::SpawnError::stage)).
+/// The exceptions are a change of user or groups (see [its cost](Spawn#cost)), and a kernel or filter that
+/// rejects shared memory. An error names the stage that failed
+/// ([`SpawnError::stage`](crate::process::SpawnError::stage)).
 ///
 /// A command may be started any number of times, even by several threads at the same time. A descriptor is
 /// passed to the command by value, or by reference for the lifetime `'fd`. A clone is an independent command.
@@ -37,13 +38,14 @@ pub use stdio::Stdio;
 /// close-on-exec. A program without a slash in its name is searched for in the directories of `PATH` *in the
 /// child's environment*. For signals see [`Spawn`].
 ///
-/// The environment is passed on unchanged, including variables that occur twice. The child also receives
-/// entries without a `=` after their first byte, if this process was started with them. These entries are
-/// read from `/proc` and follow the variables, and empty ones are omitted. Code such as `setproctitle`
+/// By default, all variables are passed on unchanged, including variables that occur twice. The child also
+/// receives entries without a `=` after their first byte, if this process was started with them. These
+/// entries are read from `/proc`. In the child's environment, they follow the inherited variables and precede
+/// the variables that [`env`](Self::env) sets. Empty entries are omitted. Code such as `setproctitle`
 /// overwrites the memory that `/proc` shows. If a title is written before the first start of a command, these
-/// entries include a part of the title. Entries without a `=` that C code adds to the C library's list later
-/// are not passed on. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove all variables
-/// with that name.
+/// entries may include parts of the title. Entries without a `=` that C code adds to the C library's list
+/// later are not passed on. [`env`](Self::env) replaces, and [`env_remove`](Self::env_remove) removes, all
+/// variables with the given name.
 ///
 #[doc = include_str!("pre_exec.md")]
 ///
@@ -85,7 +87,7 @@ pub struct Command<'fd> {
     on_drop: OnDrop,
     /// The settings for `output` and `status`.
     pub(super) terms: Terms<'fd>,
-    /// Set if a value cannot be passed to the kernel unchanged.
+    /// Set if a string contains a NUL, or if the name of a variable is invalid.
     invalid: bool,
 }
 
@@ -135,7 +137,8 @@ impl<'fd> Command<'fd> {
 
     /// Sets a variable of the child's environment.
     ///
-    /// A name is invalid if it is empty or has a `=` after its first byte. In that case `spawn` fails.
+    /// `spawn` fails if the name is empty or has a `=` after its first byte, or if the name or the value
+    /// contains a NUL.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
         let (name, value) = (name.as_ref().as_bytes(), value.as_ref().as_bytes());
         let invalid_name = name.get(1..).is_none_or(|rest| rest.contains(&b'='));
@@ -165,8 +168,8 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets the directory in which the child starts. A relative path of the program, or of a directory in
-    /// `PATH`, is resolved from this directory.
+    /// Sets the directory in which the child starts. A relative path to the program, or a relative directory
+    /// in `PATH`, is resolved from this directory.
     pub fn current_dir(&mut self, folder: impl AsRef<Path>) -> &mut Self {
         self.folder = Some(self.string(folder.as_ref().as_os_str()));
         self
@@ -191,7 +194,8 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets the child's standard error, as [`stdout`](Self::stdout) sets its standard output.
+    /// Sets the child's standard error. The default is the standard error of this process or, for
+    /// [`output`](Self::output), a pipe. A descriptor may be passed as for [`stdout`](Self::stdout).
     pub fn stderr(&mut self, stderr: impl Into<Stdio<'fd>>) -> &mut Self {
         self.streams[2] = Some(stderr.into());
         self
@@ -199,9 +203,9 @@ impl<'fd> Command<'fd> {
 
     /// Gives the child a descriptor at this number, whatever number the descriptor has in this process.
     ///
-    /// Any set of numbers is allowed, including numbers in use in this process. For 0, 1 and 2, the
-    /// descriptor replaces the default of the standard stream, even with [`output`](Self::output). A
-    /// descriptor may be passed by value or by reference, as with [`stdout`](Self::stdout).
+    /// The number may be in use in this process. For 0, 1 and 2, the descriptor replaces the default of the
+    /// standard stream, even with [`output`](Self::output). A descriptor may be passed by value or by
+    /// reference, as with [`stdout`](Self::stdout).
     ///
     /// `spawn` fails if a number is negative or is used twice. `spawn` also fails if the number belongs to a
     /// stream that [`stdin`](Self::stdin), [`stdout`](Self::stdout) or [`stderr`](Self::stderr) has set to
@@ -227,7 +231,8 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Closes all other descriptors in the child: see [`Spawn::close_other_fds`].
+    /// Closes all descriptors in the child except 0, 1, 2 and the numbers set with [`fd_map`](Self::fd_map):
+    /// see [`Spawn::close_other_fds`].
     pub fn close_other_fds(&mut self) -> &mut Self {
         self.set(Spawn::close_other_fds)
     }
@@ -237,7 +242,8 @@ impl<'fd> Command<'fd> {
         self.set(Spawn::setsid)
     }
 
-    /// Makes `terminal` the child's controlling terminal: see [`Spawn::controlling_terminal`].
+    /// Makes the child lead a new session whose controlling terminal is `terminal`: see
+    /// [`Spawn::controlling_terminal`].
     pub fn controlling_terminal(&mut self, terminal: impl Into<MaybeOwnedFd<'fd>>) -> &mut Self {
         self.terminal = Some(terminal.into());
         self.setsid()
@@ -324,7 +330,7 @@ impl<'fd> Command<'fd> {
         self.set(Spawn::inherit_mask)
     }
 
-    /// Sets the ignored signals that are reset to their default effect in the child: see
+    /// Sets the signals that have their default effect in the child even if this process ignores them: see
     /// [`Spawn::default_signals`].
     pub fn default_signals(&mut self, signals: SignalSet) -> &mut Self {
         self.set(|spawn| spawn.default_signals(signals))
@@ -333,9 +339,11 @@ impl<'fd> Command<'fd> {
     /// Sets the effect of dropping the [`Child`](crate::process::Child): see
     /// [`Child::on_drop`](crate::process::Child::on_drop).
     ///
-    /// `KillGroup` needs [`setsid`](Self::setsid) or [`process_group(0)`](Self::process_group): if neither
-    /// is set, `spawn` fails. The first command of a pipeline with
-    /// [`in_one_group`](crate::process::Pipeline::in_one_group) leads that group and needs neither setting.
+    /// With `KillGroup`, `spawn` fails unless the child leads its own group. [`setsid`](Self::setsid),
+    /// [`controlling_terminal`](Self::controlling_terminal) and [`process_group(0)`](Self::process_group)
+    /// make the child lead a group, and so does [`foreground`](Self::foreground) without `process_group`. The
+    /// first command of a pipeline with [`in_one_group`](crate::process::Pipeline::in_one_group) leads the
+    /// group of the pipeline without these settings.
     pub fn on_drop(&mut self, policy: OnDrop) -> &mut Self {
         self.on_drop = policy;
         self

@@ -22,7 +22,7 @@ impl Command<'_> {
     ///   listed for [`env`](Self::env), [`fd_map`](Self::fd_map), [`on_drop`](Self::on_drop) and
     ///   [`Stdio::same_as_stdout`].
     /// - at [`SpawnStage::Stdio`], the errors of [`pipe`](crate::pipe()), and of opening `/dev/null`.
-    /// - at [`SpawnStage::Cgroup`], the errors of opening the file `cgroup.procs`, such as
+    /// - at [`SpawnStage::Cgroup`], the errors of opening and writing the file `cgroup.procs`, such as
     ///   [`ENOENT`](Errno::ENOENT) and [`EACCES`](Errno::EACCES).
     ///
     /// # Examples
@@ -42,14 +42,14 @@ impl Command<'_> {
         self.start(self.sources([Source::Inherit; 3]))
     }
 
-    /// Replaces the program of this process with this command's program. Returns only on failure. The error
-    /// names the stage.
+    /// Replaces the program of this process with this command's program. Returns only on failure, with an
+    /// error that names the stage.
     ///
-    /// The new program starts in the same state as a child of [`spawn`](Self::spawn). [`Spawn::exec`]
-    /// describes the changes, and the state that stays changed after a failure. Unlike in std, descriptors 0
-    /// to 2 are unchanged after a failure. No destructor runs, and buffered data is not written. All other
-    /// threads end, and close-on-exec descriptors are closed. A [`Stdio::piped`] stream becomes a pipe whose
-    /// other end is closed. [`on_drop`](Self::on_drop) has no effect.
+    /// The new program starts in the same state as a child of [`spawn`](Self::spawn). [`Spawn::exec`] lists
+    /// the state that stays changed after a failure. Unlike in std, descriptors 0 to 2 are unchanged after a
+    /// failure. No destructor runs, and buffered data is not written. All other threads end, and
+    /// close-on-exec descriptors are closed. A [`Stdio::piped`] stream becomes a pipe whose other end is
+    /// closed. [`on_drop`](Self::on_drop) has no effect.
     ///
     /// This call allocates. After a fork, use this method only in a child of
     /// [`fork_single_threaded`](crate::process::fork_single_threaded), or prepare a [`Spawn`] before the
@@ -78,7 +78,8 @@ impl Command<'_> {
         failed.map_or_else(|error| error, |(_, error)| error)
     }
 
-    /// Returns the settings of the three standard streams. `defaults` apply to streams that are not set.
+    /// Returns the settings of the three standard streams. For a stream that is not set, the result is its
+    /// entry in `defaults`, or `Inherit` if `fd_map` assigns its number.
     pub(in crate::process) fn sources<'a>(&'a self, defaults: [Source<'a>; 3]) -> [Source<'a>; 3] {
         let mut sources = defaults;
         for (number, (source, stdio)) in (0..).zip(sources.iter_mut().zip(&self.streams)) {
@@ -97,9 +98,9 @@ impl Command<'_> {
         Ok(child)
     }
 
-    /// Prepares all data that the program needs, with these standard streams, and calls `start`
-    /// with the complete [`Spawn`](super::Spawn). Returns this process's ends of the pipes, and the
-    /// result of `start`.
+    /// Opens these standard streams, prepares all other data that the program needs, and calls `start` with
+    /// the complete [`Spawn`](super::Spawn). Returns this process's ends of the pipes, and the result of
+    /// `start`.
     fn with<T>(
         &self,
         sources: [Source<'_>; 3],

@@ -1,4 +1,4 @@
-//! The possible standard streams of a child, and the code that opens them.
+//! The settings for a child's standard streams, and the code that opens the streams.
 //!
 //! # Safety
 //!
@@ -14,10 +14,10 @@ use alloc::vec::Vec;
 
 /// A setting for one of a child's standard streams, for [`Command`](super::Command).
 ///
-/// Anything that converts into a [`MaybeOwnedFd`] becomes a `Stdio` with `From`:
+/// `From` creates a `Stdio` from anything that converts into a [`MaybeOwnedFd`]:
 ///
 /// - an owner of a descriptor, such as a [`File`](std::fs::File), a [`PipeReader`] or a [`PipeWriter`];
-/// - a reference to anything that implements [`AsFd`], which is borrowed for `'fd`;
+/// - a reference, borrowed for `'fd`, to anything that implements [`AsFd`];
 /// - [`Stdout`](std::io::Stdout) and [`Stderr`](std::io::Stderr) of this process.
 ///
 /// A clone shares the owned descriptor.
@@ -71,12 +71,12 @@ impl Stdio<'_> {
     }
 
     /// Connects standard error to the same child's standard output, as `2>&1` does in a shell. The output of
-    /// the two streams stays in order.
+    /// the two streams arrives in the order in which the child writes it.
     ///
     /// If standard output is a pipe or another descriptor, standard error uses the same pipe or descriptor.
     /// This setting is resolved when the child is started, so the order of the settings does not matter. In a
-    /// [`Pipeline`](crate::process::Pipeline), standard error uses the pipe to the next program. For standard
-    /// input or output, this setting makes `spawn` fail with `EINVAL` at
+    /// [`Pipeline`](crate::process::Pipeline), standard error of each program except the last uses the pipe
+    /// to the next program. For standard input or output, this setting makes `spawn` fail with `EINVAL` at
     /// [`SpawnStage::Arguments`](crate::process::SpawnStage::Arguments).
     ///
     /// # Examples

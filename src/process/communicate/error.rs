@@ -1,4 +1,4 @@
-//! The errors of communicating with a child, and the output that was read before the failure.
+//! The errors of running a program: the reason for the failure, and the output that was read before it.
 
 use super::super::{PipelineError, SpawnError};
 use crate::Errno;
@@ -23,8 +23,8 @@ pub enum CommunicateErrorKind {
     /// Reading from the reader of [`Communicate::input_from`](crate::process::Communicate::input_from)
     /// failed. This value keeps only the reader's error kind, and the errno if the error has one.
     Input(std::io::ErrorKind, Option<Errno>),
-    /// A read or write failed. This kind also reports [`ENOMEM`](Errno::ENOMEM) if memory for more output
-    /// could not be allocated.
+    /// A read or write, or the call that prepares the stream, failed. This kind also reports
+    /// [`ENOMEM`](Errno::ENOMEM) if memory for more output could not be allocated.
     Io(StdStream, Errno),
     /// Waiting for the streams failed.
     Poll(Errno),
@@ -63,9 +63,9 @@ impl CommunicateError {
         self.reason
     }
 
-    /// Returns the kernel's error. The error is [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline or the grace
-    /// period has passed, and [`ECANCELED`](Errno::ECANCELED) if the deadline was cancelled. Returns `None`
-    /// if the limit was exceeded, and for a reader's error without an errno.
+    /// Returns the errno of the failure. The errno is [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline or the
+    /// grace period has passed, and [`ECANCELED`](Errno::ECANCELED) if the deadline was cancelled. Returns
+    /// `None` if the limit was exceeded, and for a reader's error without an errno.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.cause().copied()
@@ -118,7 +118,7 @@ crate::errno::like_std!(CommunicateError, this => match this.reason {
     _ => std::io::ErrorKind::Other,
 });
 
-/// The error of a program that could not be started, or with which communicating has failed.
+/// The error of running a program: the program could not be started, or communicating with it failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunError {
@@ -146,7 +146,7 @@ impl RunError {
         }
     }
 
-    /// Returns the reason why communicating has stopped, or `None` if the program could not be started. The
+    /// Returns the reason why communicating stopped early, or `None` if the program could not be started. The
     /// [`CommunicateError`] holds the output that was read.
     #[must_use]
     pub const fn reason(&self) -> Option<CommunicateErrorKind> {

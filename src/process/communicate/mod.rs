@@ -1,9 +1,9 @@
 //! Communicates with a child: writes its input and collects its output at the same time, in one thread.
 //!
 //! A process may deadlock with its child if the process first writes all of the input, or first reads one
-//! output to its end. The deadlock occurs as soon as a pipe is full. This module therefore polls all pipes,
-//! and reads or writes each one when it is ready. Only this process's ends are made nonblocking. The child's
-//! ends are different open files and stay unchanged.
+//! output to its end. The deadlock can occur once the child has filled a pipe that the process does not yet
+//! read. This module therefore polls all pipes, and reads or writes each one when it is ready. Only this
+//! process's ends are made nonblocking. The child's ends are different open files and stay unchanged.
 
 mod error;
 mod run;
@@ -138,10 +138,10 @@ impl<'a> Communicate<'a> {
         self
     }
 
-    /// Sets the maximum time to wait for the outputs to end after the child has ended. By default, only the
-    /// deadline limits this wait.
-    ///
-    /// A process that the child has started, such as a daemon, may still have the outputs open.
+    /// Sets how long a run continues after the child has ended, if another process still has the child's
+    /// pipes open. Such a process may be a daemon that the child has started. After that time, the
+    /// [`run`](Self::run) fails with [`CommunicateErrorKind::Grace`]. By default, only the deadline limits
+    /// this time.
     #[doc(alias = "WaitDelay")]
     pub const fn grace(mut self, after_exit: Duration) -> Self {
         self.grace = Some(after_exit);

@@ -73,7 +73,7 @@ impl<'fd> Command<'fd> {
 
     /// Sets the time by which each call of [`output`](Self::output) or [`status`](Self::status) must have
     /// finished. If a [`timeout`](Self::timeout) is also set, the earlier limit applies. If the deadline has
-    /// already passed, the program is started and killed.
+    /// already passed, the program is still started, and then killed unless it has already ended.
     pub fn deadline(&mut self, deadline: Deadline<'fd>) -> &mut Self {
         self.terms.deadline = Some(deadline);
         self
@@ -99,32 +99,34 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Starts the program, writes its [`input`](Self::input), and waits for its end. Returns how the program
-    /// ended, and its output.
+    /// Starts the program, writes its [`input`](Self::input), and waits for its end. Returns its exit status
+    /// and its output.
     ///
     /// By default, standard output and error are collected, and standard input is `/dev/null`.
     ///
     /// # When it fails
     ///
-    /// If the [`timeout`](Self::timeout), [`deadline`](Self::deadline) or [`limit`](Self::limit) is exceeded,
-    /// or the run fails in any other way, this call kills the child (`SIGKILL`) and waits for it. The error
-    /// holds the output that was read: see [`CommunicateError::stdout`](super::CommunicateError::stdout).
+    /// This call fails if the [`timeout`](Self::timeout), [`deadline`](Self::deadline) or
+    /// [`limit`](Self::limit) is exceeded. After this or any other failure, the call kills the child
+    /// (`SIGKILL`) and waits for it. The error holds the output that was read: see
+    /// [`CommunicateError::stdout`](super::CommunicateError::stdout).
     ///
     /// Processes that the child has started continue to run. To kill them as well, make the child lead a
     /// process group with [`process_group(0)`](Self::process_group) or [`setsid`](Self::setsid), and set
     /// [`on_drop(KillGroup)`](Self::on_drop). With or without these settings, this call does not wait for
     /// these processes, even if they have the pipes open.
     ///
-    /// This call therefore returns soon after the deadline, with four exceptions:
+    /// This call therefore returns soon after the deadline, with three exceptions:
     ///
     /// - A child in an uninterruptible sleep ends only after that sleep, and this call waits for the child.
     ///   `ps` shows this sleep as state `D`. An example is a call on a device or file system that does not
     ///   respond.
-    /// - A child that now runs as another user cannot be killed. That child continues to run and is not
-    ///   waited for.
-    /// - A child that another process traces remains until its tracer has waited for it. This call waits
-    ///   until that point, which a hostile tracer can delay.
+    /// - A killed child that another process traces stays a zombie until its tracer has waited for it or has
+    ///   ended. This call waits until that point, which a hostile tracer can delay.
     /// - The deadline does not limit the time for starting the program, which includes reading its file.
+    ///
+    /// A child that now runs as another user cannot be killed. That child continues to run, and this call
+    /// does not wait for it.
     ///
     /// # Errors
     ///
@@ -175,7 +177,7 @@ impl<'fd> Command<'fd> {
 
 impl<'a> Communicate<'a> {
     /// Combines the settings of commands that run together: the input of the first command, the limit of the
-    /// last command, and the earliest deadline. Timeouts begin now.
+    /// last command, and the earliest deadline. Timeouts are measured from this call.
     pub(in super::super) fn with_all(commands: &'a [Command<'a>]) -> Self {
         let terms = commands.iter().map(|command| &command.terms);
         let times =

@@ -14,8 +14,8 @@ use std::io::{BufRead, ErrorKind};
 /// The ends of a child's pipes that this process holds.
 pub(in super::super) type Ends = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
 
-/// The state of one [`Communicate::run`](super::Communicate::run). The field of a pipe end is `None` once
-/// that end has been closed.
+/// The state of one [`Communicate::run`](super::Communicate::run). The field of a pipe end is `None` if that
+/// end does not exist or has been closed.
 pub(in super::super) struct Talk<'t, 'a> {
     how: &'t mut Communicate<'a>,
     input: Option<PipeWriter>,
@@ -28,7 +28,7 @@ struct Collected {
     reader: Option<PipeReader>,
     stream: StdStream,
     bytes: Vec<u8>,
-    /// The capacity of the pipe in bytes, or 0 if it is not known yet.
+    /// The capacity of the pipe in bytes when the run began, or 0 before that.
     capacity: usize,
     grown: bool,
     /// The number of bytes that the last call of [`read_more`] has read.
@@ -86,7 +86,8 @@ impl<'t, 'a> Talk<'t, 'a> {
                 }
             }
             while let Some(child) = &mut watched {
-                // An error counts as the child's end, and is reported after the pipes have ended.
+                // An error of `try_wait` counts as the child's end. The later wait for the child reports the
+                // error.
                 if child.try_wait() == Ok(None) {
                     // If the pidfd reports the child's end, the child cannot be waited for yet, because
                     // another process traces it.
@@ -136,7 +137,8 @@ impl<'t, 'a> Talk<'t, 'a> {
     }
 
     /// Waits until a pipe end or the child is ready, or until `wait` has passed. Returns the events of each
-    /// pipe end and of the child, or no events if the time has passed or a signal interrupts the wait.
+    /// pipe end and of the child. All events are empty if the time has passed, the deadline is cancelled, or
+    /// a signal interrupts the wait.
     fn poll(
         &self,
         child: Option<BorrowedFd<'_>>,
@@ -154,7 +156,7 @@ impl<'t, 'a> Talk<'t, 'a> {
         fds.extend(ends.into_iter().filter_map(entry));
         let cancel = self.how.deadline.and_then(|deadline| deadline.cancel);
         match poll_beside(cancel, &mut fds, wait) {
-            // The caller then checks whether the deadline was cancelled.
+            // The caller checks for a cancelled deadline before its next wait.
             Ok(_) | Err(Errno::ECANCELED) => {}
             Err(Errno::EINTR) => return Ok([PollEvents::empty(); 4]),
             Err(errno) => return Err(errno),
@@ -205,7 +207,8 @@ impl<'t, 'a> Talk<'t, 'a> {
     fn ends(&mut self) -> Ends {
         let input = self.input.take();
         let [stdout, stderr] = self.outputs.each_mut().map(|output| output.reader.take());
-        // Making the ends nonblocking succeeded, so making them blocking succeeds too.
+        // An end that was made nonblocking can be made blocking as well. If `prepare` has failed, the other
+        // ends were not changed.
         let _ = input.as_ref().map(|end| end.set_nonblocking(false));
         let _ = stdout.as_ref().map(|end| end.set_nonblocking(false));
         let _ = stderr.as_ref().map(|end| end.set_nonblocking(false));
@@ -236,11 +239,11 @@ impl<'t, 'a> Talk<'t, 'a> {
     }
 }
 
-/// The interval at which the end of a child without a pidfd is checked.
+/// The interval between checks of a child that has no pidfd, or whose pidfd already reports its end.
 const WITHOUT_PIDFD: Duration = Duration::from_millis(10);
 
-/// The number of checks of the pipes after the deadline: one to read the remaining bytes, and one to detect
-/// end of file after these bytes.
+/// The number of checks of the pipes after the deadline. The first check reads the remaining bytes, and the
+/// second detects end of file.
 const LAST_ROUNDS: usize = 2;
 
 /// The maximum number of reads of one pipe between two checks of all pipes. A child that makes short writes
@@ -249,7 +252,8 @@ const LAST_ROUNDS: usize = 2;
 const READS: usize = 16;
 
 impl Collected {
-    /// Reads the bytes in the pipe, up to the limit.
+    /// Reads the bytes in the pipe with at most [`READS`] reads. Fails if the child has written more than the
+    /// limit.
     fn read(&mut self, found: PollEvents, limit: usize) -> Result<(), Kind> {
         let Some(reader) = &self.reader else { return Ok(()) };
         let mut left = limit - self.bytes.len();
@@ -270,7 +274,7 @@ impl Collected {
                 }
                 Ok(count) => {
                     left -= count;
-                    // The pipe was full, so the child had to wait.
+                    // The pipe was full, so the child has probably waited for room.
                     if count >= self.capacity && !self.grown {
                         self.grown = true;
                         // If the kernel rejects the request, the pipe keeps its capacity.

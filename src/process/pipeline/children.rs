@@ -89,6 +89,7 @@ impl PipelineChildren {
     /// - [`ESRCH`](Errno::ESRCH) if no process of the group remains. Before Linux 6.9 this error also occurs
     ///   if the first program was waited for, even if other programs still run.
     /// - [`EINVAL`](Errno::EINVAL) if the first program does not lead a group.
+    /// - [`EPERM`](Errno::EPERM) if all processes of the group now run as another user.
     ///
     /// # Examples
     ///
@@ -153,8 +154,8 @@ impl PipelineChildren {
         self.each(|child| child.wait().map(Some)).map(Option::unwrap_or_default)
     }
 
-    /// Writes `input` to the first program, collects the output of the last program and the standard error of
-    /// all programs, and waits for all of them. Streams that are not pipes are skipped. See
+    /// Writes `input` to the first program. Collects the output of the last program and the standard error of
+    /// all programs, and waits for all programs. Streams that are not pipes are skipped. See
     /// [`Communicate::run`].
     ///
     /// # Errors

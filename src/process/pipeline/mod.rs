@@ -27,7 +27,7 @@ use core::fmt;
 ///   stream of this process with [`spawn`](Self::spawn) and [`status`](Self::status).
 /// - Between the commands, the settings of [`Command::stdin`] and [`Command::stdout`] are ignored, and a
 ///   [`fd_map`](Command::fd_map) to 0 or 1 fails with `EINVAL`.
-/// - Standard error can be set on the pipeline for all commands, or on individual commands. If several
+/// - Standard error can be set on the pipeline for all commands, or on individual commands. If one or more
 ///   commands set standard error to a pipe, [`output`](Self::output) and [`status`](Self::status) create and
 ///   read one shared pipe. [`spawn`](Self::spawn) creates a separate pipe for each of these commands, and the
 ///   caller must read from each pipe.

@@ -9,8 +9,9 @@
 //!
 //! This file is trusted to use descriptors by number. All of these descriptors are the child's own copies,
 //! and no other code runs in the child that could use them. The same applies to the thread that replaces this
-//! process's program, because that thread has a separate table of descriptors. If the program is replaced
-//! without that thread (see [`make::replace`](super::make)), no descriptor is replaced or closed.
+//! process's program, because that thread has a separate table of descriptors. Without that thread (see
+//! [`make::replace`](super::make)), an exec replaces no descriptor, and closes only a descriptor that this
+//! file has opened.
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
 
 use super::super::{Signal, SignalSet, close::close_all_but, execvpe};
@@ -63,7 +64,7 @@ pub(super) struct Plan<'a> {
     pub(super) is_exec: bool,
     /// Set if a new thread replaces the program.
     pub(super) is_thread: bool,
-    /// The parent-death signal of the calling thread, which the new thread also sets, or 0.
+    /// The parent-death signal of the calling thread, or 0. The new thread sets the same signal.
     pub(super) death_signal: usize,
     /// The ignored signals that an exec has set to their default effect.
     pub(super) no_longer_ignored: SignalSet,
@@ -73,8 +74,8 @@ pub(super) struct Plan<'a> {
 
 /// The entry point of the child, or of the thread that replaces the program of its process.
 pub(super) extern "C" fn begin(plan: *const ()) -> ! {
-    // SAFETY: the parent has passed the address of a `Plan`. Either the child has a copy of the plan, or the
-    // parent does not touch the plan until the child has ended or begun its program.
+    // SAFETY: the parent has passed the address of a `Plan`. Either the child has its own copy of the plan,
+    // or `CLONE_VFORK` stops the calling thread until the child has ended or begun its program.
     let plan = unsafe { &mut *plan.cast_mut().cast::<Plan<'_>>() };
     plan.report.started.store(true, Ordering::SeqCst);
     let Err(failure) = carry_out(plan);
@@ -111,8 +112,8 @@ pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible,
     if spawn.close_others {
         let own = [plan.channel, plan.parent.1];
         let targets = || plan.moves.iter().map(|step| step.to);
-        // SAFETY: no other code runs in this process, and this code no longer uses the descriptors that are
-        // closed.
+        // SAFETY: no other code uses this table of descriptors, and this code no longer uses the descriptors
+        // that are closed.
         unsafe { close_all_but(|| targets().chain(own.into_iter().flatten())) }
             .map_err(E::at(SpawnStage::CloseOthers))?;
     }
@@ -170,8 +171,8 @@ fn change_session(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     Ok(())
 }
 
-/// Makes `group` the foreground group. The kernel allows a background process to make this change if
-/// `SIGTTOU` is blocked.
+/// Makes `group` the foreground group. The kernel allows a background process to make this change only if
+/// `SIGTTOU` is blocked or ignored. Here all signals are blocked.
 fn foreground(terminal: Option<BorrowedFd<'_>>, group: i32) -> Result<()> {
     if let Some(terminal) = terminal {
         return call::ioctl_tiocspgrp(terminal, group);
@@ -197,8 +198,8 @@ fn parent_lives((pid, pidfd): (i32, Option<RawFd>)) -> bool {
     }
 }
 
-/// Gives each descriptor its number. If the number of one descriptor is the target of another descriptor, the
-/// first descriptor is copied to a free number.
+/// Gives each descriptor its number. If the current number of a descriptor is the target of another
+/// descriptor, the descriptor is first copied to a free number.
 fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
     let failed = |step: Move| SpawnError::at(SpawnStage::Dup { from: step.from, to: step.to });
     // SAFETY: each borrow is used only for calls that fail if the descriptor is not open.
@@ -218,8 +219,8 @@ fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
         let done = if step.from == step.to {
             call::fcntl_setfd(borrow(step.from), 0)
         } else {
-            // SAFETY: no other code runs in this process, and this code does not use the replaced descriptor.
-            // Sources that must still be mapped were copied to other numbers above.
+            // SAFETY: no other code uses this table of descriptors, and this code does not use the replaced
+            // descriptor. Sources that must still be mapped were copied to other numbers above.
             unsafe { call::dup_onto(borrow(step.from), step.to) }
         };
         done.map_err(failed(*step))?;
@@ -237,17 +238,17 @@ fn nice(increment: i32) -> Result<()> {
 /// change the groups.
 fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     // The kernel clears the `dumpable` flag only if the effective ids change, or the process gains
-    // capabilities. A parent that already has the new effective ids may have set the flag again. The flag
-    // cleared here belongs to the child's own copy of the memory.
+    // capabilities. A parent that already has the new effective ids may have set the flag again. In a spawned
+    // child, the flag cleared here belongs to the child's own copy of the memory.
     if spawn.changes_ids() {
         call::prctl_not_dumpable().map_err(SpawnError::at(SpawnStage::Setuid))?;
     }
     // A child that changes its user must not keep the groups of the current user.
     if let Some(groups) = spawn.groups.or(spawn.uid.map(|_| &[][..])) {
         match call::setgroups(groups) {
-            // Without the privilege, the kernel denies this call. The error is ignored in two cases: the
-            // process already has these groups, or no groups were set and `uid` is the process's own id, but
-            // not 0.
+            // Without the privilege, the kernel denies this call. The error is ignored if the process already
+            // has these groups. It is also ignored if no groups were set, and `uid` is not 0 and is the
+            // process's own id.
             Err(Errno::EPERM) if spawn.groups.is_none() && is_own(spawn.uid) || are_own(groups) => {
             }
             result => result.map_err(SpawnError::at(SpawnStage::Setgroups))?,
@@ -267,7 +268,7 @@ fn is_own(uid: Option<u32>) -> bool {
 }
 
 /// Returns whether `groups` are exactly the supplementary groups of this process, in any order. Returns
-/// `false` if the process has more than 1,024 groups.
+/// `false` if the process has more than 1,024 groups, or a group without a mapping in this user namespace.
 fn are_own(groups: &[u32]) -> bool {
     /// The number that the kernel reports for a group without a mapping in this user namespace.
     const OVERFLOW: u32 = 65534;

@@ -10,9 +10,9 @@ use core::mem::discriminant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpawnStage {
-    /// Checking the settings. The check fails with `EINVAL`, for instance for a string with a NUL, a list
-    /// without a final [`Arg::END`](crate::process::Arg::END), or a descriptor number that is negative or
-    /// used twice.
+    /// Checking the settings. The check fails with `EINVAL`. Examples are a string with a NUL, a list without
+    /// a final [`Arg::END`](crate::process::Arg::END), and a descriptor number that is negative or used
+    /// twice.
     Arguments,
     /// Opening the child's standard streams.
     Stdio,
@@ -22,7 +22,7 @@ pub enum SpawnStage {
     /// [`Spawn::spawn`](super::Spawn::spawn)). This stage is also reported, with `ECHILD`, if the child
     /// failed and could not report the failure.
     Channel,
-    /// Blocking signals in this thread, or resetting signals in the child.
+    /// Blocking signals in this thread, or resetting signals and setting the signal mask in the child.
     Signals,
     /// Creating the child, or for [`exec`](super::Spawn::exec) the thread that begins the program.
     Clone,
@@ -30,7 +30,7 @@ pub enum SpawnStage {
     Setsid,
     /// Moving to a process group.
     Setpgid,
-    /// Getting a controlling terminal.
+    /// Acquiring a controlling terminal.
     ControllingTerminal,
     /// Making the child's process group the foreground group of its terminal.
     Foreground,
@@ -38,7 +38,7 @@ pub enum SpawnStage {
     Cgroup,
     /// Giving a descriptor its number in the child.
     Dup {
-        /// The descriptor's number in the parent.
+        /// The descriptor's number in the parent, or the number of a temporary copy in the child.
         from: RawFd,
         /// The descriptor's number in the child.
         to: RawFd,
@@ -53,8 +53,8 @@ pub enum SpawnStage {
     Setgroups,
     /// Changing the group.
     Setgid,
-    /// Changing the user. This stage also denies other processes access to the child's memory (`prctl`)
-    /// before any change of ids.
+    /// Changing the user. Before any change of ids, this stage also denies other processes access to the
+    /// child's memory (`prctl`).
     Setuid,
     /// Changing the working directory.
     Chdir,
@@ -62,7 +62,8 @@ pub enum SpawnStage {
     DeathSignal,
     /// Starting the program.
     Exec,
-    /// Waiting for the program to begin. This signal killed the child first, and the errno is `ECHILD`.
+    /// Waiting for the program to begin. This signal killed the child before its program began, and the errno
+    /// is `ECHILD`.
     Killed(Signal),
 }
 
@@ -122,7 +123,8 @@ impl fmt::Display for SpawnStage {
     }
 }
 
-/// The error of a failed spawn, with its stage and its errno. No child process remains.
+/// The error of a failed spawn or exec, with its stage and its errno. After a failed spawn, no child process
+/// remains.
 ///
 /// # Examples
 ///
@@ -147,13 +149,13 @@ impl SpawnError {
         move |errno| Self { stage, errno }
     }
 
-    /// Returns the stage at which the spawn failed.
+    /// Returns the stage at which the spawn or exec failed.
     #[must_use]
     pub const fn stage(&self) -> SpawnStage {
         self.stage
     }
 
-    /// Returns the errno with which the spawn failed.
+    /// Returns the errno with which the spawn or exec failed.
     #[must_use]
     pub const fn errno(&self) -> Errno {
         self.errno

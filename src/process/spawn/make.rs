@@ -1,5 +1,5 @@
-//! Creates the child of a spawn in a way that the kernel accepts, and, if needed, a pipe through which the
-//! child reports a failure.
+//! Creates the child of a spawn and, if needed, a pipe through which the child reports a failure. Also
+//! replaces the program of this process, with a new thread if needed.
 //!
 //! # Safety
 //!
@@ -66,7 +66,7 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
         plan.handlers_cleared = flags & abi::CLONE_CLEAR_SIGHAND != 0;
         let arg = (&raw mut plan).cast::<()>().cast_const();
         let _creation = Creation::begin();
-        // SAFETY: the stack lives in `launch`, its end is aligned, and only the child uses it. A clone that
+        // SAFETY: `launch` owns the stack, its end is aligned, and only the child uses it. A clone that
         // shares memory also has CLONE_VFORK, and `child::begin` may run in shared memory: see the
         // documentation of `child`. The plan and everything that it refers to outlive this call. While the
         // child runs, this code accesses none of this data except the report, which is atomic.
@@ -109,8 +109,8 @@ pub(super) fn replace(
         let made = unsafe { call::clone_on_stack(THREAD, stack, child::begin, arg) };
         let (thread, _) = made.map_err(SpawnError::at(SpawnStage::Clone))?;
         // The new thread releases the memory before it closes its copies of the descriptors, so this loop
-        // waits until the thread has ended. The wait is limited to one second, in case another process has
-        // received the thread's id.
+        // waits until the thread has ended. The wait is limited to 20,000 pauses (at least one second), in
+        // case another process has received the thread's id.
         for _ in (0..20_000).take_while(|_| call::getsid(thread).is_ok()) {
             let _ = poll(&mut [], Some(Duration::from_micros(50)));
         }
@@ -118,7 +118,7 @@ pub(super) fn replace(
     } else {
         child::carry_out(&mut plan).err()
     };
-    // A signal for which another thread has since set a handler is not changed.
+    // A signal for which another thread has set a handler since then keeps that handler.
     let changed = |signal: &Signal| plan.no_longer_ignored.contains(*signal);
     for number in (1..).map_while(Signal::from_raw).filter(changed).map(number) {
         if call::rt_sigaction_get(number).is_ok_and(|action| action.is_default()) {
@@ -134,8 +134,8 @@ fn open_channel(moves: &[Move]) -> crate::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, move_elsewhere(writer, moves)?))
 }
 
-/// Returns the descriptor itself if its number is not a target of `moves`, or otherwise a copy with such a
-/// number.
+/// Returns the descriptor itself if its number is not a target of `moves`, or otherwise a copy whose number
+/// is not a target.
 pub(super) fn move_elsewhere(fd: OwnedFd, moves: &[Move]) -> crate::Result<OwnedFd> {
     if is_target(fd.as_raw_fd(), moves) { copy_elsewhere(fd.as_fd(), moves, drop) } else { Ok(fd) }
 }

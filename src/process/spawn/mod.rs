@@ -1,24 +1,25 @@
-//! Starts a program, without an allocator and without a C library.
+//! Starts a program, or replaces the program of this process, without an allocator and without a C library.
 //!
 //! # How it works
 //!
 //! `clone` with `CLONE_VM | CLONE_VFORK` creates the child. The child shares the parent's memory, and the
-//! calling thread is stopped until the child has begun its program or has failed. Nothing is copied, so the
-//! cost does not depend on the size of the parent. The parent prepares all data that the child needs, and the
-//! child only makes system calls. If the kernel rejects shared memory, the spawn falls back to an ordinary
-//! fork, and [`Child::method`] reports the fallback.
+//! calling thread is stopped until the child has begun its program or has failed. No memory is copied, so the
+//! cost does not depend on the size of the parent's memory. The parent prepares all data that the child
+//! needs, and the child only makes system calls. If the kernel or a filter rejects shared memory, the spawn
+//! falls back to an ordinary fork, and [`Child::method`] reports the fallback.
 //!
 //! A child that changes its ids is always created by an ordinary fork, for the reason given under *Ids*
 //! below.
 //!
 //! # Why sharing memory is sound
 //!
-//! - *Stack.* The child has a separate stack with a guard page, and never returns into a frame of its parent.
+//! - *Stack.* The child has a separate stack with a guard below it, and never returns into a frame of its
+//!   parent.
 //! - *Signals.* All signals are first blocked in the parent's thread, so the child starts with all signals
 //!   blocked. The child unblocks signals only when it has no handler left, so no handler runs in the shared
 //!   memory.
-//! - *Other threads* of the parent continue to run. The child reads and writes only data lent to this call:
-//!   the plan, the report and the stack. The child takes no lock, allocates nothing and does not touch
+//! - *Other threads* of the parent continue to run. The child reads only data lent to this call, and writes
+//!   only the plan, the report and the stack. The child takes no lock, allocates nothing and does not touch
 //!   thread-local storage, `errno` included.
 //! - *Descriptors, handlers, mask, directory, limits* are the child's own copies.
 //! - *Ids.* While the child shares memory, it has the ids of its parent. Any process that can access the
@@ -38,10 +39,10 @@
 //! # How a failure is reported
 //!
 //! The child reports a failure through the shared memory. User-mode emulators, however, turn the clone into
-//! an ordinary fork, and the child's stores are lost. For that reason, the first spawn of a process also
-//! creates a pipe. Later children report through the shared memory if the parent saw the first child's mark
-//! in it, and through a pipe otherwise. A child of an ordinary fork always uses a pipe. A child that is
-//! killed reports no failure: see [`proof`].
+//! an ordinary fork, and the child's stores are lost. For that reason, a spawn also tries to create a pipe
+//! until one vfork has shown whether memory is shared. Later children report through the shared memory if the
+//! parent saw that child's mark in it, and through a pipe otherwise. A child of an ordinary fork always uses
+//! a pipe. A child that is killed reports no failure: see [`proof`].
 
 mod child;
 mod error;
@@ -189,8 +190,10 @@ impl<'a> Spawn<'a> {
     ///   - [`EAGAIN`](Errno::EAGAIN) if the user or the control group has reached its process limit.
     ///   - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory, or the init process of the
     ///     pid namespace for new children has ended.
-    ///   - [`EPERM`](Errno::EPERM) or [`ENOSYS`](Errno::ENOSYS) if the kernel or a filter of system calls
-    ///     rejects every way to create a child.
+    ///   - [`EPERM`](Errno::EPERM), [`ENOSYS`](Errno::ENOSYS) or [`EINVAL`](Errno::EINVAL) if the kernel or a
+    ///     filter of system calls rejects every way to create a child.
+    /// - At [`SpawnStage::Arguments`], [`EINVAL`](Errno::EINVAL). At all other stages, the error of the system
+    ///   call that failed.
     /// # Examples
     ///
     /// ```
@@ -226,8 +229,8 @@ impl<'a> Spawn<'a> {
         Ok(child)
     }
 
-    /// Replaces the program of this process with this builder's program. Returns only on failure. The error
-    /// names the stage.
+    /// Replaces the program of this process with this builder's program. Returns only on failure, with an
+    /// error that names the stage.
     ///
     /// The new program starts in the same state as a child of [`spawn`](Self::spawn): with the same
     /// descriptors, directory, ids, limits and signals. The settings are applied in the same order. As with
@@ -242,8 +245,8 @@ impl<'a> Spawn<'a> {
     /// The process continues. The following state of the process stays changed: session, process group,
     /// controlling terminal, the terminal's foreground group, control group and limits. After a change of
     /// ids, the memory of the process stays inaccessible to unprivileged processes (`PR_SET_DUMPABLE`).
-    /// Everything else is restored: descriptors, directory, umask, niceness, ids, signal mask, handlers and
-    /// parent-death signal.
+    /// Everything else is the same as before the call: descriptors, directory, umask, niceness, ids, signal
+    /// mask, handlers and parent-death signal.
     ///
     /// Immediately before the program begins, an ignored signal of
     /// [`default_signals`](Self::default_signals), such as `SIGPIPE`, is set to its default effect in the
@@ -253,10 +256,10 @@ impl<'a> Spawn<'a> {
     ///
     /// # Settings that need a thread
     ///
-    /// Replacing descriptors in the calling thread would invalidate owners of these descriptors: owners in
-    /// other threads immediately, and owners in the calling thread after a failure. The following settings
-    /// change descriptors or other attributes that a failed call must not change, so they need a separate
-    /// thread: [`fd_maps`](Self::fd_maps), [`close_other_fds`](Self::close_other_fds),
+    /// Replacing descriptors in the calling thread would invalidate their owners: in other threads
+    /// immediately, and in the calling thread after a failure. For that reason, settings that change
+    /// descriptors, or other attributes that a failed call must not change, need a separate thread. These
+    /// settings are [`fd_maps`](Self::fd_maps), [`close_other_fds`](Self::close_other_fds),
     /// [`current_dir`](Self::current_dir), [`nice`](Self::nice), [`umask`](Self::umask),
     /// [`parent_death_signal`](Self::parent_death_signal), [`uid`](Self::uid), [`gid`](Self::gid) and
     /// [`groups`](Self::groups).
@@ -281,8 +284,8 @@ impl<'a> Spawn<'a> {
     ///
     /// The errors of [`spawn`](Self::spawn), except for [`SpawnStage::Channel`] and [`SpawnStage::Killed`].
     /// At [`SpawnStage::Clone`], the errors of `clone(2)` if the thread cannot be created, such as
-    /// [`EAGAIN`](Errno::EAGAIN). At [`SpawnStage::Setsid`] and [`SpawnStage::Setpgid`],
-    /// [`EPERM`](Errno::EPERM) if this process leads a process group or a session.
+    /// [`EAGAIN`](Errno::EAGAIN). At [`SpawnStage::Setsid`], [`EPERM`](Errno::EPERM) if this process leads a
+    /// process group. At [`SpawnStage::Setpgid`], `EPERM` if this process leads a session.
     ///
     /// # Examples
     ///
@@ -304,8 +307,8 @@ impl<'a> Spawn<'a> {
         error
     }
 
-    /// Returns whether the settings change the state of a single thread. A failed [`exec`](Self::exec) must
-    /// not change that state.
+    /// Returns whether [`exec`](Self::exec) needs a separate thread, because the settings change state that a
+    /// failed `exec` must not change.
     const fn changes_thread(&self) -> bool {
         let files = !self.fds.is_empty() || self.close_others;
         let place = self.folder.is_some() || self.umask.is_some();
@@ -332,8 +335,8 @@ impl<'a> Spawn<'a> {
         if moves.windows(2).any(|pair| pair[0].to == pair[1].to) {
             return Err(SpawnError::at(SpawnStage::Arguments)(Errno::EINVAL));
         }
-        // Without a pidfd, as before Linux 5.3, a child in another pid namespace does not check whether its
-        // parent has ended.
+        // Without a pidfd (for example before Linux 5.3), a child in another pid namespace does not check
+        // whether its parent has ended.
         let pidfd = self.death_signal.and_then(|_| call::pidfd_open(parent).ok());
         let pidfd = pidfd.and_then(|pidfd| move_elsewhere(pidfd, moves).ok());
         let mask = call::rt_sigprocmask(SIG_SETMASK, &SignalSet::full().0);

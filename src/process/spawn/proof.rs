@@ -11,7 +11,7 @@
 //! - `/proc/PID/stat` shows the flag of any child, including a child that has ended. If this file cannot be
 //!   read, `setpgid` still determines the state of a child in the session of this process.
 //!
-//! `waitid` alone is not enough: a vfork returns before a killed child can be waited for.
+//! `waitid` alone is not enough: a vfork may return before a killed child can be waited for.
 
 use super::super::{Child, ExitStatus, exec::decimal};
 use super::{SpawnError, SpawnStage};
@@ -36,8 +36,8 @@ const NONE: i32 = i32::MAX;
 pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
     while let (Some(false), end) = check(child) {
         match end {
-            // At this point, the child has released the shared memory, but has neither begun its program nor
-            // ended.
+            // At this point, the child may have released the shared memory or closed the pipe, but has
+            // neither begun its program nor ended.
             Ok(None) => _ = poll(&mut [], Some(Duration::from_micros(50))),
             Ok(Some((end, _))) => {
                 // An exit code means that the child could not report its error.
@@ -52,7 +52,7 @@ pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
 }
 
 /// Returns two results: whether the child has begun its program (`None` if unknown), and the child's end if
-/// the child has ended.
+/// the child has ended. The end is not checked if `setpgid` shows that the program has begun.
 fn check(child: &Child) -> (Option<bool>, Result<Option<Waited>, Errno>) {
     let pid = i32::try_from(child.id()).unwrap_or(NONE);
     if call::setpgid(pid, NONE) == Err(Errno::EACCES) {
@@ -65,8 +65,8 @@ fn check(child: &Child) -> (Option<bool>, Result<Option<Waited>, Errno>) {
 
 /// Returns whether the child has begun its program, or `None` if `setpgid` cannot determine that. In this
 /// process's own session, `setpgid` fails with `EACCES` exactly if the child has begun its program. A filter
-/// may also return `EACCES`. A call with a negative group detects such a filter: the kernel returns `EINVAL`,
-/// but a filter, which does not check the group, returns `EACCES` again.
+/// may also return `EACCES`. A call with a negative group detects such a filter. The kernel returns `EINVAL`
+/// for that group, but a filter returns `EACCES` again.
 fn by_session(pid: i32) -> Option<bool> {
     let same = call::getsid(pid).ok()? == call::getsid(0).ok()?;
     let usable = same && call::setpgid(pid, -1) == Err(Errno::EINVAL);
@@ -88,7 +88,7 @@ fn by_proc(pid: i32) -> Option<bool> {
     (begun || stat(c"/proc/self/stat")?[0] == own).then_some(begun)
 }
 
-/// Returns the process id, the parent's process id, and the flags.
+/// Returns the process id, the parent's process id, and the flags from this `stat` file.
 fn stat(path: &CStr) -> Option<[u32; 3]> {
     let mut bytes = [0; 256];
     let file = call::openat_for_reading(path).ok()?;

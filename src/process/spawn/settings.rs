@@ -18,15 +18,15 @@ impl<'a> Spawn<'a> {
     /// Closes all descriptors in the child except 0, 1, 2 and the descriptors of [`fd_maps`](Self::fd_maps).
     ///
     /// Since Linux 5.9 a few system calls suffice. Without `close_range` (older kernels, some filters), the
-    /// child makes one call for each number up to `RLIMIT_NOFILE`, whether or not it is open. The limit may
-    /// be a million. Without `close_range`, a descriptor stays open if its number is above a limit that was
-    /// lowered after the descriptor was opened.
+    /// child makes one call for each number up to `RLIMIT_NOFILE`, even if no descriptor has that number. The
+    /// limit may be a million. Without `close_range`, a descriptor stays open if its number is above a limit
+    /// that was lowered after the descriptor was opened.
     pub const fn close_other_fds(self) -> Self {
         Self { close_others: true, ..self }
     }
 
-    /// Sets the directory in which the child starts. A relative path of the program or of a directory in
-    /// `PATH` is resolved from this directory.
+    /// Sets the directory in which the child starts. A relative path to the program, or a relative directory
+    /// in `PATH`, is resolved from this directory.
     ///
     /// The child enters the directory with its new ids. To enter a directory that only this process may
     /// enter, spawn `setpriv --reuid … --regid … program` with this directory. `setpriv` changes the ids
@@ -35,8 +35,8 @@ impl<'a> Spawn<'a> {
         Self { folder: Some(folder), ..self }
     }
 
-    /// Makes the child lead a new session, and a process group in it. The session has no terminal unless
-    /// [`controlling_terminal`](Self::controlling_terminal) is set.
+    /// Makes the child lead a new session, and a new process group in that session. The session has no
+    /// terminal unless [`controlling_terminal`](Self::controlling_terminal) is set.
     pub const fn setsid(self) -> Self {
         Self { session: true, ..self }
     }
@@ -58,9 +58,10 @@ impl<'a> Spawn<'a> {
     /// Makes the child's process group the foreground group of its terminal before the program begins. The
     /// child leads its own group, unless [`process_group`](Self::process_group) names another group.
     ///
-    /// After the spawn, this process is in the background. A shell must reclaim the terminal after the child
-    /// has ended or stopped, and after a spawn that fails. If a child could not start its program, its group
-    /// stays the foreground group even though the group has no process left.
+    /// After the spawn, this process is in the background if it has the same terminal but is not in that
+    /// group. A shell must reclaim the terminal after the child has ended or stopped, and after a spawn that
+    /// fails. If a child could not start its program, its group stays the foreground group even though the
+    /// group has no process left.
     ///
     /// The terminal is the one set with [`controlling_terminal`](Self::controlling_terminal). If that setting
     /// is not used, the terminal is this process's terminal, opened as `/dev/tty`. If no terminal exists, as
@@ -89,7 +90,7 @@ impl<'a> Spawn<'a> {
     }
 
     /// Adds `increment` to the child's niceness. The result is limited to the range −20 to 19. A negative
-    /// increment requires privileges.
+    /// increment requires privileges, or a sufficient [`Resource::NICE`] limit of this process.
     pub const fn nice(self, increment: i32) -> Self {
         Self { nice: Some(increment), ..self }
     }
@@ -152,9 +153,9 @@ impl<'a> Spawn<'a> {
         Self { umask: Some(mask), ..self }
     }
 
-    /// Sends the child this signal when the *thread* that spawns it ends. If the thread ends before the child
-    /// can request the signal, the child exits. The kernel clears the setting for a set-user-id program or a
-    /// program with file capabilities.
+    /// Sends the child this signal when the *thread* that spawns it ends. If this process ends before the
+    /// child can request the signal, the child exits. The kernel clears the setting for a set-user-id or
+    /// set-group-id program, or a program with file capabilities.
     ///
     /// In a new pid namespace, a child can detect that its parent has already ended only if this process
     /// could open a pidfd. Opening a pidfd needs Linux 5.3 and a free descriptor.

@@ -3,14 +3,15 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to manage one mapping. A [`Stack`] is the only owner of its addresses. Its upper
-//! part, after the [`stack`](Stack::stack), is a list of integers that a `Stack` lends as a slice. The part
-//! below that list is never lent, so that it may serve as a child's stack while a `Stack` is borrowed. The
-//! lowest pages are the guard: touching them ends the process.
+//! This file is trusted to manage one mapping for each [`Stack`]. A `Stack` is the only owner of the
+//! addresses of its mapping. The upper part of the mapping, after the [`stack`](Stack::stack), is a list of
+//! integers that a `Stack` lends as a slice. The part below that list is never lent, so that it may serve as
+//! a child's stack while a `Stack` is borrowed. The lowest pages are the guard: touching them ends the
+//! process.
 //!
 //! Mapping and touching a new stack accounts for one seventh of the cost of starting a small program. For
 //! that reason, one stack is kept in [`SPARE`] for the next spawn. The spawn that takes a stack from
-//! [`SPARE`] is its only owner. A forked process has its own copy of the spare stack.
+//! [`SPARE`] is the only owner of that stack. A forked process has its own copy of the spare stack.
 #![allow(unsafe_code, reason = "mapped memory as a stack and as a slice")]
 
 use super::child::Move;
@@ -21,8 +22,8 @@ use core::slice;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 /// The size in bytes of an ordinary stack with its moves. This size has room for a path, the moves of an
-/// ordinary spawn, and the frames of the child's code in a build without optimisation. Untouched pages cost
-/// nothing.
+/// ordinary spawn, and the frames of the child's code in a build without optimisation. Pages that are never
+/// touched use no memory.
 const SIZE: usize = 64 << 10;
 
 /// Returns the size of the inaccessible memory below the stack, in bytes. The size is 64 KiB, or one page if
@@ -47,7 +48,8 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    /// Creates a stack with room for this number of moves. The moves are not initialized.
+    /// Creates a stack with room for this number of moves, or reuses the spare stack if the number is at most
+    /// [`FEW`]. The contents of the moves are unspecified.
     pub(super) fn new(moves: usize) -> Result<Self> {
         let mut len = guard() + SIZE;
         if moves <= FEW {
@@ -116,8 +118,8 @@ impl Drop for Stack {
 mod tests {
     use super::*;
 
-    /// If the end of the stack moved, a sanitizer would report the parent's writes to memory that it has
-    /// marked as a child's frames.
+    /// If the end of the stack moved, a sanitizer would report the parent's writes to memory that the
+    /// sanitizer has marked as a child's frames.
     #[test]
     fn stack_ends_at_the_same_place_for_few_moves_and_for_none() {
         let size = |moves| Stack::new(moves).unwrap().stack().1;

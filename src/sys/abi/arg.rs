@@ -10,7 +10,7 @@ use core::ffi::{CStr, c_char};
 use core::marker::PhantomData;
 use core::{fmt, ptr};
 
-/// One string of a list of arguments (`argv`) or of environment variables (`envp`, `NAME=value`).
+/// One entry of a list of arguments (`argv`) or of environment variables (`envp`, `NAME=value`).
 ///
 /// A list is a slice that ends with [`Arg::END`]. In memory, the slice is the array that the kernel reads. A
 /// child can therefore use a list that was created before the fork, without an allocation.

@@ -1,4 +1,4 @@
-//! The kernel's values and layouts that the crate relies on, by name. A test compares these facts with the C
+//! Values and layouts of the kernel that the crate relies on, by name. A test compares these facts with the C
 //! headers.
 
 #[cfg(feature = "event")]
@@ -12,7 +12,7 @@ use super::*;
 #[cfg(feature = "process")]
 use crate::process::Resource;
 
-/// Returns the name and value of every fact of [`abi`](super).
+/// Returns the name and the value of each fact. Most of the values are defined in [`abi`](super).
 pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
     use core::mem::offset_of;
     let mut facts = std::vec![

@@ -158,7 +158,8 @@ flags! {
 }
 
 flags! {
-    /// Flags of [`splice`](crate::splice::splice) and [`tee`](crate::splice::tee).
+    /// Flags of [`splice`](crate::splice::splice), [`tee`](crate::splice::tee) and
+    /// [`vmsplice`](crate::splice::vmsplice).
     ///
     /// [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html)
     pub struct SpliceFlags;
@@ -187,7 +188,7 @@ flags! {
     const IN = 0x001;
     /// Urgent data can be read.
     const PRI = 0x002;
-    /// Data can be written. On a pipe, a whole slot (one page) is free.
+    /// Data can be written. On a pipe, at least one whole slot (one page) is free.
     const OUT = 0x004;
     /// An error has occurred. On the write end of a pipe, this event means that all readers are closed. This
     /// event is reported even if it was not requested.

@@ -18,8 +18,8 @@ pub(crate) fn size() -> usize {
             while size < 1 << 20 && call::madvise_nothing(size) == Err(Errno::EINVAL) {
                 size *= 2;
             }
-            // No page is as large as 1 MiB, so an error even for this address means that a filter rejects the
-            // call itself.
+            // The loop has probed sizes of up to 512 KiB, and no page is larger. The error therefore means
+            // that a filter rejects the call itself.
             let size = if size == 1 << 20 { 4096 } else { size };
             SIZE.store(size, Ordering::Relaxed);
             size

@@ -1,16 +1,16 @@
-//! Forks through a raw `clone`, and repairs the thread id that the program's C library keeps.
+//! Forks through a raw `clone`. If possible, this code also repairs the thread id that the program's C
+//! library keeps.
 //!
 //! A libc keeps each thread's id in its thread control block. The child of a raw `clone` inherits the
-//! parent's id in that block. Without a repair, `pthread_kill`, error-checking mutexes and similar functions
-//! misbehave in the child. The glibc library registers the address of this id with the kernel
-//! (`set_tid_address`, and `CLONE_CHILD_CLEARTID` for later threads). The call `prctl(PR_GET_TID_ADDRESS)`
-//! returns the address. With `CLONE_CHILD_SETTID` the kernel writes the child's id to that address in the
-//! child.
+//! parent's id in that block. Without a repair, functions that use this id, such as `pthread_kill` and the
+//! locking of error-checking mutexes, misbehave in the child. glibc registers the address of this id with the
+//! kernel (`set_tid_address`, and `CLONE_CHILD_CLEARTID` for later threads). The call
+//! `prctl(PR_GET_TID_ADDRESS)` returns the address. With `CLONE_CHILD_SETTID` the kernel writes the child's
+//! id to that address in the child.
 //!
-//! The musl library registers the address of a *lock* instead. The word at the registered address is
-//! therefore checked first: it is used as a thread id only if it equals this thread's id. If the two values
-//! differ, or the kernel does not return the address (`CONFIG_CHECKPOINT_RESTORE` is off), nothing is
-//! repaired.
+//! musl registers the address of a *lock* instead. The word at the registered address is therefore checked
+//! first: it is used as a thread id only if it equals this thread's id. If the two values differ, or the
+//! kernel does not return the address (for example without `CONFIG_CHECKPOINT_RESTORE`), nothing is repaired.
 //!
 //! # Safety
 //!

@@ -21,9 +21,9 @@
 //!
 //! # By reference
 //!
-//! `splice` and `sendfile` pass pages of a file to a pipe or socket by reference. A reader therefore sees the
-//! contents of the file at the time of the read, not at the time of the transfer.
-//! With [`Transfer::copy_semantics`], a transfer from a file copies the bytes instead.
+//! `splice` and `sendfile` pass pages of a file to a pipe or socket by reference. A reader may therefore see
+//! changes that were made to the file after the transfer. With [`Transfer::copy_semantics`], a transfer from
+//! a file copies the bytes instead.
 //!
 //! # Packets and datagrams
 //!
@@ -302,8 +302,9 @@ impl<'p> Transfer<'p> {
         Self { copy_semantics: true, ..self }
     }
 
-    /// Enlarges each end that is a pipe to 256 KiB, unless that pipe is already larger. If the kernel rejects
-    /// this change, the pipe keeps its capacity. The new capacity remains after the transfer.
+    /// Enlarges each end that is a pipe to 256 KiB, unless that pipe already has at least this capacity. If
+    /// the kernel rejects this change, the pipe keeps its capacity. The new capacity remains after the
+    /// transfer.
     ///
     /// The reader and the writer of a pipe with the default capacity of 64 KiB often wait for each other. A
     /// larger pipe can be more than twice as fast as a pipe of the default capacity. Larger pipes are not the
@@ -339,24 +340,25 @@ impl<'p> Transfer<'p> {
     /// The [`TransferError`] holds the side that failed, the number of bytes that arrived, the bytes in
     /// flight, and one of these errors:
     ///
-    /// - An error of a `read` from the source or a `write` to the sink, such as
+    /// - The error of the call that failed on the source or the sink, such as
     ///   [`ECONNRESET`](crate::Errno::ECONNRESET), [`EPIPE`](crate::Errno::EPIPE) or
     ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that were read and that the sink did not accept are [in the
     ///   error](TransferError::undelivered), even if the source is a pipe or a file.
     /// - [`EBADF`](crate::Errno::EBADF), before the first byte, if an end is not open, or is not open for
     ///   reading (source) or writing (sink).
     /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte, if the transfer would read the
-    ///   bytes that it has written. The error occurs if both ends are the same pipe. The error also occurs if
-    ///   both ends are the same file and the sink either appends or has a position that is not before the
-    ///   source's position. With [`exact`](Self::exact) or [`limit`](Self::limit), the transfer fails with
-    ///   this error only if the sink's position is within the bytes to read and before the file's end.
+    ///   bytes that it has written. The error occurs if both ends are the same pipe. Within one file, the
+    ///   error occurs if the source's position is before the file's end and not after the sink's position. A
+    ///   sink that appends writes at the file's end. With [`exact`](Self::exact) or [`limit`](Self::limit),
+    ///   the transfer fails with this error only if the sink's position is within the bytes to read and
+    ///   before the file's end.
     /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink if only [excluded](Self::without) mechanisms
     ///   work with these two ends. Bytes that [`Broker`](TransferMechanism::Broker) has already read are in
     ///   the error.
     /// - [`ENOMEM`](crate::Errno::ENOMEM) if no memory is available for the buffer of
     ///   [`Copy`](TransferMechanism::Copy).
-    /// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM) or another error of a filter, on
-    ///   the sink and before the first byte, if `SIGPIPE` cannot be blocked.
+    /// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM) or another error that a filter
+    ///   returns, on the sink and before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, or
     ///   [`ECANCELED`](crate::Errno::ECANCELED) if the deadline was [cancelled](crate::Cancel).
     /// - The errno is `None` if the source ended before the [exact](Self::exact) number of bytes or, on the

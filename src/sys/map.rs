@@ -13,11 +13,10 @@
 //! then. The same applies to [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
 //!
 //! *A forked child* has a copy of the mapping at the same addresses, and a copy of the `Map`. Dropping that
-//! copy unmaps the child's own mapping. The address space belongs to the child, and the mapping has existed
-//! in it since the fork, so no other mapping can be at these addresses. The child sees a copy of the bytes,
-//! or zeros after [`wipe_on_fork`](Map::wipe_on_fork). If a file is mapped, the child and its parent share
-//! the bytes. Code that maps a file must detect that it runs in a forked child, and must then not use those
-//! bytes.
+//! copy unmaps the child's own mapping. No other mapping can be at these addresses, because the mapping has
+//! existed in the child's address space since the fork. The child sees a copy of the bytes, or zeros after
+//! [`wipe_on_fork`](Map::wipe_on_fork). If a file is mapped, the child and its parent share the bytes. Code
+//! that maps a file must detect that it runs in a forked child, and must then not use those bytes.
 #![allow(unsafe_code, reason = "slices of mapped memory")]
 
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -115,8 +115,8 @@ impl<'a> End<'a> {
 
     /// Enlarges the pipe at this end if it is smaller than 256 KiB and the kernel allows the change.
     pub(super) fn grow(&self) {
-        /// The new capacity in bytes. A pipe of this size is as fast as a pipe of 1 MiB and uses a quarter of
-        /// the memory that counts towards the user's limit.
+        /// The new capacity in bytes. A pipe of this size is as fast as a pipe of 1 MiB, and only a quarter
+        /// of that size counts towards the user's limit.
         const GROWN: usize = 256 << 10;
 
         if pipe::capacity(self.fd).is_ok_and(|bytes| bytes < GROWN) {

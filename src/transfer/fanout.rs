@@ -214,8 +214,8 @@ impl<'p> Fanout<'p> {
     /// that error.
     ///
     /// The current round then remains incomplete, and `sink.bytes()` returns the count of each sink. The
-    /// fan-out's error holds the [undelivered](TransferError::undelivered) bytes that at least one sink has
-    /// not received, unless the failed sink was the last sink of the round.
+    /// fan-out's error holds the [undelivered](TransferError::undelivered) bytes of the round. If the failed
+    /// sink was the last sink of the round, the fan-out's error holds no bytes.
     pub fn on_error(
         self,
         on_error: &'p mut dyn FnMut(usize, &TransferError) -> ControlFlow<()>,
@@ -235,8 +235,8 @@ impl<'p> Fanout<'p> {
     /// no further bytes, and the other sinks continue. A sink that already has an error is skipped. The
     /// fan-out retries on `EINTR` and, by default, raises no `SIGPIPE`.
     ///
-    /// A datagram or record of the source that is longer than 256 KiB, or than the capacity of the private
-    /// pipes, is truncated to the smaller of these sizes.
+    /// A datagram or record of the source is truncated if it exceeds 256 KiB or the capacity of the private
+    /// pipes.
     ///
     /// # Errors
     ///
@@ -249,8 +249,9 @@ impl<'p> Fanout<'p> {
     ///   sink and before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte, if the source would return bytes that
     ///   were written to a sink, as for [`Transfer::run`].
-    /// - The error of the last sink in the list if no sink remains, or the error of a sink for which
-    ///   [`on_error`](Self::on_error) has returned `Break`. Bytes that were not yet read stay in the source.
+    /// - The error of the last sink in the list if no sink remains. The error of a sink if
+    ///   [`on_error`](Self::on_error) has returned `Break` for that sink. Bytes that were not yet read stay
+    ///   in the source.
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) on the source if the deadline has passed, or
     ///   [`ECANCELED`](Errno::ECANCELED) if the deadline was cancelled.
     /// - [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) on the source, before the first byte, if no
@@ -279,8 +280,8 @@ impl<'p> Fanout<'p> {
         if ends().any(|end| from.is_fed_by(&end, self.options.most)) {
             return Err(TransferError::before(Side::Sink, Errno::EINVAL));
         }
-        // If a sink is the same file as the source, a write to the sink could change pages that later sinks
-        // have not yet received.
+        // If a sink is the source's own file, a write to the sink could change pages that later sinks have
+        // not yet received.
         self.options.copy_semantics = ends().any(|end| from.is_same_as(&end));
         let mut round =
             Round::new(from).map_err(|errno| TransferError::before(Side::Source, errno))?;

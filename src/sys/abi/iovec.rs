@@ -4,8 +4,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to create a slice only from a pointer and a length that describe a slice given to
-//! `new`, or its tail.
+//! This file is trusted to create slices only from pointers and lengths of slices that were given to `new`,
+//! or of their tails.
 #![allow(unsafe_code, reason = "slices stored in the kernel's layout")]
 
 #[cfg(feature = "std")]

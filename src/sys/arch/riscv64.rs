@@ -7,10 +7,9 @@
 //! - clobbered: the vector state (v0-v31, vl, vtype and vstart), which Linux 6.5 and later discard in every
 //!   call. All other registers are kept
 //!
-//! The vector registers are listed as clobbered in every build, because a function with
-//! `target_feature(enable = "v")` may use them in a build without that feature. Listing them costs nothing in
-//! other code. Without `preserves_flags`, vl and vtype count as clobbered. Compiled code always keeps vstart
-//! at 0.
+//! The vector registers are listed as clobbered in every build. Even in a build without the feature `v`, a
+//! function with `target_feature(enable = "v")` may use them. Listing them costs nothing in other code.
+//! Without `preserves_flags`, vl and vtype count as clobbered. Compiled code always keeps vstart at 0.
 //!
 //! # Safety
 //!

@@ -125,8 +125,8 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
 }
 
 /// Converts the `int` of `FIONREAD`. For a pipe, this `int` is an unsigned count. For any other file a
-/// negative value is not a count, so the function fails with `EOVERFLOW`. The value can be negative if a
-/// regular file has 2 GiB or more after its position, or if its position is past its end.
+/// negative value is not a count, so the function fails with `EOVERFLOW`. The value can be negative if 2 GiB
+/// or more follow the position of a regular file, or if the position is past the end.
 fn unread(bytes: u32, is_pipe: impl FnOnce() -> bool) -> Result<usize> {
     let count = usize::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
     if i32::try_from(bytes).is_ok() || is_pipe() { Ok(count) } else { Err(Errno::EOVERFLOW) }

@@ -1,5 +1,5 @@
-//! The calls that map and unmap memory or advise the kernel about it, the calls for files in memory, and
-//! `vmsplice` with an exclusive borrow.
+//! The calls that map, unmap and advise memory, the calls for files in memory, and `vmsplice` with an
+//! exclusive borrow.
 //!
 //! # Safety
 //!

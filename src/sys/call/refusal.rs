@@ -1,5 +1,5 @@
-//! Checks whether an error requires a fallback. A fallback is required if the kernel lacks a call, a filter
-//! rejects the call, or the call does not work on the given files.
+//! Checks whether an error requires a fallback. The reason is that the kernel lacks a call, that a filter
+//! rejects it, or that it does not work on the given files.
 
 use crate::errno::Errno;
 

@@ -1,5 +1,5 @@
-//! The calls that only feature `process` needs: mainly the clone that creates a child, and the setup of the
-//! child before it starts a program.
+//! The calls that only feature `process` needs. Most of them create a child, or set up the child before it
+//! starts a program.
 //!
 //! None of these calls allocates, locks or touches thread-local storage, because a child that shares its
 //! parent's memory may make them. None of these calls changes the descriptor table, the handlers, the mask,

@@ -21,7 +21,7 @@
 //!
 //! | name | what it must do |
 //! |---|---|
-//! | `syscall0` … `syscall6` | trap into the kernel with the number and the arguments as given, and return the kernel's result: a success ≥ 0, or −errno in −4095..=−1 |
+//! | `syscall0` … `syscall6` | trap into the kernel with the number and the arguments as given, and return the kernel's result: −errno in −4095..=−1 on failure, any other value on success |
 //! | `fork` | create a child that shares no memory with its parent; return 0 in the child, its process id in the parent, −errno on failure; may also return the child's pidfd |
 //! | `clone_on_stack` | create a child that starts in a given function, on a given stack, with exactly the given flags, and never returns through its parent's frames; if it cannot pass a flag, return −`EINVAL` and create no child |
 //! | `nr::*` | the system call numbers of this target |

@@ -249,9 +249,10 @@ impl<'p> Fanout<'p> {
     ///   sink and before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte, if the source would return bytes that
     ///   were written to a sink, as for [`Transfer::run`].
-    /// - The error of the last sink in the list if no sink remains. The error of a sink if
-    ///   [`on_error`](Self::on_error) has returned `Break` for that sink. Bytes that were not yet read stay
-    ///   in the source.
+    /// - The error of the last sink in the list if no sink remains. Bytes that were not yet read stay in the
+    ///   source.
+    /// - The error of a sink if [`on_error`](Self::on_error) has returned `Break` for that sink. Bytes that
+    ///   were not yet read stay in the source.
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) on the source if the deadline has passed, or
     ///   [`ECANCELED`](Errno::ECANCELED) if the deadline was cancelled.
     /// - [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) on the source, before the first byte, if no

@@ -15,7 +15,7 @@ use crate::{Deadline, PipeFlags, PipeReader, PipeWriter, Result};
 /// A round, and the two pipes of the fan-out that carry it.
 pub(super) struct Round<'fd> {
     from: End<'fd>,
-    /// The pipe that contains the round.
+    /// The pipe that contains the round, unless `pages` contains it.
     own: (PipeReader, PipeWriter),
     /// The pipe that contains the copy for one sink. The pipe is empty between two sinks.
     copy: (PipeReader, PipeWriter),

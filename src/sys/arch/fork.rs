@@ -1,10 +1,10 @@
 //! Forks through a raw `clone`. If possible, this code also repairs the thread id that the program's C
 //! library keeps.
 //!
-//! A libc keeps each thread's id in its thread control block. The child of a raw `clone` inherits the
-//! parent's id in that block. Without a repair, functions that use this id, such as `pthread_kill` and the
-//! locking of error-checking mutexes, misbehave in the child. The glibc library registers the address of this
-//! id with the kernel (`set_tid_address`, and `CLONE_CHILD_CLEARTID` for later threads). The call
+//! A libc keeps each thread's id in its thread control block. The child of a raw `clone` inherits the id of
+//! the parent's thread in that block. Without a repair, functions that use this id, such as `pthread_kill`
+//! and the locking of error-checking mutexes, misbehave in the child. The glibc library registers the address
+//! of this id with the kernel (`set_tid_address`, and `CLONE_CHILD_CLEARTID` for later threads). The call
 //! `prctl(PR_GET_TID_ADDRESS)` returns the address. With `CLONE_CHILD_SETTID` the kernel writes the child's
 //! id to that address in the child.
 //!

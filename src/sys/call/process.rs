@@ -123,8 +123,8 @@ pub(crate) fn unshare_memory() -> Result<()> {
 /// A change of a child's state, such as its end, and the resources that the child has used.
 pub(crate) type Waited = (SigInfo, [usize; abi::RUSAGE_KEPT.len()]);
 
-/// Waits for a child. Returns `None` if `options` exclude waiting and the child has not yet changed
-/// its state.
+/// Waits for a child to change its state. Returns `None` if `options` exclude waiting and the state has not
+/// changed yet.
 pub(super) fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<Waited>> {
     let (mut info, mut used) = (SigInfo::empty(), [0; 18]);
     let places = (lent_mut(&mut info), lent_mut(&mut used));

@@ -1,5 +1,5 @@
-//! Checks whether an error requires a fallback. The reason is that the kernel lacks a call, that a filter
-//! rejects it, or that it does not work on the given files.
+//! Checks whether an error requires a fallback: a call may be missing, rejected by a filter, or unsuitable
+//! for the given files.
 
 use crate::errno::Errno;
 

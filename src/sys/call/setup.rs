@@ -24,7 +24,7 @@ pub(crate) fn chdir(path: &CStr) -> Result<()> {
 }
 
 /// Creates a child that calls `child(arg)` on `stack`, which is specified by its lowest address and its size.
-/// Returns the child's process id and, if `flags` request one, its pidfd.
+/// Returns the child's process id and, if `flags` request one and the kernel provides it, its pidfd.
 ///
 /// # Safety
 ///
@@ -47,7 +47,7 @@ pub(crate) unsafe fn clone_on_stack(
     Ok((pid, unsafe { own_pidfd(pidfd) }))
 }
 
-/// Closes all descriptors from `first` to `last`.
+/// Closes all descriptors from `first` to `last`, including `last`.
 ///
 /// # Safety
 ///

@@ -19,7 +19,7 @@ use core::time::Duration;
 ///
 /// - An ordinary peer holds the lock during a blocking [`splice`](crate::splice::splice()) between the pipe
 ///   and a socket or terminal that is silent or full. A [`transfer`](crate::transfer) does not hold the lock
-///   while it waits.
+///   while it waits for such a descriptor.
 /// - A hostile peer reads into or writes from memory whose page faults are slow. Examples are memory that
 ///   userfaultfd handles and mapped files of a FUSE file system.
 ///
@@ -71,7 +71,7 @@ impl Deadline<'_> {
         if self.is_cancelled() { Duration::ZERO } else { self.at.saturating_sub(now()) }
     }
 
-    /// Returns whether the clock has passed the deadline.
+    /// Returns whether the clock has reached the deadline.
     #[cfg(feature = "event")]
     pub(crate) fn is_over(&self) -> bool {
         self.at <= now()
@@ -102,8 +102,8 @@ fn now() -> Duration {
 }
 
 impl From<Duration> for Timespec {
-    /// Converts a time. A number of seconds that does not fit in `tv_sec` becomes `i64::MAX`, a time that the
-    /// clock never reaches.
+    /// Converts a duration. A number of seconds that does not fit in `tv_sec` becomes `i64::MAX`, a time that
+    /// the clock never reaches.
     fn from(time: Duration) -> Self {
         let tv_sec = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         Self { tv_sec, tv_nsec: i64::from(time.subsec_nanos()) }

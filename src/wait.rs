@@ -2,7 +2,7 @@
 //!
 //! Waking a sleeping process costs a few microseconds, and tens of microseconds if its processor has gone
 //! idle. A pipe can move 100 KiB in that time. If the peer runs on another processor, polling for a short
-//! time before sleeping is therefore faster than sleeping immediately. If the peer runs on the same
+//! time before sleeping is therefore often faster than sleeping immediately. If the peer runs on the same
 //! processor, polling is slower than sleeping, because the peer cannot become ready while this process polls.
 
 #[cfg(feature = "event")]
@@ -44,18 +44,18 @@ pub enum Wait {
     /// Sleeps in the kernel immediately, without using processor time while waiting.
     #[default]
     Block,
-    /// Polls for a bounded time of tens of microseconds, and then sleeps.
+    /// Polls for a bounded time, between about 10 and 130 microseconds, and then sleeps.
     ///
     /// If polling fails in one wait, the next waits sleep without polling. The number of waits without
-    /// polling doubles with each failure and halves with each success. Polling uses processor time that
-    /// another process could have used.
+    /// polling doubles with each failure, up to 1024, and halves with each success. Polling uses processor
+    /// time that another process could have used.
     ///
-    /// If this thread may run on only one processor, transfers and chunks always sleep. Reads and writes of
-    /// pipe ends and channels poll even then, because the peer may be pinned to another processor.
+    /// If this thread may run on only one processor, transfers and chunks always sleep. Pipe ends and message
+    /// receivers poll even then, because the peer may be pinned to another processor.
     Adaptive,
 }
 
-/// The number of polls after which a wait sleeps. One poll takes between 0.1 and 1 microseconds.
+/// The number of polls after which a wait sleeps. One poll takes between 0.1 and 1 microsecond.
 const POLLS: u32 = 128;
 
 /// The maximum number of waits that sleep without polling after a failure.
@@ -80,7 +80,8 @@ impl Spin {
         Self { on: wait == Wait::Adaptive && !single(), skip: 0, penalty: 0 }
     }
 
-    /// Creates the policy for a peer that may run on a different processor than this thread.
+    /// Creates the policy for a peer that may run on another processor even if this thread may run on only
+    /// one.
     #[cfg(feature = "event")]
     pub(crate) const fn with_peer_anywhere(wait: Wait) -> Self {
         Self { on: matches!(wait, Wait::Adaptive), skip: 0, penalty: 0 }
@@ -91,7 +92,7 @@ impl Spin {
         self.on
     }
 
-    /// Polls `fd` for a short time. Does nothing if the policy is `Block` or `skip` is not 0. The caller
+    /// Polls `fd` for a short time. Does not poll if the policy is `Block` or `skip` is not 0. The caller
     /// still makes its blocking call next, because another process may have taken the data.
     pub(crate) fn wait(&mut self, fd: BorrowedFd<'_>, events: PollEvents) {
         if !self.begins() {
@@ -131,8 +132,8 @@ impl Spin {
         Err(Errno::EAGAIN)
     }
 
-    /// Returns whether to poll before this wait. If the result is `true`, the caller reports the result of
-    /// polling with [`paid`](Self::paid) or [`failed`](Self::failed).
+    /// Returns whether to poll before this wait, and counts the wait in `skip`. If the result is `true`, the
+    /// caller reports the result of polling with [`paid`](Self::paid) or [`failed`](Self::failed).
     pub(crate) fn begins(&mut self) -> bool {
         let skipped = self.skip > 0;
         self.skip = self.skip.saturating_sub(1);
@@ -172,7 +173,8 @@ pub(crate) fn attempt_until<T>(
         if let Some(passed) = deadline.filter(|deadline| timed_out || deadline.has_passed()) {
             return Err(passed.errno());
         }
-        // `poll` reports a file as ready even if its pages must still be read from the disk.
+        // `poll` reports a file as ready even if its pages must still be read from the disk. The pause
+        // prevents a busy loop.
         backoff.pause(deadline);
         timed_out = poll_until(&mut fds, deadline)? == 0;
     }

@@ -1,5 +1,5 @@
-//! Memory that the crate maps for itself. The memory is page-aligned, uses huge pages if it is large, and
-//! never comes from an allocator.
+//! Memory that the crate maps for itself. The memory is page-aligned and never comes from an allocator.
+//! [`Map::anonymous`] requests huge pages for lengths from 64 KiB.
 //!
 //! # Safety
 //!
@@ -7,17 +7,16 @@
 //! range overlaps no other mapping, can be reached only by borrowing the `Map`, and is unmapped once, on
 //! drop. `&self` therefore lends bytes as `&[u8]`, and `&mut self` lends them as `&mut [u8]`.
 //!
-//! *The kernel* may still hold references to the pages after the unmapping, for instance in a pipe that they
-//! were spliced into. The kernel counts references per page. Unmapping drops only the mapping's own
+//! *The kernel* may still hold references to the pages after the unmapping, for instance if the pages were
+//! spliced into a pipe. The kernel counts references per page. Unmapping drops only the mapping's own
 //! reference. A page keeps its contents until the last reference is dropped, and is freed for other uses only
 //! then. The same applies to [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
 //!
 //! *A forked child* has a copy of the mapping at the same addresses, and a copy of the `Map`. Dropping that
-//! copy unmaps the child's own mapping. The address space belongs to the child, and the mapping has existed
-//! in it since the fork, so no other mapping can be at these addresses. The child sees a copy of the bytes,
-//! or zeros after [`wipe_on_fork`](Map::wipe_on_fork). If a file is mapped, the child and its parent share
-//! the bytes. Code that maps a file must detect that it runs in a forked child, and must then not use those
-//! bytes.
+//! copy unmaps the child's own mapping. No other mapping can be at these addresses, because the mapping has
+//! existed in the child's address space since the fork. The child sees a copy of the bytes, or zeros after
+//! [`wipe_on_fork`](Map::wipe_on_fork). If a file is mapped, the child and its parent share the bytes. Code
+//! that maps a file must detect that it runs in a forked child, and must then not use those bytes.
 #![allow(unsafe_code, reason = "slices of mapped memory")]
 
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,7 +31,8 @@ pub(crate) const HUGE: usize = 2 << 20;
 /// The minimum requested length, in bytes, of a mapping with huge pages.
 const LARGE: usize = 64 << 10;
 
-/// A mapping that this process owns: readable, writable, and initially zeros.
+/// A mapping that this process owns. Except in read-only [`Cells`], the mapping is writable. Without a file,
+/// it initially contains zeros.
 #[derive(Debug)]
 pub(crate) struct Map {
     base: NonNull<u8>,
@@ -114,10 +114,11 @@ impl Map {
         unsafe { call::madvise(self.base, self.len, advice) }
     }
 
-    /// Makes the bytes zero in every child forked from now on. Fails with `EINVAL` for files.
+    /// Makes the bytes zero in every child forked from now on. Fails with `EINVAL` for files, and before
+    /// Linux 4.14.
     ///
-    /// Fails with `EOPNOTSUPP` if the kernel reports success even for undefined advice. User-mode emulators
-    /// report success for all advice without necessarily applying it.
+    /// Fails with `EOPNOTSUPP` if the kernel reports success even for undefined advice. A user-mode emulator
+    /// may report success for any advice without applying it.
     #[inline]
     pub(crate) fn wipe_on_fork(&mut self) -> Result<()> {
         if self.advise(abi::NO_ADVICE).is_ok() {
@@ -139,8 +140,8 @@ impl Map {
     }
 
     pub(crate) const fn bytes(&self) -> &[u8] {
-        // SAFETY: the memory is mapped readable while `self` lives and is always initialised (zeros at
-        // first). A write needs `&mut self`.
+        // SAFETY: the memory is mapped readable while `self` lives and is always initialised (at first with
+        // zeros, or with the bytes of the file). A write needs `&mut self`.
         unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 
@@ -152,8 +153,8 @@ impl Map {
 
 impl Drop for Map {
     fn drop(&mut self) {
-        // The call fails only if the kernel lacks memory to split a larger mapping in two. The range then
-        // stays mapped, which is harmless.
+        // The call can fail if the kernel must split a larger mapping in two. The range then stays mapped,
+        // which is harmless.
         // SAFETY: the range belongs to this mapping, and nothing borrows it, because `self` is being dropped.
         let _ = unsafe { call::munmap(self.base, self.len) };
     }
@@ -162,8 +163,8 @@ impl Drop for Map {
 /// A mapping whose bytes may change at any time. Another process, or another owner of the same mapping in
 /// this process, may write to them. This type returns addresses of its bytes, never references.
 ///
-/// If the mapping is shared, a forked child has the same pages. Otherwise the child has a copy, as with
-/// [`Map`].
+/// If the mapping is shared, a forked child has the same pages. Otherwise the child has a copy, or zeros if
+/// [`marks`](Self::marks) has mapped the page.
 #[cfg(feature = "transfer")]
 #[derive(Debug)]
 pub(crate) struct Cells(Map);
@@ -191,7 +192,7 @@ impl Cells {
     }
 
     /// Maps one private page of zeros. In a forked child the page holds zeros again. Fails with `EOPNOTSUPP`
-    /// if the kernel does not support `MADV_WIPEONFORK`, or a filter rejects the call.
+    /// if the kernel lacks `MADV_WIPEONFORK`, a filter rejects the call, or an emulator accepts any advice.
     pub(crate) fn marks() -> Result<Self> {
         let mut page = Map::page()?;
         let refused = |errno| if call::is_missing(errno) { Errno::EOPNOTSUPP } else { errno };

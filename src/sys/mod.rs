@@ -5,38 +5,40 @@
 //! A public module, such as [`pipe`](mod@crate::pipe), makes system calls through two layers, of which the
 //! first calls the second:
 //!
-//! 1. `call` has one typed function per system call. Its functions accept and return owned and borrowed
+//! 1. `call` has typed functions for the system calls. These functions accept and return owned and borrowed
 //!    descriptors, slices, and [`Errno`](crate::Errno).
 //! 2. `arch` is the machine-dependent layer. It contains all assembly code, the declarations of the C shim,
 //!    and the system call numbers.
 //!
-//! Both layers use the basic types of the crate ([`errno`](crate::Errno), [`fd`](crate::fd)) and `abi`, which
-//! defines everything with the kernel's layout or values. `map` and `page` own the memory that the crate maps
-//! for itself. `sanitize` reports to sanitizers the memory that the kernel reads and writes.
+//! Both layers use `abi`, which defines types and constants with the kernel's layout or values. `call` also
+//! uses the basic types of the crate ([`errno`](crate::Errno), [`fd`](crate::fd)). `map` owns the memory that
+//! the crate maps for itself, and `page` determines the page size. `sanitize` reports to sanitizers the
+//! memory that the kernel reads and writes.
 //!
 //! # The contract of `arch`
 //!
-//! Each backend provides exactly these names, and no other code uses anything else from a backend:
+//! Each backend provides these names, and code outside `arch` uses nothing else from a backend:
 //!
 //! | name | what it must do |
 //! |---|---|
-//! | `syscall0` … `syscall6` | trap into the kernel with the number and the arguments as given, and return the kernel's result: a success ≥ 0, or −errno in −4095..=−1 |
+//! | `syscall0` … `syscall6` | trap into the kernel with the number and the arguments as given, and return the kernel's result: −errno in −4095..=−1 on failure, any other value on success |
 //! | `fork` | create a child that shares no memory with its parent; return 0 in the child, its process id in the parent, −errno on failure; may also return the child's pidfd |
 //! | `clone_on_stack` | create a child that starts in a given function, on a given stack, with exactly the given flags, and never returns through its parent's frames; if it cannot pass a flag, return −`EINVAL` and create no child |
 //! | `nr::*` | the system call numbers of this target |
 //!
-//! A backend MUST NOT touch `errno` or any other thread-local state, and MUST NOT retry. The backend MUST let
-//! the compiler assume that the call has read and written all memory (no `nomem`, no `readonly`). Otherwise
-//! the compiler would ignore the kernel's accesses, because it sees the pointers as integers.
+//! A backend MUST NOT change `errno` or any other thread-local state of the calling thread, and MUST NOT
+//! retry on `EINTR`. The backend MUST let the compiler assume that the call has read and written all memory
+//! (no `nomem`, no `readonly`). Otherwise the compiler would ignore the kernel's accesses, because it sees
+//! the pointers as integers.
 //!
-//! A missing name is a compile error. Only [`errno::decode`](crate::errno::decode) splits a returned value
-//! into success and error.
+//! A missing name is a compile error. Outside `arch`, only [`errno::decode`](crate::errno::decode) splits a
+//! returned value into success and error.
 //!
 //! # Choice of the backend
 //!
 //! `build.rs` lists the architectures with assembly. Each of these architectures has a file with its name in
-//! `arch`. For any other architecture, and for all architectures with feature `c-shim`, `build.rs` compiles
-//! `csrc/shim.c` and sets `rawpipe_shim`.
+//! `arch`. For any other target, and for all targets with feature `c-shim`, `build.rs` compiles `csrc/shim.c`
+//! and sets `rawpipe_shim`.
 
 #![allow(clippy::must_use_candidate, reason = "a call by number may be made for its effect")]
 

@@ -18,8 +18,8 @@ pub(crate) fn size() -> usize {
             while size < 1 << 20 && call::madvise_nothing(size) == Err(Errno::EINVAL) {
                 size *= 2;
             }
-            // No page is as large as 1 MiB, so an error even for this address means that a filter rejects the
-            // call itself.
+            // If the probes of all sizes up to 512 KiB have failed, a filter rejects the call itself, because
+            // no page is larger.
             let size = if size == 1 << 20 { 4096 } else { size };
             SIZE.store(size, Ordering::Relaxed);
             size

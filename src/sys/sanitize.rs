@@ -2,9 +2,9 @@
 //!
 //! AddressSanitizer, MemorySanitizer and ThreadSanitizer detect the memory accesses of C library functions by
 //! replacing these functions. The sanitizers see neither the trap instruction nor the effects of libc's
-//! `syscall()`. Each function of `call` therefore reports with `tell!` the memory that the kernel reads and
-//! writes. In builds without a sanitizer, `tell!` expands to nothing. Calls by number
-//! ([`raw`](crate::raw)) are not reported. Nothing here allocates or locks.
+//! `syscall()`. The functions of `call` therefore report with `tell!` the memory that the kernel reads and
+//! writes. In builds without a sanitizer, `tell!` expands to nothing. Calls by number ([`raw`](crate::raw))
+//! are not reported. Except for functions of a sanitizer, nothing here allocates or locks.
 //!
 //! | `RUSTFLAGS`, with `-Zsanitizer=` the same | before a call | after a call |
 //! |---|---|---|
@@ -15,8 +15,9 @@
 //! If one thread reads bytes that another thread has written to a pipe, the write happens before the read.
 //! Each file uses one of [`PLACES`], chosen by its inode number: a write or a close releases that address,
 //! and a read acquires it. If two files use the same address, the only effect is that a race may be missed. A
-//! wait for any of many descriptors acquires everything that all files have released. Unmapping and mapping
-//! use a separate address, because the kernel may give a thread addresses that another thread has unmapped.
+//! wait for any of several descriptors acquires one separate address, which every write and every close also
+//! releases. Unmapping and mapping use another separate address, because the kernel may give a thread
+//! addresses that another thread has unmapped.
 //!
 //! # Safety
 //!
@@ -60,7 +61,7 @@ const ANY: usize = FILES;
 const MAPPINGS: usize = FILES + 1;
 
 /// The maximum number of bytes of each range that are reported to ThreadSanitizer, which uses four bytes of
-/// memory for each byte. This number is enough to detect an access by another thread.
+/// memory for each byte. A race that concerns only later bytes is not detected.
 const CHECKED: usize = 1 << 20;
 
 /// Reports, before a call, that the call may read all of `lent`.

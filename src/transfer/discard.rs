@@ -8,7 +8,8 @@ use crate::fd::AsFd;
 use crate::sys::call;
 
 /// Discards up to `bytes` bytes of a source (`None`: all bytes until end of file) and returns the number of
-/// bytes discarded. If `/dev/null` can be opened, the bytes of a pipe are discarded inside the kernel.
+/// bytes discarded. The bytes of a pipe are discarded inside the kernel if `/dev/null` can be opened and no
+/// filter rejects `splice`.
 ///
 /// # Errors
 ///

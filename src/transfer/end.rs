@@ -20,7 +20,7 @@ pub(super) enum Kind {
     /// that it has consumed.
     Unsized,
     Pipe,
-    /// A socket whose reads and writes have no boundaries.
+    /// A socket whose reads and writes have no boundaries, or a socket of unknown type.
     Stream,
     /// A socket that preserves the boundaries of messages: datagrams, `SOCK_SEQPACKET`.
     Records,
@@ -38,7 +38,7 @@ pub(super) struct End<'a> {
     pub(super) kind: Kind,
     /// The inode and device numbers, which show whether both ends are the same pipe or file.
     identity: Option<(u64, [u32; 2])>,
-    /// The size of a file in bytes.
+    /// The size of a file in bytes, or 0 if it is unknown.
     pub(super) size: u64,
     /// The flags of the open file. An error other than `EBADF` means that the flags are unknown.
     flags: Result<usize>,
@@ -115,8 +115,8 @@ impl<'a> End<'a> {
 
     /// Enlarges the pipe at this end if it is smaller than 256 KiB and the kernel allows the change.
     pub(super) fn grow(&self) {
-        /// The new capacity in bytes. A pipe of this size is as fast as a pipe of 1 MiB and uses a quarter of
-        /// the memory that counts towards the user's limit.
+        /// The new capacity in bytes. A pipe of this size is as fast as a pipe of 1 MiB, and only a quarter
+        /// of that size counts towards the user's limit.
         const GROWN: usize = 256 << 10;
 
         if pipe::capacity(self.fd).is_ok_and(|bytes| bytes < GROWN) {
@@ -147,8 +147,9 @@ impl<'a> End<'a> {
         self.kind == sink.kind && self.identity.is_some() && self.identity == sink.identity
     }
 
-    /// Returns whether a transfer of at most `most` bytes to `sink` would read bytes that it has written.
-    /// That transfer would never end, or its result would depend on the sizes of the calls.
+    /// Returns whether a transfer of at most `most` bytes to `sink` must be rejected because it would read
+    /// bytes that it has written. That transfer would never end, or its result would depend on the sizes of
+    /// the calls.
     pub(super) fn is_fed_by(&self, sink: &End<'_>, most: Option<u64>) -> bool {
         if !self.is_same_as(sink) {
             return false;

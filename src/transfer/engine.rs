@@ -6,7 +6,7 @@
 //! Between two iterations of a loop, every byte read from the source has arrived at the sink and is counted
 //! in `done`. The same holds whenever a mechanism is abandoned. Only a loop that holds bytes (`broker` in
 //! `kernel`, and `copy` in `fallback`) may fail after it has read more bytes than have arrived. Its failure
-//! contains those bytes.
+//! then holds the bytes that have not arrived.
 
 use super::end::{End, Kind};
 use super::error::{Failure, Side, TransferError};
@@ -21,8 +21,8 @@ use core::time::Duration;
 
 /// The way in which a mechanism ends if it does not fail.
 pub(super) enum Outcome {
-    /// All bytes are moved: the source has ended, the requested number of bytes has arrived, or `progress`
-    /// has returned `Break`.
+    /// The transfer is complete: the source has ended, the requested number of bytes has arrived, or
+    /// `progress` has returned `Break`.
     Finished,
     /// The mechanism was abandoned for the reason that the errno gives. `None` means that the last call moved
     /// no bytes: the source seems to be at its end, but may hold more bytes.
@@ -171,8 +171,8 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// reports or two checks of the clock.
     fn step(&self) -> usize {
         const WATCHED: usize = 1 << 20;
-        /// The smallest step with a deadline. Smaller steps would be slower than steps of this size, and
-        /// would not make the deadline more exact.
+        /// The smallest step with a deadline and without `progress`. Smaller steps would be slower than steps
+        /// of this size, and would not make the deadline more exact.
         const LEAST: usize = 64 << 10;
 
         let chunk = self.options.chunk.unwrap_or(WATCHED).min(MAX_RW_COUNT);
@@ -183,9 +183,9 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Returns the number of bytes for the next call, or `None` if the transfer is complete. Fails if the
-    /// transfer is cancelled. After a cancel, a fan-out sink that is ready still receives the current round,
-    /// as after a deadline.
+    /// Returns the number of bytes for the next call, or `None` if the transfer is complete. Fails with
+    /// `ECANCELED` on the source if the transfer is cancelled. After a cancel, a fan-out sink that is ready
+    /// still receives the current round, as after a deadline.
     pub(super) fn wanted(&self) -> Result<Option<usize>, Failure> {
         let chunk = self.step();
         // On some kernels a FUSE server can make `copy_file_range` return a count that is larger than
@@ -207,7 +207,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         self.backoff = Backoff::default();
     }
 
-    /// Calls `progress`. The caller must use this function only while no bytes are in flight.
+    /// Calls `progress`, unless `progress` has already ended the transfer. The caller must use this function
+    /// only while no bytes are in flight.
     pub(super) fn report(&mut self) {
         if let Some(progress) = self.options.progress.as_mut().filter(|_| !self.ended) {
             self.ended = progress(self.done) == ControlFlow::Break(());
@@ -220,8 +221,9 @@ impl<'a, 'p> Engine<'a, 'p> {
         if self.options.deadline.is_some() { SpliceFlags::NONBLOCK.bits() } else { 0 }
     }
 
-    /// Handles a call on one end that has moved no bytes. After a signal, this function calls `progress`,
-    /// unless bytes are in flight. After `EAGAIN`, this function waits until the end is ready.
+    /// Handles the error of a call on one end that has moved no bytes. After a signal, this function calls
+    /// `progress`, unless bytes are in flight. After `EAGAIN`, this function waits until the end is ready.
+    /// Any other error is returned as the failure of that end.
     pub(super) fn nothing_moved(&mut self, end: End<'_>, errno: Errno) -> Result<(), Failure> {
         let failed = |errno| Failure::new(end.side, errno);
         match (errno, end.side) {
@@ -233,7 +235,7 @@ impl<'a, 'p> Engine<'a, 'p> {
         Ok(())
     }
 
-    /// Waits until `end` is ready or the deadline passes.
+    /// Waits until `end` is ready. Fails with the error of the deadline if the deadline passes.
     ///
     /// `poll` may report an end as ready although each call on it fails with `EAGAIN`. Examples are a socket
     /// with an entry in its error queue and a pipe that another process empties first. Each call that moves
@@ -251,8 +253,9 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Polls `end` until it is ready or the deadline passes. After a signal, this function calls `progress`
-    /// if no bytes are in flight, and returns if `progress` ends the transfer.
+    /// Polls `end` until it is ready, and returns its events. Returns no events if the deadline passes. After
+    /// a signal, this function calls `progress` if no bytes are in flight, and returns if `progress` ends the
+    /// transfer.
     pub(super) fn poll(&mut self, end: End<'_>) -> crate::Result<PollEvents> {
         let events = if end.side == Side::Source { PollEvents::IN } else { PollEvents::OUT };
         let in_hand = end.side == Side::Sink

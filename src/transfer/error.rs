@@ -91,8 +91,9 @@ impl TransferError {
     }
 
     /// Returns the number of bytes that were read from the source and did not arrive at the sink. These bytes
-    /// are in the transfer's buffer or in its private pipe. The transfer has read `bytes() + undelivered()`
-    /// bytes from the source.
+    /// are in the transfer's buffer or in its private pipe. Each call of
+    /// [`read_undelivered`](Self::read_undelivered) reduces the number. When a transfer fails, it has read
+    /// `bytes() + undelivered()` bytes from the source.
     #[must_use]
     pub fn undelivered(&self) -> usize {
         let pages = self.failure.held.pages.as_ref().map_or(0, |(_, range)| range.len());
@@ -100,12 +101,12 @@ impl TransferError {
     }
 
     /// Reads up to `buf.len()` of the [undelivered](Self::undelivered) bytes, in order, and returns the
-    /// number of bytes read. A result of 0 means that no undelivered bytes remain.
+    /// number of bytes read. A result of 0 means that no undelivered bytes remain, or that `buf` is empty.
     ///
     /// # Errors
     ///
     /// - [`EINTR`](Errno::EINTR) if a signal handler ran before any byte was read.
-    /// - [`ENOMEM`](Errno::ENOMEM) if no memory is available for a page, which is needed only if `buf` is
+    /// - [`ENOMEM`](Errno::ENOMEM) if no memory is available for a page. A page is needed only if `buf` is
     ///   shorter than a page.
     ///
     /// # Examples

@@ -13,7 +13,7 @@ use crate::sys::map::Map;
 use crate::{Errno, PipeReader};
 use core::ops::Range;
 
-/// The size of the buffer in bytes. A larger buffer would not stay in the second-level cache.
+/// The size of the buffer in bytes. A larger buffer often does not stay in the second-level cache.
 const BUFFER: usize = 256 << 10;
 
 impl Engine<'_, '_> {
@@ -51,7 +51,8 @@ impl Engine<'_, '_> {
         self.from.has_ended().map_err(|errno| Failure::new(Side::Source, errno))
     }
 
-    /// Reads from the source without waiting beyond the deadline.
+    /// Reads from the source without waiting beyond the deadline, except in the cases that
+    /// `Transfer::deadline` lists.
     fn read(&mut self, buf: &mut [u8]) -> crate::Result<usize> {
         if self.from.may_wait {
             match nowait::try_read(self.from.fd, buf) {
@@ -65,7 +66,8 @@ impl Engine<'_, '_> {
         call::read(self.from.fd, buf)
     }
 
-    /// Writes to the sink without waiting beyond the deadline.
+    /// Writes to the sink without waiting beyond the deadline, except in the cases that `Transfer::deadline`
+    /// lists.
     fn write(&mut self, buf: &[u8]) -> crate::Result<usize> {
         let mut most = buf.len();
         if self.nowhere {

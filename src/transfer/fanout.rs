@@ -7,11 +7,12 @@
 //! number of sinks. A round has these steps:
 //!
 //! 1. One call moves bytes from the source to the first pipe. After this call, the round does not use the
-//!    source, and the contents of the first pipe do not change.
+//!    source, and the contents of the first pipe do not change until step 3.
 //! 2. For each sink except the last, `tee` duplicates all bytes into the second pipe. The bytes fit, because
 //!    the second pipe is empty and has the same number of slots. The contents of the second pipe are then
 //!    moved to the sink completely. A failure affects only that sink: the bytes that it did not receive are
-//!    read into memory, which empties the second pipe.
+//!    read into memory, which empties the second pipe. If `tee` does not work, the round is read into memory
+//!    and written to the second pipe for each sink.
 //! 3. The contents of the first pipe itself are moved to the last sink.
 
 use super::end::End;
@@ -27,7 +28,7 @@ use core::ops::ControlFlow;
 /// if the sink has failed.
 pub struct FanoutSink<'fd> {
     fd: BorrowedFd<'fd>,
-    /// The descriptor, or `None` if the fan-out does not write to this sink or no longer writes to it.
+    /// The sink's end in the current fan-out, or `None` if that fan-out skips this sink or has dropped it.
     pub(super) end: Option<End<'fd>>,
     transferred: Transferred,
     error: Option<TransferError>,
@@ -184,8 +185,8 @@ impl<'p> Fanout<'p> {
     ///
     /// A sink that is not ready at the deadline fails with [`ETIMEDOUT`](Errno::ETIMEDOUT) and is dropped.
     /// The other sinks receive the remaining bytes of the round and the bytes that the source can provide
-    /// without waiting. Then the fan-out fails with `ETIMEDOUT` on the source, unless the source has
-    /// ended or no sink remains.
+    /// without waiting. Then the fan-out fails with `ETIMEDOUT` on the source, unless the source has ended,
+    /// the requested bytes have arrived, or no sink remains.
     ///
     /// A [cancel](crate::Cancel) ends the fan-out after the current round. A sink that is ready receives the
     /// remaining bytes of the round. A sink that is not ready fails with [`ECANCELED`](Errno::ECANCELED) and
@@ -213,8 +214,8 @@ impl<'p> Fanout<'p> {
     /// that error.
     ///
     /// The current round then remains incomplete, and `sink.bytes()` returns the count of each sink. The
-    /// fan-out's error holds the [undelivered](TransferError::undelivered) bytes that at least one sink has
-    /// not received, unless the failed sink was the last sink of the round.
+    /// fan-out's error holds the [undelivered](TransferError::undelivered) bytes of the round. If the failed
+    /// sink was the last sink of the round, the fan-out's error holds no bytes.
     pub fn on_error(
         self,
         on_error: &'p mut dyn FnMut(usize, &TransferError) -> ControlFlow<()>,
@@ -223,7 +224,7 @@ impl<'p> Fanout<'p> {
     }
 
     /// Moves the bytes. The result holds the number of bytes that the source provided and the mechanism that
-    /// duplicated them. [`Splice`](super::TransferMechanism::Splice) stands for `tee` and `splice`.
+    /// moved or duplicated them. [`Splice`](super::TransferMechanism::Splice) stands for `tee` and `splice`.
     /// [`Copy`](super::TransferMechanism::Copy) stands for a buffer of this process, which is used if the
     /// source needs a buffer or the kernel rejects `tee`. [`FanoutSink::transferred`] returns the mechanism
     /// for each sink.
@@ -231,11 +232,11 @@ impl<'p> Fanout<'p> {
     /// A fan-out opens four descriptors, regardless of the number of sinks. Each round is written to one sink
     /// after another. A slow sink therefore delays the other sinks, and a silent sink stops all sinks until
     /// the [deadline](Self::deadline). A sink that fails holds its [`error`](FanoutSink::error) and receives
-    /// no further bytes, and the other sinks continue. A sink that already has an error is skipped. Retries
-    /// on `EINTR` and, by default, raises no `SIGPIPE`.
+    /// no further bytes, and the other sinks continue. A sink that already has an error is skipped. The
+    /// fan-out retries on `EINTR` and, by default, raises no `SIGPIPE`.
     ///
-    /// A datagram or record of the source is truncated to 256 KiB, or to the capacity of the private pipes if
-    /// that capacity is smaller.
+    /// A datagram or record of the source is truncated if it exceeds 256 KiB or the capacity of the private
+    /// pipes.
     ///
     /// # Errors
     ///
@@ -244,18 +245,20 @@ impl<'p> Fanout<'p> {
     /// The errors are:
     ///
     /// - An error that a read from the source has returned.
-    /// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM) or another error of a filter, on the sink and
-    ///   before the first byte, if `SIGPIPE` cannot be blocked.
+    /// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM) or another error that a filter returns, on the
+    ///   sink and before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte, if the source would return bytes that
     ///   were written to a sink, as for [`Transfer::run`].
-    /// - The error of the last sink in the list if no sink remains, or the error of a sink for which
-    ///   [`on_error`](Self::on_error) has returned `Break`. Bytes that were not yet read stay in the source.
+    /// - The error of the last sink in the list if no sink remains. Bytes that were not yet read stay in the
+    ///   source.
+    /// - The error of a sink if [`on_error`](Self::on_error) has returned `Break` for that sink. Bytes that
+    ///   were not yet read stay in the source.
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) on the source if the deadline has passed, or
     ///   [`ECANCELED`](Errno::ECANCELED) if the deadline was cancelled.
-    /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE), on the source and before the first byte, if no
-    ///   descriptor or no memory is available for the pipes.
-    /// - [`ENOMEM`](Errno::ENOMEM) on the source if no memory is available for the bytes that a sink does not
-    ///   receive.
+    /// - [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) on the source, before the first byte, if no
+    ///   descriptor or memory is available for the pipes.
+    /// - [`ENOMEM`](Errno::ENOMEM) on the source if no memory is available for a buffer or for the bytes that
+    ///   a sink does not receive.
     /// - The errno is `None` if the source ended before the [exact](Self::exact) number of bytes.
     ///
     /// # Panics
@@ -278,8 +281,8 @@ impl<'p> Fanout<'p> {
         if ends().any(|end| from.is_fed_by(&end, self.options.most)) {
             return Err(TransferError::before(Side::Sink, Errno::EINVAL));
         }
-        // If a sink is the same file as the source, a write to the sink could change pages that later sinks
-        // have not yet received.
+        // If a sink is the source's own file, a write to the sink could change pages that later sinks have
+        // not yet received.
         self.options.copy_semantics = ends().any(|end| from.is_same_as(&end));
         let mut round =
             Round::new(from).map_err(|errno| TransferError::before(Side::Source, errno))?;

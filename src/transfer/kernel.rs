@@ -13,8 +13,8 @@ use crate::wait::Spin;
 use crate::{Errno, PipeFlags, PipeReader};
 
 impl Engine<'_, '_> {
-    /// Waits until the source of a `splice` to a pipe is ready. Returns the number of available bytes (0 if
-    /// unknown), or `None` at the end of the source.
+    /// Waits until the source of a `splice` to a pipe is ready. A file is always ready. Returns the number of
+    /// available bytes (0 if unknown), or `None` at the end of the source.
     ///
     /// `splice` itself waits for room in a full pipe before it checks the source, even if the source is at
     /// its end.
@@ -77,8 +77,8 @@ impl Engine<'_, '_> {
                     self.wait_for_the_one_not_ready()?;
                     patient = false;
                 }
-                // If a descriptor is open in the wrong direction, a separate read or write shows which side
-                // has caused the error.
+                // `EBADF` means that one descriptor is open in the wrong direction. A separate read or write
+                // then shows which side has caused the error.
                 Err(errno) if call::cannot_move(errno) || errno == Errno::EBADF => {
                     return Ok(Outcome::GivenUp(Some(errno)));
                 }
@@ -124,8 +124,8 @@ impl Engine<'_, '_> {
     }
 
     /// Moves bytes through a private pipe, so that this process never waits while it holds the lock of a pipe
-    /// that other processes use. The pipe is drained completely between two calls that fill it. A call that
-    /// fills the pipe therefore never waits for room, and an `EAGAIN` concerns the source.
+    /// that other processes use. The private pipe is drained completely between two calls that fill it. A
+    /// call that fills the private pipe therefore never waits for room, and an `EAGAIN` concerns the source.
     pub(super) fn broker(&mut self) -> Result<Outcome, Failure> {
         /// The number of bytes that `sendfile` moves at a time, which is also the usual capacity of a pipe.
         const LEAST: usize = 64 << 10;
@@ -176,8 +176,9 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Moves the contents of the broker pipe to the sink. If the sink rejects `splice`, the contents are
-    /// written with `write` instead, so that the next mechanism begins with no bytes in flight.
+    /// Moves the contents of the private pipe to the sink. If the sink rejects `splice`, the contents are
+    /// written with `write` instead, so that the next mechanism begins with no bytes in flight. If `Copy` is
+    /// excluded, this function fails with `EOPNOTSUPP` on the sink.
     fn drain(&mut self, pipe: &mut (PipeReader, usize)) -> Result<Option<Outcome>, Failure> {
         let (reader, held) = &mut *pipe;
         while *held > 0 {

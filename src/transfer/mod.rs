@@ -21,9 +21,9 @@
 //!
 //! # By reference
 //!
-//! `splice` and `sendfile` pass pages of a file to a pipe or socket by reference. A reader therefore sees the
-//! contents of the file at the time of the read, not at the time of the transfer.
-//! With [`Transfer::copy_semantics`], a transfer from a file copies the bytes instead.
+//! `splice` and `sendfile` pass pages of a file to a pipe or socket by reference. A reader may therefore see
+//! changes that were made to the file after the transfer. With [`Transfer::copy_semantics`], a transfer from
+//! a file copies the bytes instead.
 //!
 //! # Packets and datagrams
 //!
@@ -38,7 +38,7 @@
 //!
 //! # Signals
 //!
-//! A transfer retries on `EINTR`. By default, a transfer raises no `SIGPIPE`: it blocks the signal for the
+//! A transfer retries on `EINTR`. By default, a transfer raises no `SIGPIPE`. It blocks the signal for the
 //! calling thread, and removes a pending `SIGPIPE` that the transfer has caused.
 //!
 #![doc = include_str!("ends.md")]
@@ -261,16 +261,16 @@ impl<'p> Transfer<'p> {
     /// bound a transfer that does not wait, end it with [`progress`](Self::progress) or cancel it.
     ///
     /// If the deadline is [cancelled](crate::Cancel), the transfer fails with
-    /// [`ECANCELED`](crate::Errno::ECANCELED) on the side that is not ready, or on the source if both ends
-    /// are ready. If both ends are ready, no bytes are in flight, and at most 1 MiB (or one
+    /// [`ECANCELED`](crate::Errno::ECANCELED). The failed side is the side that is not ready, or the source
+    /// if both ends are ready. If both ends are ready, no bytes are in flight, and at most 1 MiB (or one
     /// [`chunk`](Self::chunk)) was moved after the cancel. A transfer that is cancelled before the start
     /// moves no bytes.
     ///
     /// The deadline holds for pipes, for sockets that were blocking at the start, and for every descriptor
     /// that stays nonblocking. Except in the cases below, other readers and writers of these descriptors do
-    /// not affect the deadline. From or to a blocking socket or device the mechanism is
-    /// [`Copy`](TransferMechanism::Copy), because `splice` may wait for that descriptor, and no flag prevents
-    /// the wait. A nonblocking socket permits mechanisms that are faster than `Copy`.
+    /// not affect the deadline. From or to a blocking socket or device, the mechanism is
+    /// [`Copy`](TransferMechanism::Copy). The reason is that `splice` may wait for that descriptor, and no
+    /// flag prevents the wait. A nonblocking socket permits mechanisms that are faster than `Copy`.
     ///
     /// A blocking terminal is written byte by byte, because `poll` guarantees room for one byte only. A
     /// longer `write` sleeps until the terminal has accepted all bytes. Single bytes are slow: about 0.2 MB
@@ -279,16 +279,16 @@ impl<'p> Transfer<'p> {
     ///
     /// The deadline does not hold in these cases:
     ///
-    /// - *Another process* takes the data or room that `poll` has reported, on a blocking terminal or device,
-    ///   or before Linux 6.5 on a blocking socket. An entry in the error queue of a blocking socket has the
-    ///   same effect. For these descriptors, the kernel offers no call that does not wait.
-    /// - A blocking terminal processes its output, and its driver has less room than one processed byte needs
-    ///   (2 bytes for a newline, 8 for a tab). (A pseudoterminal that is ready has room for 256 bytes.)
+    /// - *Another process* takes the data or room that `poll` has reported for a blocking terminal or device
+    ///   or, before Linux 6.5, for a blocking socket. An entry in the error queue of a blocking socket has
+    ///   the same effect. For these descriptors, the kernel offers no call that does not wait.
+    /// - A blocking terminal processes its output, and its driver lacks the room that one processed byte
+    ///   needs (2 bytes for a newline, 8 for a tab). (A pseudoterminal that is ready has room for 256 bytes.)
     /// - A blocking eventfd at the sink has room for the value 1, but not for the value that is written.
     /// - A regular file with a size other than 0 is not polled, although its reads can wait.
     /// - The disk or server of a file does not respond.
-    /// - Another process holds the lock of a pipe, for example because it writes to the pipe from memory that
-    ///   a FUSE file or a `userfaultfd` provides.
+    /// - Another process holds the lock of a pipe, for example while it writes from memory that a FUSE file
+    ///   or a `userfaultfd` provides.
     ///
     /// With `progress` and a small [`chunk`](Self::chunk), each piece that is written to a FIFO occupies a
     /// separate slot.
@@ -302,8 +302,9 @@ impl<'p> Transfer<'p> {
         Self { copy_semantics: true, ..self }
     }
 
-    /// Enlarges each end that is a pipe to 256 KiB, unless that pipe is already larger. If the kernel rejects
-    /// this change, the pipe keeps its capacity. The new capacity remains after the transfer.
+    /// Enlarges each end that is a pipe to 256 KiB, unless that pipe already has at least this capacity. If
+    /// the kernel rejects this change, the pipe keeps its capacity. The new capacity remains after the
+    /// transfer.
     ///
     /// The reader and the writer of a pipe with the default capacity of 64 KiB often wait for each other. A
     /// larger pipe can be more than twice as fast as a pipe of the default capacity. Larger pipes are not the
@@ -339,24 +340,24 @@ impl<'p> Transfer<'p> {
     /// The [`TransferError`] holds the side that failed, the number of bytes that arrived, the bytes in
     /// flight, and one of these errors:
     ///
-    /// - An error of a `read` from the source or a `write` to the sink, such as
+    /// - The error of the call that failed on the source or the sink, such as
     ///   [`ECONNRESET`](crate::Errno::ECONNRESET), [`EPIPE`](crate::Errno::EPIPE) or
-    ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that were read and that the sink did not accept are [in the
+    ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that were read but not accepted by the sink are [in the
     ///   error](TransferError::undelivered), even if the source is a pipe or a file.
     /// - [`EBADF`](crate::Errno::EBADF), before the first byte, if an end is not open, or is not open for
     ///   reading (source) or writing (sink).
     /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte, if the transfer would read the
-    ///   bytes that it has written. The error occurs if both ends are the same pipe. The error also occurs if
-    ///   both ends are the same file and the sink either appends or has a position that is not before the
-    ///   source's position. With [`exact`](Self::exact) or [`limit`](Self::limit), the transfer fails with
-    ///   this error only if the sink's position is within the bytes to read and before the file's end.
+    ///   bytes that it has written. The error occurs if both ends are the same pipe. Within one file, the
+    ///   error occurs if the source's position is before the file's end and not after the sink's position. A
+    ///   sink that appends writes at the file's end. With [`exact`](Self::exact) or [`limit`](Self::limit),
+    ///   the sink's position must also be within the bytes to read and before the file's end.
     /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink if only [excluded](Self::without) mechanisms
     ///   work with these two ends. Bytes that [`Broker`](TransferMechanism::Broker) has already read are in
     ///   the error.
     /// - [`ENOMEM`](crate::Errno::ENOMEM) if no memory is available for the buffer of
     ///   [`Copy`](TransferMechanism::Copy).
-    /// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM) or another error of a filter, on
-    ///   the sink and before the first byte, if `SIGPIPE` cannot be blocked.
+    /// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM) or another error that a filter
+    ///   returns, on the sink and before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, or
     ///   [`ECANCELED`](crate::Errno::ECANCELED) if the deadline was [cancelled](crate::Cancel).
     /// - The errno is `None` if the source ended before the [exact](Self::exact) number of bytes or, on the

@@ -1,5 +1,5 @@
-//! Delivers one round of a fan-out to each sink. A round consists of the bytes that one call has read from
-//! the source.
+//! Reads the rounds of a fan-out from the source and delivers them to the sinks. A round consists of the
+//! bytes that one call has read from the source.
 
 use super::end::End;
 use super::error::{Held, Side, TransferError};
@@ -15,11 +15,11 @@ use crate::{Deadline, PipeFlags, PipeReader, PipeWriter, Result};
 /// A round, and the two pipes of the fan-out that carry it.
 pub(super) struct Round<'fd> {
     from: End<'fd>,
-    /// The pipe that contains the round.
+    /// The pipe that contains the round, unless `pages` contains it.
     own: (PipeReader, PipeWriter),
     /// The pipe that contains the copy for one sink. The pipe is empty between two sinks.
     copy: (PipeReader, PipeWriter),
-    /// The capacity of each pipe in bytes.
+    /// The smaller of the capacities of the two pipes, in bytes.
     room: usize,
     /// The number of bytes of the round that are in `own`.
     held: usize,
@@ -33,7 +33,7 @@ pub(super) struct Round<'fd> {
     spare: Option<Map>,
     /// The error that stopped reading from the source. The fan-out reports this error after the round.
     last: Option<TransferError>,
-    /// The number of bytes that all remaining sinks have received.
+    /// The number of bytes that all remaining sinks have received, and the mechanism.
     pub(super) done: Transferred,
 }
 
@@ -63,12 +63,14 @@ impl<'fd> Round<'fd> {
         })
     }
 
-    /// Returns the number of bytes in the round, or 0 after the last sink has received the round.
+    /// Returns the number of bytes in the round, or 0 after the last sink has received the round or has
+    /// failed.
     pub(super) const fn len(&self) -> usize {
         self.held + self.read
     }
 
-    /// Reads a round from the source. Returns `false` if the source has ended.
+    /// Reads a round from the source. Returns `false` if the source has ended, the requested bytes have been
+    /// read, or `progress` has ended the fan-out.
     pub(super) fn fill(
         &mut self,
         options: Transfer<'_>,
@@ -131,7 +133,7 @@ impl<'fd> Round<'fd> {
         drained
     }
 
-    /// Copies the round to the second pipe.
+    /// Copies the round to the second pipe, using `tee` or, if `tee` does not work, memory.
     fn duplicate(&mut self) -> Result<()> {
         if self.tee.is_none() {
             let (from, to) = (self.own.0.as_fd(), self.copy.1.as_fd());
@@ -162,7 +164,7 @@ impl<'fd> Round<'fd> {
     }
 }
 
-/// Appends the contents of a private pipe to the `kept` bytes of `pages`.
+/// Appends the `left` bytes in a private pipe to the `kept` bytes of `pages`.
 fn drain(pipe: &PipeReader, left: &mut usize, pages: &mut Map, kept: &mut usize) -> Result<()> {
     while *left > 0 {
         let count = retry(|| pipe.read(&mut pages.bytes_mut()[*kept..*kept + *left]))?;

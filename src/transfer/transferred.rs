@@ -116,10 +116,10 @@ impl Fallback {
         self.mechanism
     }
 
-    /// Returns the error with which the kernel rejected the mechanism, or with which creating the pipe for
+    /// Returns the error with which a call of the mechanism failed, or with which creating the pipe for
     /// [`Broker`](TransferMechanism::Broker) failed. The error is also [`EPERM`](Errno::EPERM) if that pipe
-    /// is tiny because this user has many pipes. `None` means that the mechanism moved no bytes although a
-    /// `read` still found bytes, as in some files of procfs.
+    /// is tiny because this user has many pipes. `None` means that a call of the mechanism moved no bytes
+    /// although a `read` still found bytes, as in some files of procfs.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.errno

@@ -8,7 +8,7 @@ mod with_polling;
 mod with_tokio;
 
 /// The page `docs/async.md` and the files must match. Each code block on the page that is not a doctest is in
-/// one of the files. Each function above a file's tests is on the page.
+/// one of the files. All code above a file's tests is on the page.
 #[test]
 fn page_has_these_functions() {
     let page = include_str!("../../docs/async.md");

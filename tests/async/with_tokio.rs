@@ -76,7 +76,7 @@ fn wait_by_pidfd_until_the_limit_and_until_the_end() {
 }
 
 /// Children of this crate and children of tokio coexist. Neither library collects the status of the other's
-/// children or needs the other's `SIGCHLD` handler.
+/// children.
 #[test]
 fn children_beside_those_of_tokio() {
     block_on(async {
@@ -111,7 +111,7 @@ fn transfer_on_the_blocking_pool() {
     });
 }
 
-/// A flag that a runtime sets on one pipe end applies to every duplicate of that end, but not to the
+/// `O_NONBLOCK`, which a runtime sets on one pipe end, applies to every duplicate of that end, but not to the
 /// other end.
 #[test]
 fn from_owned_fd_makes_all_copies_of_that_end_nonblocking() {

@@ -1,4 +1,5 @@
-//! Provides the data that tests send, and functions that read data from pipes and files.
+//! Provides the data that tests send, a random generator, and functions that read and check the contents of
+//! pipes and files.
 
 use rawpipe::{PipeReader, PipeWriter};
 use std::fs::File;

@@ -4,7 +4,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to create a slice only from a pointer and a length that were taken from a slice.
+//! This file is trusted to create slices only from pointers and lengths of slices that were given to `new`,
+//! or of their tails.
 #![allow(unsafe_code, reason = "slices stored in the kernel's layout")]
 
 #[cfg(feature = "std")]
@@ -46,7 +47,7 @@ mod without_std {
             Self { vec, lent: PhantomData }
         }
 
-        /// Drops the first `n` bytes.
+        /// Removes the first `n` bytes from the buffer.
         ///
         /// # Panics
         ///
@@ -127,7 +128,7 @@ mod without_std {
 
     impl DerefMut for IoSliceMut<'_> {
         fn deref_mut(&mut self) -> &mut [u8] {
-            // SAFETY: as above, and the slice was lent exclusively.
+            // SAFETY: as in `deref`, and the slice was lent exclusively.
             unsafe { core::slice::from_raw_parts_mut(self.vec.base, self.vec.len) }
         }
     }

@@ -1,9 +1,9 @@
 //! Types and constants with the layout and the values of the kernel's headers. Only the types and constants
 //! that the crate uses are defined.
 //!
-//! The sizes of the types are asserted at compile time. If a value differs between architectures, this module
-//! selects the value of the target. In builds with the shim, a test compares the values with the C headers of
-//! the target, except values that some headers lack.
+//! The sizes of most structures are asserted at compile time. If a value differs between architectures, this
+//! module selects the value of the target. In builds with the shim, a test compares most values with the C
+//! headers of the target.
 
 #![cfg_attr(not(feature = "full"), allow(dead_code, reason = "some serve these features only"))]
 
@@ -35,8 +35,8 @@ pub(crate) const MIPS: bool = cfg!(any(
 const POWERPC: bool = cfg!(any(target_arch = "powerpc", target_arch = "powerpc64"));
 pub(crate) const SPARC: bool = cfg!(any(target_arch = "sparc", target_arch = "sparc64"));
 
-/// Returns the argument for the target architecture. `arm` also applies to m68k, and `other` to all remaining
-/// architectures.
+/// Returns the argument that belongs to the target architecture. `arm` applies to arm, aarch64 and m68k, and
+/// `other` to all architectures that the parameters do not name.
 pub(crate) const fn per_arch(mips: u32, sparc: u32, powerpc: u32, arm: u32, other: u32) -> u32 {
     match (MIPS, SPARC, POWERPC, ARM) {
         (true, _, _, _) => mips,
@@ -126,7 +126,8 @@ pub(crate) const CLD_DUMPED: i32 = 3;
 pub(crate) const CLD_CONTINUED: i32 = 6;
 pub(crate) const MADV_NORMAL: usize = 0;
 
-// Values for memory that the crate maps and for files that back that memory: mman.h, memfd.h, fcntl.h.
+// Values for memory that the crate maps and for files that back that memory: mman.h, memfd.h, fcntl.h and
+// resource.h.
 pub(crate) const PROT_NONE: usize = 0;
 pub(crate) const PROT_READ: usize = 1;
 pub(crate) const PROT_WRITE: usize = 2;
@@ -134,7 +135,7 @@ pub(crate) const PROT_RW: usize = PROT_READ | PROT_WRITE;
 pub(crate) const MAP_SHARED: usize = 1;
 pub(crate) const MAP_PRIVATE: usize = 2;
 pub(crate) const MAP_ANONYMOUS: usize = per_arch(0x800, 0x20, 0x20, 0x20, 0x20) as usize;
-/// A private mapping of zeros.
+/// The flags of a private mapping of zeros.
 pub(crate) const MAP_OWN: usize = MAP_PRIVATE | MAP_ANONYMOUS;
 pub(crate) const MAP_POPULATE: usize = per_arch(0x10000, 0x8000, 0x8000, 0x8000, 0x8000) as usize;
 pub(crate) const MADV_DONTNEED: usize = 4;
@@ -155,7 +156,7 @@ pub(crate) const F_SEAL_GROW: usize = 4;
 pub(crate) const F_SEAL_FUTURE_WRITE: usize = 16;
 pub(crate) const RLIMIT_FSIZE: u32 = 1;
 
-// Values for the fork that the assembly backends make with `clone`: sched.h, signal.h, prctl.h.
+// Values for the fork that the assembly backends make with `clone`: sched.h and prctl.h.
 #[allow(dead_code, reason = "the shim leaves it to the C library")]
 pub(crate) const CLONE_CHILD_CLEARTID: usize = 0x0020_0000;
 #[allow(dead_code, reason = "the shim leaves it to the C library")]
@@ -163,7 +164,7 @@ pub(crate) const CLONE_CHILD_SETTID: usize = 0x0100_0000;
 #[allow(dead_code, reason = "the shim leaves it to the C library")]
 pub(crate) const PR_GET_TID_ADDRESS: usize = 40;
 
-// Values for a child's setup before it executes a program: sched.h, prctl.h, resource.h, signal.h.
+// Values for the creation of a child and for its setup: sched.h and resource.h.
 pub(crate) const CLONE_VM: usize = 0x100;
 pub(crate) const CLONE_PIDFD: usize = 0x1000;
 pub(crate) const PRIO_PROCESS: usize = 0;
@@ -176,7 +177,7 @@ pub(crate) struct SigAction([usize; 8]);
 impl SigAction {
     const HANDLER: usize = if MIPS { 1 } else { 0 };
 
-    /// Returns whether the action is a handler, rather than `SIG_DFL` (0) or `SIG_IGN` (1).
+    /// Returns whether the action is a handler, and neither `SIG_DFL` (0) nor `SIG_IGN` (1).
     pub(crate) const fn is_handled(&self) -> bool {
         self.0[Self::HANDLER] > 1
     }
@@ -189,7 +190,7 @@ pub(crate) const RUSAGE_KEPT: [usize; 7] = [0, 1, 2, 3, 4, 8, 9];
 #[cfg(not(feature = "process"))]
 pub(crate) const RUSAGE_KEPT: [usize; 0] = [];
 
-/// Values from pidfd.h. Many headers lack these values, so no test compares them.
+// Values from pidfd.h. Many headers lack these values, so no test compares them.
 pub(crate) const PIDFD_SIGNAL_PROCESS_GROUP: usize = 4;
 pub(crate) const PIDFD_GET_INFO: usize = 0xc040_ff0b;
 pub(crate) const PIDFD_INFO_EXIT: u64 = 8;
@@ -213,8 +214,7 @@ pub(crate) const EPOLL_CTL_DEL: usize = 2;
 pub(crate) const EPOLL_CTL_MOD: usize = 3;
 pub(crate) const EPOLLRDHUP: u32 = 0x2000;
 
-/// A ready descriptor that [`Epoll::wait`](crate::event::Epoll::wait) has found: its events, and the token
-/// with which it was added.
+/// A ready descriptor that [`Epoll::wait`](crate::event::Epoll::wait) has found: its events and its token.
 #[cfg(feature = "event")]
 #[cfg_attr(target_arch = "x86_64", repr(C, packed))]
 #[cfg_attr(not(target_arch = "x86_64"), repr(C))]

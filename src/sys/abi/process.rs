@@ -17,8 +17,8 @@ pub(crate) const PR_GET_PDEATHSIG: usize = 2;
 pub(crate) const PR_SET_DUMPABLE: usize = 4;
 pub(crate) const PR_SET_CHILD_SUBREAPER: usize = 36;
 
-/// The resources that a process has used in its life, including the resources of its own children that it has
-/// waited for.
+/// The resources that a process has used during its lifetime, including the resources of those children for
+/// which it has waited.
 ///
 /// # Examples
 ///
@@ -74,12 +74,12 @@ impl Rusage {
         self.system_time
     }
 
-    /// Returns the maximum resident memory, in bytes. The value is the larger of the maximum of the process
-    /// and the maximum of its largest child, not a sum.
+    /// Returns the maximum resident memory, in bytes. The value is not a sum. It is the larger of the maximum
+    /// of the process and the maximum of its largest child for which it has waited.
     ///
     /// The kernel includes memory that the process used before it began its program. This crate usually
     /// starts programs in a child that shares its parent's memory until the program begins. For these
-    /// children, the value includes all memory of the parent.
+    /// children, the value is at least the resident memory of the parent.
     #[must_use]
     pub const fn max_rss(&self) -> u64 {
         self.max_rss

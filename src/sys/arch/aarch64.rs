@@ -4,8 +4,8 @@
 //! - arguments: x0, x1, x2, x3, x4, x5
 //! - trap: `svc 0`
 //! - return: x0
-//! - clobbered: no other register. If the target has SVE, the kernel zeroes the bits of z0-z31 above 127,
-//!   p0-p15 and ffr in every call. A build with `+sve` therefore names the z registers (as v) and the p
+//! - clobbered: without SVE, no other register. With SVE, the kernel zeroes p0-p15, ffr, and the bits of
+//!   z0-z31 above bit 127 in every call. A build with `+sve` therefore names the z registers (as v) and the p
 //!   registers as clobbered. The compiler does not allocate ffr, so ffr is never live across a call
 //!
 //! # Safety
@@ -87,7 +87,8 @@ pub(super) const CTID_IS_LAST: bool = true;
 ///
 /// # Safety
 ///
-/// The requirements of `clone_on_stack` apply. The arguments encode a request that meets these requirements.
+/// The three arguments encode a request that meets the requirements of `clone_on_stack`, which also apply to
+/// `child` and `arg`.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -97,7 +98,7 @@ pub(super) unsafe fn enter(
 ) -> isize {
     let answer: isize;
     // SAFETY: the registers match the list above. The kernel ignores x3 and x4 (tls and ctid of `clone`),
-    // because the flags that use them are not set. Registers x5 and x6 carry the child's data across the
+    // because the flags that use them are not set. Registers x5 and x6 carry `child` and `arg` across the
     // trap. In the parent, the block behaves like any other system call. The kernel zeroes only vector state
     // that a C function may also change.
     unsafe {

@@ -1,4 +1,4 @@
-//! Calls `clone` with a separate stack for the child. All assembly backends use this code.
+//! Calls `clone` or `clone3` with a separate stack for the child. All assembly backends use this code.
 //!
 //! # Safety
 //!
@@ -7,7 +7,7 @@
 
 use super::{backend, nr};
 
-/// `struct clone_args`, as of Linux 5.5.
+/// The first version of `struct clone_args` (Linux 5.3).
 #[repr(C, align(8))]
 struct CloneArgs {
     flags: u64,
@@ -21,8 +21,8 @@ struct CloneArgs {
 }
 
 /// Creates a child that calls `child` with `arg` on `stack`. The stack is specified by its lowest address and
-/// its size, and grows down from its end. Returns only in the parent, with the child's process id. If `flags`
-/// contain `CLONE_PIDFD`, the child's pidfd is stored at `pidfd`.
+/// its size, and grows down from its end. Returns only in the parent, with the child's process id, or with
+/// −errno on failure. If `flags` contain `CLONE_PIDFD`, the child's pidfd is stored at `pidfd`.
 ///
 /// This function calls `clone3` only if the flags need more than 32 bits.
 ///
@@ -30,8 +30,9 @@ struct CloneArgs {
 ///
 /// The end of `stack` is aligned to 16 bytes. Only the child uses `stack`, and the stack is large enough for
 /// the code of `child`. If `flags` request shared memory, they also contain `CLONE_VFORK`. In that case,
-/// `child` may run on the calling thread's thread-local storage while that thread is stopped. `pidfd` has
-/// room for an `int`. `flags` contain neither `CLONE_SETTLS` nor a flag that sets or clears a tid.
+/// `child` is code that may use the calling thread's thread-local storage while that thread is stopped.
+/// `pidfd` has room for an `int`. `flags` contain neither `CLONE_SETTLS` nor a flag that sets or clears a
+/// tid.
 pub(crate) unsafe fn clone_on_stack(
     flags: u64,
     (stack, size): (*mut u8, usize),

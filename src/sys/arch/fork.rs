@@ -1,16 +1,17 @@
-//! Forks through a raw `clone`, and repairs the thread id that the program's C library keeps.
+//! Forks through a raw `clone`. If possible, this code also repairs the thread id that the program's C
+//! library keeps.
 //!
-//! A libc keeps each thread's id in its thread control block. The child of a raw `clone` inherits the
-//! parent's id in that block. Without a repair, `pthread_kill`, error-checking mutexes and similar functions
-//! misbehave in the child. The glibc library registers the address of this id with the kernel
-//! (`set_tid_address`, and `CLONE_CHILD_CLEARTID` for later threads). The call `prctl(PR_GET_TID_ADDRESS)`
-//! returns the address. With `CLONE_CHILD_SETTID` the kernel writes the child's id to that address in the
-//! child.
+//! A libc keeps each thread's id in its thread control block. The child of a raw `clone` inherits the id of
+//! the parent's thread in that block. Without a repair, functions that use this id, such as `pthread_kill`
+//! and the locking of error-checking mutexes, misbehave in the child. The glibc library registers the address
+//! of this id with the kernel (`set_tid_address`, and `CLONE_CHILD_CLEARTID` for later threads). The call
+//! `prctl(PR_GET_TID_ADDRESS)` returns the address. With `CLONE_CHILD_SETTID` the kernel writes the child's
+//! id to that address in the child.
 //!
 //! The musl library registers the address of a *lock* instead. The word at the registered address is
 //! therefore checked first: it is used as a thread id only if it equals this thread's id. If the two values
-//! differ, or the kernel does not return the address (`CONFIG_CHECKPOINT_RESTORE` is off), nothing is
-//! repaired.
+//! differ, or the kernel does not return the address (for example without `CONFIG_CHECKPOINT_RESTORE`),
+//! nothing is repaired.
 //!
 //! # Safety
 //!
@@ -57,9 +58,9 @@ fn own_tid_address() -> usize {
         return 0;
     }
     let word = core::ptr::with_exposed_provenance::<u32>(address);
-    // SAFETY: the kernel will clear this word when the thread ends, so the code that registered the word
-    // keeps it mapped while the thread runs. The address is aligned (checked above), and only this thread's
-    // libc and the kernel write to the word.
+    // SAFETY: the kernel will clear this word when the thread ends. The code that registered the word
+    // therefore keeps it mapped while the thread runs. The address is aligned (checked above), and only this
+    // thread's libc and the kernel write to the word.
     let held = unsafe { word.read_volatile() };
     // SAFETY: `gettid` has no arguments and no effects.
     let own = unsafe { syscall0(nr::GETTID) };

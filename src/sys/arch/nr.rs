@@ -3,8 +3,8 @@
 //! With the assembly backends, the numbers are constants. The architectures aarch64 and riscv64 use the
 //! kernel's generic table, and x86_64 has its own numbers. With the C shim, the numbers are read from
 //! constants that `csrc/shim.c` defines from `<sys/syscall.h>`. The backend's macro `number` declares the
-//! constants. Some calls have an older and a newer form on 32-bit targets. For these calls, the shim uses the
-//! number of the form with 64-bit times and offsets, which is the only form on 64-bit targets.
+//! constants. Some calls have an older and a newer form on 32-bit targets. For most of these calls, the shim
+//! uses the number of the form with 64-bit times and offsets, which is the only form on 64-bit targets.
 #![allow(dead_code, reason = "each feature, and each test, uses some of them")]
 
 macro_rules! numbers {

@@ -7,10 +7,9 @@
 //! - clobbered: the vector state (v0-v31, vl, vtype and vstart), which Linux 6.5 and later discard in every
 //!   call. All other registers are kept
 //!
-//! The vector registers are listed as clobbered in every build, because a function with
-//! `target_feature(enable = "v")` may use them in a build without that feature. Listing them costs nothing in
-//! other code. Without `preserves_flags`, vl and vtype count as clobbered. Compiled code always keeps vstart
-//! at 0.
+//! The vector registers are listed as clobbered in every build. Even in a build without the feature `v`, a
+//! function with `target_feature(enable = "v")` may use them. Listing them costs nothing in other code.
+//! Without `preserves_flags`, vl and vtype count as clobbered. Compiled code always keeps vstart at 0.
 //!
 //! # Safety
 //!
@@ -66,7 +65,8 @@ pub(super) const CTID_IS_LAST: bool = true;
 ///
 /// # Safety
 ///
-/// The requirements of `clone_on_stack` apply. The arguments encode a request that meets these requirements.
+/// The three arguments encode a request that meets the requirements of `clone_on_stack`, which also apply to
+/// `child` and `arg`.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -76,9 +76,9 @@ pub(super) unsafe fn enter(
 ) -> isize {
     let answer: isize;
     // SAFETY: the registers match the list above. The kernel ignores a3 and a4 (tls and ctid of `clone`),
-    // because the flags that use them are not set. Registers a5 and a6 carry the child's data across the
-    // trap, and gp and tp do not change. In the parent, the block behaves like any other system call. A C
-    // function may change the vector registers.
+    // because the flags that use them are not set. Registers a5 and a6 carry `child` and `arg` across the
+    // trap, and gp and tp do not change. In the parent, the block behaves like any other system call. The
+    // kernel discards only vector registers, which a C function may also change.
     unsafe {
         asm!(
             "ecall",

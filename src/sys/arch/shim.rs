@@ -1,4 +1,4 @@
-//! The backend that uses `csrc/shim.c` and the C library, for any Linux target.
+//! The backend that uses `csrc/shim.c` and the C library, for any Linux target except x32.
 //!
 //! `syscall0` to `syscall6` all call one C function with six arguments. Unused arguments are zeros, which the
 //! kernel ignores.
@@ -20,8 +20,8 @@ macro_rules! number {
     };
 }
 
-// The prototypes of `csrc/shim.c`. `long` and a pointer have the size of `usize` on every Linux target except
-// x32, which the C file rejects.
+// The prototypes of `csrc/shim.c`. `long` and pointers have the size of `usize` on every Linux target. The C
+// file rejects x32, where an argument of a system call is wider than a pointer.
 unsafe extern "C" {
     #[link_name = concat!(env!("RAWPIPE_PREFIX"), "syscall")]
     fn shim_syscall(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize)
@@ -77,7 +77,7 @@ pub(crate) unsafe fn clone_on_stack(
 #[cfg(feature = "process")]
 const EINVAL: isize = 22;
 
-/// Calls libc's `fork`, which runs the library's atfork handlers and corrects the library's copy of the
+/// Calls libc's `fork`, which runs the registered atfork handlers and corrects the library's copy of the
 /// thread id in the child. Returns no pidfd.
 ///
 /// # Safety

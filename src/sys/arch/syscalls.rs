@@ -1,5 +1,5 @@
-//! Defines `syscall0` to `syscall6` with the macro `trap` of each backend. That macro accepts the number, and
-//! each argument with its register.
+//! Defines `syscall0` to `syscall6` with the macro `trap` of each backend. That macro accepts the number of
+//! the call, and each argument with its register.
 //!
 //! # Safety
 //!

@@ -55,7 +55,8 @@ pub(super) const CTID_IS_LAST: bool = false;
 ///
 /// # Safety
 ///
-/// The requirements of `clone_on_stack` apply. The arguments encode a request that meets these requirements.
+/// The three arguments encode a request that meets the requirements of `clone_on_stack`, which also apply to
+/// `child` and `arg`.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -65,7 +66,7 @@ pub(super) unsafe fn enter(
 ) -> isize {
     let answer: isize;
     // SAFETY: the registers match the list above. The kernel ignores r10 and r8 (ctid and tls of `clone`),
-    // because the flags that use them are not set. Registers r8 and r9 carry the child's data across the
+    // because the flags that use them are not set. Registers r8 and r9 carry `arg` and `child` across the
     // trap. The child's stack is empty and aligned for a call. In the parent, the block behaves like any
     // other system call. The block does not claim to preserve the flags or the red zone.
     unsafe {

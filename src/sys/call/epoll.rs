@@ -21,8 +21,8 @@ pub(crate) fn epoll_create1() -> Result<OwnedFd> {
     unsafe { owned(answer) }
 }
 
-/// Adds a descriptor to an epoll, changes the events to wait for, or removes the descriptor. A removal needs
-/// no event.
+/// Adds a descriptor to an epoll instance, changes the events to wait for, or removes the descriptor. A
+/// removal needs no event.
 #[inline]
 pub(crate) fn epoll_ctl(
     epoll: BorrowedFd<'_>,

@@ -29,8 +29,8 @@ pub(crate) fn eventfd2(count: u32, flags: u32) -> Result<OwnedFd> {
     unsafe { owned(answer) }
 }
 
-/// Waits for the descriptors of `fds`, without a signal mask. The kernel writes the remaining time to
-/// `timeout`.
+/// Waits for the descriptors of `fds`, without a signal mask, and returns the number of ready descriptors.
+/// The kernel writes the remaining time to `timeout`.
 #[inline]
 pub(crate) fn ppoll(fds: &mut [PollFd<'_>], timeout: Option<&mut Timespec>) -> Result<usize> {
     let (count, list, timeout) = (fds.len(), lent_mut(fds), timeout.map_or(0, lent_mut));

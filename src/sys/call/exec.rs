@@ -17,7 +17,8 @@ use crate::sys::arch::{nr, syscall3, syscall5};
 use core::convert::Infallible;
 use core::ffi::CStr;
 
-/// Replaces the program. Returns only on failure, with `EINVAL` if a list does not end with [`Arg::END`].
+/// Replaces the program. Returns only on failure. The error is `EINVAL` if a list does not end with
+/// [`Arg::END`].
 pub(crate) fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let (path, argv, envp) = (lent(path), list(argv)?, list(envp)?);
     // SAFETY: the kernel reads the path and the strings of the two lists, which end with a null pointer.

@@ -72,7 +72,8 @@ pub(crate) fn fcntl_dupfd_cloexec(fd: BorrowedFd<'_>, minimum: usize) -> Result<
     fcntl_dupfd(fd, abi::F_DUPFD_CLOEXEC, minimum)
 }
 
-/// Calls `fcntl` with `F_DUPFD` or `F_DUPFD_CLOEXEC`, and a minimum number of 3 or above.
+/// Calls `fcntl` with `F_DUPFD` or `F_DUPFD_CLOEXEC`. The number of the copy is at least `minimum`, and at
+/// least 3.
 pub(super) fn fcntl_dupfd(fd: BorrowedFd<'_>, operation: usize, minimum: usize) -> Result<OwnedFd> {
     // If the limit of descriptors is `minimum` or less, no number is free. The kernel then returns EINVAL
     // instead of EMFILE.
@@ -124,8 +125,8 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
 }
 
 /// Converts the `int` of `FIONREAD`. For a pipe, this `int` is an unsigned count. For any other file a
-/// negative value is not a count, so the function fails with `EOVERFLOW`. The value is negative if a regular
-/// file has more than 2 GiB after its position, or if its position is past its end.
+/// negative value is not a count, so the function fails with `EOVERFLOW`. The value can be negative if 2 GiB
+/// or more follow the position of a regular file, or if the position is past the end.
 fn unread(bytes: u32, is_pipe: impl FnOnce() -> bool) -> Result<usize> {
     let count = usize::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
     if i32::try_from(bytes).is_ok() || is_pipe() { Ok(count) } else { Err(Errno::EOVERFLOW) }
@@ -220,7 +221,7 @@ fn statx_at(folder: usize, path: &CStr, flags: usize, mask: usize) -> Result<Sta
     let (path, place) = (lent(path), lent_mut(&mut answer));
     // SAFETY: the kernel reads the path up to its NUL and writes one `struct statx` to the given address.
     decode(unsafe { syscall5(nr::STATX, folder, path, flags, mask, place) })?;
-    // SAFETY: the value consists of integers, which were zeros and which the kernel has overwritten.
+    // SAFETY: the value consists of integers. Each of them is still zero, or the kernel has written it.
     Ok(unsafe { answer.assume_init() })
 }
 

@@ -1,10 +1,10 @@
-//! The calls for memory that the crate maps: mapping, advice, and files that back the memory.
+//! The calls that map, unmap and advise memory, the calls for files in memory, and `vmsplice` with an
+//! exclusive borrow.
 //!
 //! # Safety
 //!
 //! This file is trusted to let the kernel choose the address of each mapping, so that no existing mapping is
-//! replaced. The file relies on [`map`](crate::sys::map) to unmap and discard only memory that `map` has
-//! mapped.
+//! replaced. The file relies on its callers to unmap, protect and discard only memory that they have mapped.
 #![allow(unsafe_code, reason = "system calls")]
 #![cfg_attr(not(feature = "transfer"), allow(dead_code, reason = "some serve that feature only"))]
 
@@ -32,8 +32,8 @@ pub(crate) fn fcntl_get_seals(fd: BorrowedFd<'_>) -> Result<usize> {
     fcntl(fd, abi::F_GET_SEALS, 0)
 }
 
-/// Sets the length of an empty file. No mapping contains a page of an empty file, so the call changes no
-/// memory.
+/// Sets the length of a file that is empty before the call. No mapping contains a page of an empty file, so
+/// the call changes no memory.
 #[inline]
 pub(crate) fn ftruncate(fd: BorrowedFd<'_>, len: usize) -> Result<()> {
     // SAFETY: this call touches no memory of this process.

@@ -1,7 +1,8 @@
-//! Typed functions for the system calls, one per call, grouped by topic.
+//! Typed functions for the system calls, grouped by topic.
 //!
-//! Each safe function accepts descriptors as `BorrowedFd` and memory as references. New descriptors are
-//! returned as `OwnedFd`. No function retries on `EINTR`: the caller decides whether to retry.
+//! Safe functions accept descriptors of this process as `BorrowedFd` or `OwnedFd`, and memory that the kernel
+//! accesses as references. New descriptors are returned as `OwnedFd`. No function retries on `EINTR`: the
+//! caller decides whether to retry.
 //!
 //! # Safety
 //!
@@ -9,7 +10,7 @@
 //! for that call. The files are also trusted to take ownership of exactly the descriptors that the kernel has
 //! just created.
 //!
-//! A borrowed descriptor is open, so no call here acts on a number that may belong to another owner.
+//! A borrowed descriptor is open, so no safe function here acts on a number that may belong to another owner.
 //! References are converted to integers with `expose_provenance`, and the trap is opaque to the compiler. The
 //! compiler must therefore assume that the kernel reads and writes through these references during the call.
 //! `tell!` reports these accesses to a sanitizer, which cannot see them.
@@ -31,7 +32,7 @@ mod nowait;
 mod pipe;
 mod process;
 mod refusal;
-/// The setup of a child before it starts a program, and the clone that creates the child.
+/// The calls that only feature `process` needs, mainly to create a child and to set it up.
 #[cfg(feature = "process")]
 mod setup;
 #[cfg(any(feature = "event", feature = "transfer"))]
@@ -89,7 +90,8 @@ fn sink(fd: impl AsFd) -> usize {
     arg(fd.as_fd())
 }
 
-/// Takes ownership of the descriptor that a call has just created, and moves it to a number of 3 or above.
+/// Takes ownership of the descriptor that a call has just created. If its number is below 3, moves it to a
+/// number of 3 or above.
 ///
 /// # Safety
 ///

@@ -1,4 +1,4 @@
-//! Pipes, and the calls that move bytes through them without a copy in this process.
+//! The calls for pipes, and the calls that move bytes without copying them through this process.
 //!
 //! # Safety
 //!

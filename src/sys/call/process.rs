@@ -1,4 +1,4 @@
-//! The calls that create, end, signal and wait for processes.
+//! The calls that create, end, signal and wait for processes, and two checks of this process's memory.
 //!
 //! # Safety
 //!
@@ -39,7 +39,8 @@ pub(crate) unsafe fn fork() -> Result<Option<(i32, Option<OwnedFd>)>> {
 }
 
 /// Takes ownership of the pidfd that the kernel provided with a child, or returns `None` if the kernel
-/// provided none. If no number of 3 or above is free, the child has no pidfd.
+/// provided none. Also returns `None` if the pidfd must be moved to a number of 3 or above and no such number
+/// is free.
 ///
 /// # Safety
 ///
@@ -69,9 +70,9 @@ pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
     decode(unsafe { syscall3(nr::MADVISE, address, 0, abi::MADV_NORMAL) }).map(drop)
 }
 
-/// Returns the exit status of a process whose status was collected elsewhere or discarded, in the
-/// encoding of wait(2). Returns `None` while the status is still pending. Fails with `ENOTTY` before
-/// Linux 6.13.
+/// Returns the exit status of a process whose status was collected elsewhere or discarded, in the encoding of
+/// wait(2). Returns `None` while the status is still pending. Fails, usually with `ENOTTY`, before Linux
+/// 6.13.
 pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> {
     let mut info = PidfdInfo { mask: abi::PIDFD_INFO_EXIT, _between: [0; 13], exit_code: 0 };
     // SAFETY: the kernel reads and writes as many bytes at the given address as the request's number encodes.
@@ -87,9 +88,9 @@ pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     unsafe { owned(answer) }
 }
 
-/// Returns a pidfd of a child that was created without one. Fails with `ECHILD` if the child no longer
-/// exists. This check is needed because the id of an ended child may already belong to another process if the
-/// child's status was discarded.
+/// Returns a pidfd of a child that was created without one. Fails with `ESRCH` or `ECHILD` if the child no
+/// longer exists. This check is needed because the id of an ended child may already belong to another process
+/// if the child's status was discarded.
 pub(crate) fn pidfd_open_child(pid: i32) -> Result<OwnedFd> {
     let pidfd = pidfd_open(pid)?;
     match waitid_pidfd(pidfd.as_fd(), abi::PEEK) {
@@ -105,8 +106,8 @@ pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: usize
         .map(drop)
 }
 
-/// Moves a child, or this process if `pid` is 0, into a process group. If `group` is 0, the process leads its
-/// own group.
+/// Moves a child, or this process if `pid` is 0, into a process group. If `group` is 0, the process becomes
+/// the leader of its own group.
 pub(crate) fn setpgid(pid: i32, group: i32) -> Result<()> {
     // SAFETY: all arguments are integers.
     decode(unsafe { syscall2(nr::SETPGID, number(pid), number(group)) }).map(drop)
@@ -122,8 +123,8 @@ pub(crate) fn unshare_memory() -> Result<()> {
 /// A change of a child's state, such as its end, and the resources that the child has used.
 pub(crate) type Waited = (SigInfo, [usize; abi::RUSAGE_KEPT.len()]);
 
-/// Waits for a child. Returns `None` if `options` exclude waiting and the child has not yet changed
-/// its state.
+/// Waits for a child to change its state. Returns `None` if `options` exclude waiting and the state has not
+/// changed yet.
 pub(super) fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<Waited>> {
     let (mut info, mut used) = (SigInfo::empty(), [0; 18]);
     let places = (lent_mut(&mut info), lent_mut(&mut used));

@@ -1,4 +1,5 @@
-//! The calls that set up a child before it starts a program, and the clone that creates the child.
+//! The calls that only feature `process` needs. Most of them create a child, or set up the child before it
+//! starts a program.
 //!
 //! None of these calls allocates, locks or touches thread-local storage, because a child that shares its
 //! parent's memory may make them. None of these calls changes the descriptor table, the handlers, the mask,
@@ -23,7 +24,7 @@ pub(crate) fn chdir(path: &CStr) -> Result<()> {
 }
 
 /// Creates a child that calls `child(arg)` on `stack`, which is specified by its lowest address and its size.
-/// Returns the child's process id and, if `flags` request one, its pidfd.
+/// Returns the child's process id and, if `flags` request one and the kernel provides it, its pidfd.
 ///
 /// # Safety
 ///
@@ -46,7 +47,7 @@ pub(crate) unsafe fn clone_on_stack(
     Ok((pid, unsafe { own_pidfd(pidfd) }))
 }
 
-/// Closes all descriptors from `first` to `last`.
+/// Closes all descriptors from `first` to `last`, including `last`.
 ///
 /// # Safety
 ///
@@ -87,7 +88,7 @@ pub(crate) fn getdents64<'a>(folder: BorrowedFd<'_>, entries: &'a mut [u8]) -> O
 }
 
 /// Stores the supplementary groups in `groups` and returns the number of groups. Fails with `EINVAL` if
-/// `groups` is too short.
+/// `groups` is too short, unless `groups` is empty.
 pub(crate) fn getgroups(groups: &mut [u32]) -> Result<usize> {
     // SAFETY: the kernel writes at most as many group ids as the list has room for.
     decode(unsafe { syscall2(nr::GETGROUPS, groups.len(), lent_mut(groups)) })

@@ -36,8 +36,8 @@ pub(crate) fn sched_getaffinity() -> Result<u32> {
 pub(crate) fn rt_sigaction_default(signal: usize) -> Result<()> {
     let action = SigAction::default();
     let (place, size) = (lent(&action), size_of::<SigSet>());
-    // SAFETY: the kernel reads one `struct sigaction` at the given address. The array there has the size of
-    // the largest one. No handler is installed.
+    // SAFETY: the kernel reads one `struct sigaction` at the given address. `SigAction` is at least as large
+    // as that structure. No handler is installed.
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, place, 0, size, size) }).map(drop)
 }
 
@@ -56,8 +56,8 @@ pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
     let (place, size) = (lent_mut(&mut action), size_of::<SigSet>());
     // The fourth argument is the size of a set. On SPARC, which has an additional argument, the size is the
     // fifth argument.
-    // SAFETY: the kernel writes one `struct sigaction` to the given address, which has room for the largest
-    // one.
+    // SAFETY: the kernel writes one `struct sigaction` to the given address. `SigAction` is at least as large
+    // as that structure.
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, 0, place, size, size) })?;
     Ok(action)
 }
@@ -95,7 +95,7 @@ pub(crate) fn rt_sigtimedwait(set: &SigSet, timeout: Option<&Timespec>) -> Resul
 }
 
 /// Makes a signal pending for this thread. The thread must block that signal. Does nothing if the signal is a
-/// standard signal and is already pending.
+/// standard signal that is already pending for this thread.
 pub(crate) fn rt_tgsigqueueinfo_self(info: &SigInfo) -> Result<()> {
     // SAFETY: these calls have no arguments.
     let [process, thread] =

@@ -1,11 +1,13 @@
-//! Runs code in a forked process, observes each system call, and can make one call fail or move fewer
-//! bytes.
+//! Runs code in a forked process, observes the system calls of its operation, and can make calls fail or move
+//! fewer bytes.
 //!
 //! The tracer uses `ptrace`. To make a call fail, the tracer replaces the call number with an unused number
 //! and sets the result on return. The kernel therefore does not execute the call. To shorten a call, the
-//! tracer lowers its length argument. The kernel then executes the call and sets the result.
+//! tracer lowers its length argument or shortens its list of buffers. The kernel then executes the call and
+//! sets the result.
 //!
-//! Children of the traced process are traced until they execute another program.
+//! Children of the traced process are also traced, until they execute another program or the operation has
+//! ended.
 
 #![allow(unsafe_code, reason = "ptrace, by number")]
 
@@ -88,7 +90,7 @@ pub(crate) struct Fault {
 }
 
 /// A call that fails with `errno` whenever argument `argument` has all of `bits` set, as on a kernel that
-/// lacks the call.
+/// lacks the call or these flags.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Missing {
     pub(crate) nr: usize,
@@ -128,7 +130,7 @@ pub(crate) fn fault() -> Option<Fault> {
 const NOT_TRACED: i32 = 77;
 
 /// Runs `body` in a traced child process and records the calls within [`operation`] for which `noted` returns
-/// `true`.
+/// `true`. Injects `fault`, and makes the `missing` calls fail.
 pub(crate) fn run(
     noted: Noted,
     body: &dyn Fn() -> Result<(), String>,
@@ -186,8 +188,9 @@ pub(crate) fn operation<T>(body: impl FnOnce() -> T) -> T {
 fn ptrace(request: usize, pid: i32, address: u64, data: u64) -> isize {
     let [address, data] = [address, data].map(|word| usize::try_from(word).expect("64 bits"));
     let pid = usize::try_from(pid).expect("a process id");
-    // SAFETY: if a request writes to this process's memory, its argument is the address of a sufficiently
-    // large value. All other requests affect only the tracee, which has separate memory.
+    // SAFETY: if a request accesses this process's memory, its argument is the address of a sufficiently
+    // large value. All other requests mark this process as traced, or affect only the tracee, which has
+    // separate memory.
     unsafe { raw::syscall4(machine::PTRACE, request, pid, address, data) }
 }
 

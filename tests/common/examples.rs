@@ -1,4 +1,4 @@
-//! Provides the programs in `examples/`, built by the same compiler as the test.
+//! Provides the programs in `examples/`, and builds them if necessary.
 
 use super::{emulated, finish};
 use std::collections::BTreeSet;

@@ -216,8 +216,8 @@ fn forked_child_with_advice_refused_writes_or_says_so() {
     });
 }
 
-/// A filter that rejects `vmsplice` is installed between a send and a resend of the same chunk, while the
-/// bytes of the first send are unread. The writer resends with `write`, or fails if its mechanism is fixed.
+/// A filter that rejects `vmsplice` is installed between a send and a resend of the same chunk. The bytes of
+/// the first send are still unread. The writer resends with `write`, or fails if its mechanism is fixed.
 fn resend_with_vmsplice_refused_writes_or_says_so() {
     let test = "resend_with_vmsplice_refused_writes_or_says_so";
     for_each_errno(test, |errno| {

@@ -1,7 +1,6 @@
-//! Checks the result of every public call that returns a `Result`, with one row per call and situation. Most
-//! rows also compare the result with that of a function of the C library or of std, if a corresponding
-//! function exists. Each group of rows runs in a separate process, so a group may fork, set limits, and use
-//! any descriptor numbers.
+//! Checks the result of every public call that returns a `Result`, with one row per call and situation. Many
+//! rows also compare the result with that of a corresponding function of the C library or of std. Each group
+//! of rows runs in a separate process, so a group may fork, set limits, and use any descriptor numbers.
 //!
 //! One test compares the rows with the list of public calls, and fails if a call has no row or a row has no
 //! call.

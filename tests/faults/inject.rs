@@ -113,8 +113,7 @@ fn errors(Key { nr: call, purpose, .. }: Key) -> Vec<Errno> {
     }
     let mut all =
         vec![Errno::EINTR, Errno::EAGAIN, Errno::ENOMEM, Errno::EIO, Errno::ENOSYS, Errno::EPERM];
-    // The crate determines the page size with an invalid call to `madvise`, which usually fails with
-    // `EINVAL`.
+    // `EINVAL` is a regular result of the `madvise` calls with which the crate determines the page size.
     if refusable.contains(&call) && (call, purpose) != (nr::MADVISE, 0) {
         all.push(Errno::EINVAL);
     }

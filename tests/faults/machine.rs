@@ -86,7 +86,7 @@ mod here {
     }
 }
 
-/// Other architectures are tested only under user-mode emulators, which do not support `ptrace`.
+/// Tests that need the tracer are skipped on all other architectures.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod here {
     pub(crate) const KNOWN: bool = false;

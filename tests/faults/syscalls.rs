@@ -3,9 +3,9 @@
 //!
 //! Each operation runs in a separate process under the tracer in `tests/faults/tracer.rs`. The operation runs
 //! once without failures. It then runs once for each of its sets of calls, and the calls of that set fail.
-//! The test fails if the crate makes a call that is not listed, or never makes a listed call. On a recent
-//! kernel, as root and without a seccomp filter, no run without failures may make a call that is listed only
-//! as a fallback.
+//! The test fails if the crate makes a call that is not listed, or never makes a listed call. A run without
+//! failures may not make a call that is listed only as a fallback. This last check requires a kernel with
+//! `RWF_NOSIGNAL`, root, and no seccomp filter.
 #![allow(unsafe_code, reason = "a tracer, and functions that are unsafe")]
 
 mod operations;

@@ -114,9 +114,9 @@ pub(crate) struct Run {
     pub(crate) time: Duration,
 }
 
-/// A function that returns whether a call is recorded and may receive a fault. The parameters are, in this
-/// order: whether a child makes the call, the call's number, the call's arguments, and a function that
-/// returns whether the signal set is full.
+/// A function that returns whether a call is recorded and may receive a fault. The first three parameters are
+/// whether a child makes the call, the call's number, and its arguments. The last parameter is a function
+/// that returns whether the signal set is full.
 pub(crate) type Noted = fn(bool, usize, &[u64; 6], &dyn Fn() -> bool) -> bool;
 
 static FAULT: OnceLock<Option<Fault>> = OnceLock::new();

@@ -60,7 +60,8 @@ fn try_vmsplice(
     let pass = |bytes: &[u8]| match way {
         Way::Pages => carrier.pass(bytes, &pipe),
         Way::Writes => match kernel::write_now(&pipe, bytes) {
-            // The pipe does not support `RWF_NOWAIT`. This call may wait, so it does not need that flag.
+            // The pipe does not support `RWF_NOWAIT`. This call may wait, so the carrier passes the bytes
+            // without that flag.
             Err(libc::EOPNOTSUPP) if !at_once => carrier.pass(bytes, &pipe),
             answer => answer,
         },

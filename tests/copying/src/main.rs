@@ -15,8 +15,8 @@
 //!   FIFO and a pipe that was part of a splice do not support `RWF_NOWAIT` (`EOPNOTSUPP`).
 //! - A `vmsplice` from a pipe copies on every kernel. With `--as writes`, a call with `SPLICE_F_NONBLOCK`
 //!   behaves as `preadv2` with `RWF_NOWAIT`.
-//! - A `splice` from a regular file or a block device copies the bytes into new pages, each of which occupies a
-//!   slot of the pipe.
+//! - A `splice` from a regular file or a block device copies the bytes into new pages, each of which occupies
+//!   a slot of the pipe.
 //!
 //! The kernel makes all other calls, for example `splice` from a pipe, a socket or a character device, `tee`,
 //! `sendfile`, and `copy_file_range`. The kernel also makes most calls whose arguments it rejects. A `splice`

@@ -80,9 +80,9 @@ impl Target {
 
     /// Returns the error with which a pending signal interrupts the call, if any.
     ///
-    /// Another thread may soon receive a signal to the whole process, so the signal is only recorded in `last`
-    /// at first. If the signal is still pending at the next check, the call fails with `EINTR`. Without a
-    /// signal for this thread, the kernel would not restart the call.
+    /// Another thread may soon receive a signal to the whole process, so the signal is only recorded in
+    /// `last` at first. If the signal is still pending at the next check, the call fails with `EINTR`.
+    /// Without a signal for this thread, the kernel would not restart the call.
     pub(crate) fn interrupted(&self, last: &mut u64) -> Option<i32> {
         let status = Status::of(self.thread)?;
         let open = !status.number("SigBlk", 16);

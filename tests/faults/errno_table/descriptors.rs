@@ -1,5 +1,5 @@
 //! Checks the results of reading, writing and waiting, and of calls for the settings and properties of a
-//! descriptor, with one row per call and situation.
+//! descriptor. Each row covers one call in one situation.
 
 use super::{Answer, Ends, answer, libc, own, row, set_limit, whole};
 use crate::common::nr;

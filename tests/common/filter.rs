@@ -1,5 +1,5 @@
-//! Provides seccomp filters that make system calls fail, or that kill the process. A test uses such a filter
-//! to imitate a kernel that lacks a call, for example.
+//! Provides seccomp filters that make system calls fail, or that kill the process. For example, a test
+//! imitates a kernel that lacks a call.
 #![allow(unsafe_code, reason = "a call that the crate has no name for")]
 
 use super::nr;

@@ -71,8 +71,8 @@ const LONG: [&str; 8] = [
     "RAWPIPE_TRANSFER_BYTES",
 ];
 
-/// Returns the time after which a process is assumed to hang. The time is longer for long runs and for runs
-/// under a tool.
+/// Returns the time after which a process is assumed to hang. The time is longer if a variable of [`LONG`] is
+/// set, and for runs under a tool.
 fn patience() -> Duration {
     let long = LONG.iter().any(|name| env::var_os(name).is_some());
     Duration::from_secs(if long {
@@ -314,7 +314,8 @@ pub(crate) fn emulated() -> bool {
     !runner().is_empty() && !runner_is_valgrind()
 }
 
-/// Returns what handles some system calls instead of the kernel: Valgrind, an emulator, or `None`.
+/// Returns a name for Valgrind or for the emulator under which this test runs, or `None`. Both handle some
+/// system calls instead of the kernel.
 pub(crate) fn in_front() -> Option<&'static str> {
     let valgrind = (tool() == Some(Tool::Valgrind)).then_some("Valgrind");
     valgrind.or(emulated().then_some("an emulator"))
@@ -375,7 +376,7 @@ pub(crate) fn end_without_a_look_at_leaks() {
 }
 
 /// Returns 1 in a process with filters, which makes LeakSanitizer skip its check. LeakSanitizer calls this
-/// function at exit. It would check from a new process, and a [`Filter`] may reject the calls that create
+/// function at exit. The check would run in a new process, and a [`Filter`] may reject the calls that create
 /// this process. The function detects filters by the `no_new_privs` flag, which programs inherit together
 /// with the filters.
 #[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "leak"))]
@@ -415,8 +416,8 @@ pub(crate) fn finish(command: &mut Command) -> Output {
 
 /// Forks a child that runs `body`, for tests of [`run_each_alone`].
 pub(crate) fn child(body: impl FnOnce() -> u8) -> Child {
-    // SAFETY: no other thread exists, and no test shares memory or external state that both processes
-    // would modify.
+    // SAFETY: no other thread exists. The child touches no memory that one process must use exclusively, and
+    // drops no value whose second drop does harm.
     unsafe { fork_with(body) }.unwrap()
 }
 

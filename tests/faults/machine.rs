@@ -1,4 +1,5 @@
-//! Changes the registers that hold the number, the arguments and the result of a system call.
+//! Changes the registers that hold the number, the arguments and the result of a system call. Also defines
+//! the numbers of system calls that the crate does not make.
 
 pub(crate) use here::*;
 

@@ -420,8 +420,8 @@ fn fanout_of_records_maps_one_buffer_for_each() {
     let done = run(noted, &body, None, &[], PATIENCE);
     assert_eq!(done.end, End::Exit(0));
     let count = |nr| done.calls.iter().filter(|call| call.key.nr == nr).count();
-    // The memory for bytes that a sink does not receive is allocated before the first round of the fan-out.
-    // That allocation is a huge page whose start and end are trimmed.
+    // The memory for bytes that a sink does not receive is allocated before the fan-out moves bytes. This
+    // memory is aligned to a huge page, so the excess start and end of its mapping are unmapped.
     let calls = [nr::MMAP, nr::MUNMAP, nr::MADVISE].map(count);
     assert!(calls[0] <= RECORDS + 1 && calls[1] <= RECORDS + 4 && calls[2] <= 2, "{calls:?}");
 }

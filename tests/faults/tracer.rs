@@ -422,7 +422,8 @@ impl Tracer<'_> {
                 self.fired = self.set_argument(pid, index, arguments, len);
             }
         } else if is_vectored(nr) {
-            // Keep only the buffers that this length needs, and shorten the last of these buffers.
+            // The call keeps only the buffers that this length needs, and the last of these buffers becomes
+            // shorter.
             let mut left = len;
             for index in 0..arguments[2] {
                 let place = arguments[1] + 16 * index + 8;

@@ -205,7 +205,7 @@ fn transfer_can_be_broken_off_by_a_signal() {
     drop(storm);
 }
 
-/// A signal also stops a transfer that sleeps in `poll` because it has a deadline or a nonblocking end.
+/// A signal also stops a transfer that has a deadline or a nonblocking end, and therefore sleeps in `poll`.
 fn transfer_that_polls_can_be_broken_off_by_a_signal() {
     let storm = storm();
     let (reader, _writer) = rawpipe::pipe().unwrap();

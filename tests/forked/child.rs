@@ -1108,7 +1108,7 @@ fn send_signal_group_esrch_or_exact_after_wait() {
         assert_eq!(reader.read(&mut [0]), Err(Errno::EAGAIN), "{way}: the grandchild runs");
         let answer = leader.send_signal_group(Signal::KILL);
         if answer == Err(Errno::ESRCH) {
-            // On an older kernel or with a filter, only the id identifies the group, and another group could
+            // Before Linux 6.9 or with a filter, only the id identifies the group, and another group could
             // have received that id.
             common::say(&format!("{way}: the group of a leader that was waited for is left alone"));
             let group = -i32::try_from(leader.id()).unwrap();

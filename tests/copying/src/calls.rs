@@ -137,7 +137,7 @@ struct How {
     waits: bool,
     /// Set if the call waits until all bytes are in the pipe.
     whole: bool,
-    /// Set if the call needs a free slot. Otherwise, it can also append to the last page in the pipe.
+    /// Set if the call needs a free slot. Otherwise, the call can also append to the last page in the pipe.
     by_slot: bool,
 }
 

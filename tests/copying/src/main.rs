@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A seccomp filter reports each `vmsplice` and `splice` of these processes to this program. This program
-//! makes some of these calls in their place, and copies the bytes:
+//! makes some of these calls for the processes, and copies the bytes:
 //!
 //! - A `vmsplice` to a pipe copies the memory. With `--as pages` (the default), nothing else changes:
 //!   the call waits for the first free slot, sends as much as fits, and ignores `O_NONBLOCK`. With

@@ -297,7 +297,7 @@ pub(crate) fn spawns() {
     own("Spawn::spawn", "a negative group", invalid, failure(spawn.process_group(-1).spawn()));
     own("Spawn::spawn", "no user", invalid, failure(spawn.uid(u32::MAX).spawn()));
 
-    // These failures occur in the child.
+    // Most of these failures occur in the child. A missing control group fails in the parent.
     let from = null.as_raw_fd();
     let beyond = (SpawnStage::Dup { from, to: 1 << 30 }, Err(Errno::EBADF));
     let fds = [(null.as_fd(), 1 << 30)];
@@ -471,8 +471,8 @@ pub(crate) fn conversations() {
         let mut status = 0;
         // SAFETY: the call writes one `int`.
         let theirs = answer(unsafe { libc::waitpid(pid, &raw mut status, 0) } as isize);
-        // The parent holds copies of the pipe ends, so a reader would never reach end of file. Drop the
-        // handles instead of reading.
+        // The parent holds copies of the pipe ends, so a reader would never reach end of file. This process
+        // therefore drops its handles instead of reading.
         drop((child.take_stdin(), child.take_stdout()));
         let said = child.communicate(b"").map(drop);
         [said.map_or_else(|error| errno(error.reason()), |()| OK_0), theirs]

@@ -216,7 +216,8 @@ pub(crate) fn operations() -> Vec<Operation> {
     ];
     for reuse in [Reuse::Never, Reuse::AfterRead] {
         for mechanism in mechanisms {
-            // A long chunk fills the writer's memory, so the writer uses new pages for the next chunk.
+            // With `Reuse::Never`, a long chunk fills the writer's memory, so the writer uses new pages for
+            // the next chunk.
             for chunk in [70_000, 2 << 20] {
                 let name = format!("ChunkWriter {reuse:?}, {mechanism:?}, chunks of {chunk}");
                 all.push(Operation::new(name, move || chunks(reuse, mechanism, chunk)));

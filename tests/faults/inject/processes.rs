@@ -78,8 +78,8 @@ fn excused_where(error: &SpawnError, another_way: bool) -> Verdict {
     Ok(())
 }
 
-/// Checks the result of a wait. The wait may fail only if the kernel has reported that no matching child
-/// exists.
+/// Checks the result of a wait. The wait may fail only with `ECHILD`, and only if that error was injected
+/// into `waitid`.
 fn ended(end: Result<rawpipe::process::ExitStatus>, code: i32) -> Verdict {
     let lost = failed(&[nr::WAITID], &[Errno::ECHILD]);
     match end {
@@ -268,7 +268,7 @@ fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(pattern).collect()
 }
 
-/// Returns whether the conversation must succeed despite the fault.
+/// Returns whether the communication must succeed despite the fault.
 fn is_minor() -> bool {
     use nr::{PPOLL, READ, READV, WRITE};
     failed(&[PPOLL, READ, READV, WRITE], &[Errno::EINTR])
@@ -300,8 +300,8 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
     holdings.unchanged(spare_stack())
 }
 
-/// Checks the output that an interrupted conversation has reported, together with the bytes that remain in
-/// the pipes.
+/// Checks the output that a failed communication has reported, together with the bytes that remain in the
+/// pipes.
 fn reports_every_byte(error: &CommunicateError, child: &mut Child, input: &[u8]) -> Verdict {
     let lost = matches!(error.reason(), Kind::Wait(Errno::ECHILD));
     let native = matches!(error.reason(), Kind::Limit(_));

@@ -154,8 +154,8 @@ fn send(writer: &mut SharedWriter) -> u8 {
     sent
 }
 
-/// Connects a sending and a receiving process. Each process waits at nearly every record. Regardless of the
-/// injected fault, all sent records arrive once and in order, followed by end of file.
+/// Connects a sending and a receiving process. Each process waits at nearly every record. Unless the fault
+/// ends the child early, all sent records arrive once and in order, followed by end of file.
 fn two_processes(child_receives: bool) -> Verdict {
     let holdings = Holdings::now();
     let told = operation(|| {

@@ -1,8 +1,8 @@
 //! Receives the reported calls and sends the answers.
 //!
-//! Each call is answered on a separate thread, because an answer may wait, for example for the lock of a pipe
-//! that a sleeping process holds. A thread that has answered a call waits for the next call, unless enough
-//! other threads are idle.
+//! Each call is answered on a separate thread, because an answer may have to wait. For example, a sleeping
+//! process may hold the lock of a pipe. A thread that has answered a call waits for the next call, unless
+//! enough other threads are idle.
 
 use crate::Way;
 use crate::calls::{self, Answer};

@@ -330,7 +330,8 @@ pub(crate) fn parts() {
         let pipes = rawpipe::pipe().unwrap();
         own(call, "no file", Err(Errno::EINVAL), make([pipes.0.into(), ring, heard, bell]));
         let [control, ring, heard, bell] = fresh();
-        // In a pair for a copier, the ring is sealed, so it cannot be mapped as the control words.
+        // In a pair for a copier, the ring is sealed against new writable mappings, so it cannot be mapped as
+        // the control words.
         let sealed = call == "SharedCopier::from_parts";
         let wanted = Err(if sealed { Errno::EPERM } else { Errno::EPROTO });
         own(call, "another order", wanted, make([ring, control, heard, bell]));

@@ -1,4 +1,4 @@
-//! Provides the programs in `examples/`, built by the same compiler as the test.
+//! Provides the programs in `examples/`, and builds them if necessary.
 
 use super::{emulated, finish};
 use std::collections::BTreeSet;
@@ -8,8 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 use std::{env, fs};
 
-/// Returns the path of an example of this package. If cargo runs the test, builds the example first.
-/// Otherwise builds the example only if its file is missing or older than the sources.
+/// Returns the path of the program of an example, and builds the example if necessary. If `CARGO` is set and
+/// the test is not emulated, cargo determines whether a build is necessary. Otherwise, a build is necessary
+/// only if the program's file is missing or older than the sources.
 pub(crate) fn example(name: &str) -> PathBuf {
     /// The names of the examples that are up to date. The lock is held during a build, so only one build runs
     /// at a time.
@@ -38,8 +39,8 @@ fn built(path: &Path) -> SystemTime {
     fs::metadata(path).and_then(|file| file.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// Returns the modification time of the newest source file of this package, or `UNIX_EPOCH` if no source file
-/// exists, as after copying the test to another machine.
+/// Returns the modification time of the newest source file of this package. Returns `UNIX_EPOCH` if no source
+/// file exists, for example on another machine to which the test was copied.
 fn newest_source() -> SystemTime {
     fn newest_in(path: &Path) -> SystemTime {
         let here = if path.is_dir() { SystemTime::UNIX_EPOCH } else { built(path) };
@@ -54,7 +55,8 @@ fn newest_source() -> SystemTime {
         .fold(SystemTime::UNIX_EPOCH, SystemTime::max)
 }
 
-/// Runs `cargo build --example` with the options with which this test was built.
+/// Runs `cargo build --example` for the target, the profile (debug or release) and the `c-shim` feature of
+/// this test.
 fn build_example(name: &str, profile: &Path) {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);

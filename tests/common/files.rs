@@ -1,4 +1,4 @@
-//! Creates temporary files for tests. Most of these files are unlinked.
+//! Creates unlinked temporary files for tests, and provides paths for other temporary files.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-/// Returns a directory for the files of a test. The directory is in memory if possible.
+/// Returns a directory for the files of a test: `/dev/shm`, which is in memory, if it exists and its mode
+/// permits writing. Otherwise, returns the usual directory for temporary files.
 pub(crate) fn tmp() -> PathBuf {
     let shm = Path::new("/dev/shm");
     let writable = fs::metadata(shm).is_ok_and(|folder| !folder.permissions().readonly());
     if writable { shm.to_owned() } else { env::temp_dir() }
 }
 
-/// Returns a path in [`tmp`] that no other test uses. The path includes the time, because process ids are
-/// reused.
+/// Returns a path in the directory of [`tmp`] that no other test uses. The path includes the time, because
+/// process ids are reused.
 pub(crate) fn tmp_path() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -41,7 +42,7 @@ fn nameless(options: &mut OpenOptions) -> File {
     loop {
         let path = tmp_path();
         match options.create_new(true).open(&path) {
-            // An earlier process with the same id left this file when it was killed.
+            // An earlier process may have created this file and been killed before it unlinked the file.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             file => {
                 let file = file.expect("a file of this test's own");

@@ -1,11 +1,12 @@
-//! Provides seccomp filters that make system calls fail, for instance as on a kernel that lacks these calls.
+//! Provides seccomp filters that make system calls fail, or that kill the process. For example, a test
+//! imitates a kernel that lacks a call.
 #![allow(unsafe_code, reason = "a call that the crate has no name for")]
 
 use super::nr;
 use super::{child, skip};
 use rawpipe::{Errno, raw};
 
-/// A seccomp filter that makes system calls fail with an error.
+/// A seccomp filter that rejects certain system calls.
 pub(crate) struct Filter(Vec<Instruction>);
 
 /// The comparison that [`Filter::on_argument`] makes.
@@ -36,8 +37,8 @@ impl Filter {
         Self(filter)
     }
 
-    /// Creates a filter that rejects `call` depending on the lower half of its argument `index`. The half
-    /// must equal the value (`Is`) or have any of the value's bits set (`Has`).
+    /// Creates a filter that rejects `call` depending on the low 32 bits of the argument at `index`. These
+    /// bits must equal the value (`Is`), or must include at least one bit of the value (`Has`).
     pub(crate) fn on_argument(call: usize, index: u32, value: Value, errno: Errno) -> Self {
         const LOAD_WORD: u16 = 0x20;
         const JUMP_IF_EQUAL: u16 = 0x15;
@@ -66,8 +67,9 @@ impl Filter {
         self
     }
 
-    /// Installs the filter for this thread and for the children and programs that it starts later. Returns
-    /// whether the kernel accepts the filter. Emulators reject filters. The function does not allocate.
+    /// Installs the filter for this thread, and for the children and programs that this thread starts later.
+    /// Returns whether the kernel accepts the filter. User-mode emulators reject filters. The function does
+    /// not allocate.
     pub(crate) fn install(&self) -> bool {
         const PR_SET_SECCOMP: usize = 22;
         const PR_SET_NO_NEW_PRIVS: usize = 38;
@@ -81,17 +83,18 @@ impl Filter {
         // SAFETY: the call reads only integers.
         let silent = unsafe { raw::syscall5(nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         let mode = SECCOMP_MODE_FILTER;
-        // SAFETY: the call reads the program at the given address, and its instructions.
+        // SAFETY: the call reads the program and its instructions, which remain valid during the call.
         let answer = unsafe { raw::syscall5(nr::PRCTL, PR_SET_SECCOMP, mode, place, 0, 0) };
         (silent, answer) == (0, 0)
     }
 }
 
-/// The exit code of a child of [`filtered`] if a kernel or an emulator does not accept the [`Filter`].
+/// The exit code of the child of [`filtered`] if the kernel or an emulator does not accept the [`Filter`].
 pub(crate) const NO_FILTER: u8 = 77;
 
-/// Runs `body`, which installs a [`Filter`] or returns [`NO_FILTER`], in a child that must exit with 0. If no
-/// filter can be installed, reports that the test is skipped and returns `false`.
+/// Runs `body`, which installs a [`Filter`] or returns [`NO_FILTER`], in a child. Panics if the child ends
+/// with neither 0 nor [`NO_FILTER`]. If no filter can be installed, reports that the test is skipped and
+/// returns `false`.
 #[track_caller]
 pub(crate) fn filtered(
     test: &str,
@@ -108,7 +111,7 @@ pub(crate) fn filtered(
     possible
 }
 
-/// Returns a filter that rejects `CLONE_PIDFD` in `clone`, as some kernels and emulators do.
+/// Returns a filter that rejects `CLONE_PIDFD` in `clone`, as some emulators do.
 pub(crate) fn no_pidfd_by_clone() -> Filter {
     const CLONE_PIDFD: u32 = 0x1000;
     let index = u32::from(cfg!(target_arch = "s390x"));

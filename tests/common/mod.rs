@@ -1,5 +1,5 @@
-//! Helpers that run a test in a separate process, run other programs of this package, and inspect
-//! descriptors.
+//! Helpers for tests. They run each test in a separate process, start other programs of this package, detect
+//! tools and emulators, and inspect descriptors.
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 #![allow(unsafe_code, reason = "a closed descriptor, and signals by number")]
 
@@ -14,7 +14,8 @@ pub(crate) mod programs;
 pub(crate) mod shared;
 mod terminal;
 
-/// Declares one number of the table in `nr.rs` in the same form as the crate does.
+/// Declares one system call number. `nr.rs` contains one invocation for each number, and the crate itself
+/// defines this macro in the same form.
 #[cfg(not(rawpipe_shim))]
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $generic:literal) => {
@@ -70,8 +71,8 @@ const LONG: [&str; 8] = [
     "RAWPIPE_TRANSFER_BYTES",
 ];
 
-/// Returns the time after which a process is assumed to hang. The time is longer for long runs and for runs
-/// under a tool.
+/// Returns the time after which a process is assumed to hang. The time is longer if a variable of [`LONG`] is
+/// set, and for runs under a tool.
 fn patience() -> Duration {
     let long = LONG.iter().any(|name| env::var_os(name).is_some());
     Duration::from_secs(if long {
@@ -83,9 +84,10 @@ fn patience() -> Duration {
     })
 }
 
-/// The variable that [`run_each_alone`] sets to the name of the test in each process.
+/// The environment variable that contains the name of the test in each process that [`run_each_alone`]
+/// starts.
 pub(crate) const ALONE: &str = "RAWPIPE_TEST_ALONE";
-/// The variable that holds the role of a process started with [`role_command`].
+/// The environment variable that contains the role of a process started with [`role_command`].
 const ROLE: &str = "RAWPIPE_TEST_ROLE";
 
 /// The name of a test, and its function.
@@ -158,12 +160,13 @@ impl Request {
 }
 
 /// Serves as the `main` of a test binary whose tests fork, and which therefore sets `harness = false`. Each
-/// test runs in a separate process with a single thread. The standard harness starts threads, so a forked
-/// child would inherit their locks.
+/// test runs in a separate process with a single thread. The standard harness starts threads, and a forked
+/// child would inherit the locks that these threads hold.
 ///
 /// A test is named `topic::name`. Several tests run at a time, as in the standard harness. Tests whose names
-/// start with an entry of `serial` run after all other tests, one at a time. The filters and options of the
-/// standard harness are accepted, and the last line of the output has the standard form.
+/// start with an entry of `serial` run after all other tests, one at a time. The filters and the common
+/// options of the standard harness are accepted, although some options have no effect. The last line of the
+/// output has the standard form.
 pub(crate) fn run_each_alone(topics: &[(&str, &[Test])], serial: &[&str]) {
     let name_of = |topic: &str, test: &str| match topic {
         "" => test.to_owned(),
@@ -175,7 +178,7 @@ pub(crate) fn run_each_alone(topics: &[(&str, &[Test])], serial: &[&str]) {
         .collect();
     if let Some(name) = env::var_os(ALONE) {
         let (_, test) = tests.iter().find(|(known, _)| name == **known).expect("a test's name");
-        // An emulator adds threads to this process.
+        // An emulator may add threads to this process.
         let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         assert!(threads == 1 || emulated(), "{threads} threads");
         keyboard_signals_end_a_program();
@@ -216,7 +219,8 @@ test result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured;
     std::process::exit(if failed == 0 { 0 } else { 101 });
 }
 
-/// Runs a test in a separate process, prints the result, and returns whether the test passed.
+/// Runs a test in a separate process, prints the result, and returns whether the test passed. The lines of a
+/// passed test that start with `SKIPPED` or `result:` are printed again.
 fn passes(name: &str) -> bool {
     let output = finish(program(&env::current_exe().expect("a path")).env(ALONE, name));
     let [printed, errors] =
@@ -243,17 +247,17 @@ pub(crate) fn name_alone() -> String {
     name.rsplit("::").next().unwrap_or_default().to_owned()
 }
 
-/// Returns a command that runs the current test again in another role. A test of [`run_each_alone`] uses this
-/// command if it needs a program to start. The test function must start with
-/// `if common::in_role("role") { … }`.
+/// Returns a command that runs the current test again in another role. The command is for tests of
+/// [`run_each_alone`] that need a program to start. The test function must start with `if
+/// common::in_role("role") { … }`.
 pub(crate) fn role_command(role: &str) -> Command {
     let mut command = program(&env::current_exe().expect("the path of this test"));
     command.env(ROLE, role);
     command
 }
 
-/// Returns whether [`role_command`] started this process in this role. If so, everything that the process
-/// writes to standard output after this call is its [`role_output`].
+/// Returns whether [`role_command`] started this process in this role. If so, [`role_output`] returns
+/// everything that the process writes to standard output after this call.
 pub(crate) fn in_role(role: &str) -> bool {
     let is = env::var_os(ROLE).is_some_and(|set| set == *role);
     if is {
@@ -262,7 +266,7 @@ pub(crate) fn in_role(role: &str) -> bool {
     is
 }
 
-/// Returns the output that a process wrote in its role.
+/// Returns the output that a process wrote in its role. Panics if the process failed.
 pub(crate) fn role_output(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
@@ -275,8 +279,8 @@ pub(crate) fn role_output(output: &Output) -> String {
     said.to_owned()
 }
 
-/// Returns a command that runs a program built for the target. The command uses the emulator that cargo would
-/// use.
+/// Returns a command that runs a program built for the target. The command uses the emulator or tool that
+/// cargo would use, if any.
 pub(crate) fn program(path: &Path) -> Command {
     let mut words = runner();
     words.push(path.as_os_str().to_owned());
@@ -304,13 +308,14 @@ pub(crate) fn runner() -> Vec<OsString> {
         .unwrap_or_default()
 }
 
-/// Returns whether this test runs under a user-mode emulator, which implements system calls itself.
-/// Valgrind is started in the same way, but passes system calls to the host kernel.
+/// Returns whether this test runs under a user-mode emulator, which implements system calls itself. Valgrind
+/// is started in the same way, but passes most system calls to the host kernel.
 pub(crate) fn emulated() -> bool {
     !runner().is_empty() && !runner_is_valgrind()
 }
 
-/// Returns the name of the emulator or tool that handles some system calls itself, or `None`.
+/// Returns a name for Valgrind or for the emulator under which this test runs, or `None`. Both handle some
+/// system calls instead of the kernel.
 pub(crate) fn in_front() -> Option<&'static str> {
     let valgrind = (tool() == Some(Tool::Valgrind)).then_some("Valgrind");
     valgrind.or(emulated().then_some("an emulator"))
@@ -362,17 +367,18 @@ pub(crate) fn keep<T: ?Sized>(value: Box<T>) -> &'static mut T {
     value
 }
 
-/// Exits with 0 if a leak checker is in use. At exit, a leak checker forks, maps memory and opens
-/// descriptors. These calls would fail in this process.
+/// Exits with 0 and without a leak check, if AddressSanitizer or LeakSanitizer is in use. The leak check
+/// creates a process, maps memory and opens descriptors. These calls would fail in this process.
 pub(crate) fn end_without_a_look_at_leaks() {
     if matches!(tool(), Some(Tool::Address | Tool::Leak)) {
         rawpipe::process::exit(0);
     }
 }
 
-/// Disables LeakSanitizer in a process with filters. At exit, LeakSanitizer calls this function and then
-/// checks from a new process, which it creates with calls that a [`Filter`] rejects. The function detects
-/// filters by the `no_new_privs` flag, which programs inherit together with the filters.
+/// Returns 1 in a process with filters, which makes LeakSanitizer skip its check. LeakSanitizer calls this
+/// function at exit. The check would run in a new process, and a [`Filter`] may reject the calls that create
+/// this process. The function detects filters by the `no_new_privs` flag, which programs inherit together
+/// with the filters.
 #[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "leak"))]
 #[unsafe(no_mangle)]
 extern "C" fn __lsan_is_turned_off() -> i32 {
@@ -382,14 +388,15 @@ extern "C" fn __lsan_is_turned_off() -> i32 {
     i32::from(set == 1)
 }
 
-/// Returns whether workloads must be reduced, because a tool or an emulator makes the test at least ten times
-/// slower. For an emulator of a complete machine with a real Linux kernel, the script that starts the
-/// emulator sets `RAWPIPE_TEST_SLOW`.
+/// Returns whether workloads must be reduced, because a tool or an emulator slows the test down. For an
+/// emulator of a complete machine with a real Linux kernel, the script that starts the emulator sets
+/// `RAWPIPE_TEST_SLOW`.
 pub(crate) fn slow() -> bool {
     emulated() || tool().is_some() || env::var_os("RAWPIPE_TEST_SLOW").is_some()
 }
 
-/// Runs a command until it exits and returns its output. If the process hangs, kills it and panics.
+/// Runs a command until it exits and returns its output. If the process still runs after [`patience`], kills
+/// the process and panics.
 pub(crate) fn finish(command: &mut Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -409,8 +416,8 @@ pub(crate) fn finish(command: &mut Command) -> Output {
 
 /// Forks a child that runs `body`, for tests of [`run_each_alone`].
 pub(crate) fn child(body: impl FnOnce() -> u8) -> Child {
-    // SAFETY: no other thread exists, and no test shares memory or external state that both processes
-    // would modify.
+    // SAFETY: no other thread exists. The child touches no memory that one process must use exclusively, and
+    // drops no value whose second drop does harm.
     unsafe { fork_with(body) }.unwrap()
 }
 
@@ -431,7 +438,7 @@ pub(crate) fn kill(pid: u32, signal: i32) {
 /// The number of signals of a [`Storm`] that this process has handled.
 pub(crate) static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
-/// Restores the default actions of the keyboard signals. A shell without job control starts background
+/// Restores the default actions of `SIGINT` and `SIGQUIT`. A shell without job control starts background
 /// programs with these signals ignored. Every program that a test starts would inherit that setting.
 fn keyboard_signals_end_a_program() {
     unsafe extern "C" {
@@ -486,8 +493,8 @@ impl Drop for Storm {
     }
 }
 
-/// Returns whether the kernel implements the call with this number. The call receives descriptor -1 and
-/// therefore has no effect.
+/// Returns whether the kernel implements the call with this number. The first argument of the call must be a
+/// descriptor. The call receives descriptor -1 and therefore has no effect.
 pub(crate) fn has_call(number: usize) -> bool {
     // SAFETY: the call fails because of its descriptor before it uses an address, and all addresses are null.
     let answer = unsafe { raw::syscall6(number, usize::MAX, 0, 0, 0, 0, 0) };
@@ -552,7 +559,7 @@ pub(crate) fn open_fds() -> BTreeSet<i32> {
     listed.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
 }
 
-/// Returns the number of the signal that killed a process, for comparisons.
+/// Returns the number of the signal that killed a process, or `None`.
 pub(crate) fn signal(status: ExitStatus) -> Option<i32> {
     std::os::unix::process::ExitStatusExt::signal(&status)
 }

@@ -11,7 +11,7 @@ use std::{env, fs, thread};
 /// The prefix of the program's name in argument 1.
 const MARK: &str = "test-program:";
 
-/// Returns a command that starts one of the programs below, with arguments.
+/// Returns a command that starts the program of this module with this name and these arguments.
 pub(crate) fn program(name: &str, args: &[&str]) -> Command<'static> {
     let std = std_program(name, args);
     let mut command = Command::new(std.get_program());
@@ -19,14 +19,15 @@ pub(crate) fn program(name: &str, args: &[&str]) -> Command<'static> {
     command
 }
 
-/// Returns the same command as a command of std, for comparisons.
+/// Returns a command of std that starts the same program as the command of [`program`], for comparisons.
 pub(crate) fn std_program(name: &str, args: &[&str]) -> std::process::Command {
     let mut command = super::plain_program(&env::current_exe().expect("the path of this test"));
     command.arg(format!("{MARK}{name}")).args(args);
     command
 }
 
-/// Runs one of these programs if this process was started to run one. Must be the first call in `main`.
+/// Runs a program of this module, and then exits, if this process was started to run one. Must be the first
+/// call in `main`.
 pub(crate) fn become_program() {
     let mut args = env::args_os();
     let arg0 = args.next().unwrap_or_default();
@@ -123,7 +124,8 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             });
             end_this_thread();
         }
-        // Writes each argument, which is a number, to the descriptor with that number, if it is open.
+        // Writes each argument to the descriptor that has the argument as its number, if that descriptor is
+        // open.
         "mark" => {
             for word in args.iter().filter_map(|word| word.to_str()) {
                 let number = word.parse().unwrap_or(-1);
@@ -144,7 +146,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             let fd = unsafe { rawpipe::io::take_inherited(number) }?;
             io::copy(&mut PipeReader::from(fd), &mut stdout)?;
         }
-        // Kills itself after it has read the given number of bytes.
+        // Reads the given number of bytes from standard input, and then kills itself.
         "suicide" => {
             io::stdin().read_exact(&mut vec![0; number(0)])?;
             let pid = std::process::id();
@@ -183,8 +185,9 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             }
             process::exit(6);
         }
-        // Starts a child that inherits standard output and standard error, prints the process id of the
-        // child, and exits. The child exits when all writers of its descriptor 7 are closed.
+        // Starts "waiter" as a child that inherits standard output and standard error, prints the child's
+        // process id, and exits. The child exits when no write end of the pipe at its descriptor 7 remains
+        // open.
         "parent" => {
             let mut waiter = program("waiter", &[]);
             waiter.stdin(Stdio::null());
@@ -232,7 +235,7 @@ fn zero_ended(bytes: &[u8]) -> Vec<u8> {
     [bytes, b"\0"].concat()
 }
 
-/// Returns byte `i` of the output of "flood".
+/// Returns byte `i` of the pattern that "flood" and "stall" write.
 pub(crate) fn pattern(i: usize) -> u8 {
     u8::try_from(i % 251).expect("less than 256")
 }
@@ -259,14 +262,15 @@ pub(crate) fn all_of(reader: Option<PipeReader>) -> Vec<u8> {
     all
 }
 
-/// Starts the program with its standard output in a pipe. Returns the output and the exit code.
+/// Starts the program with its standard output in a pipe. Returns the program's output and exit code.
 pub(crate) fn output_of(command: &mut Command<'_>) -> (Vec<u8>, Option<i32>) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let output = all_of(child.take_stdout());
     (output, child.wait().unwrap().code())
 }
 
-/// Returns a pipe for "waiter", which receives the read end and exits when the write end is closed.
+/// Returns a pipe for "waiter". The program must inherit the read end as descriptor 7, and exits when the
+/// write end is closed.
 pub(crate) fn gate() -> (PipeReader, PipeWriter) {
     rawpipe::pipe().unwrap()
 }

@@ -13,8 +13,8 @@ pub(crate) const WORD: usize = size_of::<usize>();
 /// The offset of the reader's position in the control words. `HEAD` is the offset of the writer's position.
 pub(crate) const TAIL: usize = 0;
 pub(crate) const HEAD: usize = 256;
-/// The offsets of all control words. For each half, the words are its position, the position that it waits
-/// for, and its state.
+/// The offsets of the control words of the two halves. For each half, the words are its position, the
+/// position that it waits for, and its state.
 pub(crate) const CONTROL: [usize; 6] = [TAIL, 128, 128 + WORD, HEAD, HEAD + 128, HEAD + 128 + WORD];
 
 /// The memory and the pipes of one pair, which are valid until the pair is dropped.
@@ -51,18 +51,20 @@ impl Outside {
         store(self.ring + at, value);
     }
 
-    /// Stores the length of the record that begins at this offset of the ring.
+    /// Stores the length of the record whose bytes begin at this offset of the ring. The word of the length
+    /// begins 8 bytes before the record.
     pub(crate) fn store_length(&self, place: usize, value: usize) {
         self.store_in_ring(place.wrapping_sub(8) % self.len, value);
     }
 
-    /// Returns whether the ring contains these bytes.
+    /// Returns whether these bytes lie in the ring.
     pub(crate) fn has(&self, bytes: &[u8]) -> bool {
         let range = bytes.as_ptr_range();
         self.ring <= range.start.addr() && range.end.addr() <= self.ring + self.len
     }
 
-    /// Writes to both wake-up pipes. Two of the four descriptors are read ends, so writes to these two fail.
+    /// Writes this number of bytes, but at most 64, to both wake-up pipes. Two of the four descriptors are
+    /// read ends, so writes to these two fail.
     pub(crate) fn ring_bells(&self, bytes: usize) {
         for fd in &self.fds {
             // SAFETY: the descriptor is open until the pair is dropped.
@@ -75,14 +77,14 @@ impl Outside {
 fn store(address: usize, value: usize) {
     assert_eq!(address % WORD, 0);
     let place = ptr::with_exposed_provenance::<AtomicUsize>(address);
-    // SAFETY: the address is in memory that stays mapped until the pair is dropped, is aligned, and is
-    // valid for any bytes.
+    // SAFETY: the address is aligned, and its memory stays mapped until the pair is dropped. Any bytes are a
+    // valid value.
     unsafe { &*place }.store(value, Ordering::Relaxed);
 }
 
-/// Returns the length, the inode number and the address of each mapping that forked processes share. The
-/// mapping of the control words is the first in the set, because it is shorter than the ring. Inode numbers
-/// do not show the order of creation, because each processor has a separate range of numbers.
+/// Returns the length, the inode number and the address of each shared anonymous mapping. The mapping of the
+/// control words is the first of a pair's two mappings, because it is shorter than the ring. Inode numbers do
+/// not show the order of creation, because each processor has a separate range of numbers.
 fn mappings() -> BTreeSet<(usize, u64, usize)> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     let shared = maps.lines().filter(|line| line.contains(" rw-s ") && line.contains("/dev/zero"));

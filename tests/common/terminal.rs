@@ -9,7 +9,7 @@ unsafe extern "C" {
     fn ioctl(fd: i32, request: usize, argument: *mut i32) -> i32;
 }
 
-/// Returns a terminal in line mode, and the peer through which a test types input.
+/// Returns a terminal in line mode, and the master through which a test types input.
 pub(crate) fn terminal() -> (File, File) {
     const TIOCSPTLCK: usize = 0x4004_5431;
     const TIOCGPTN: usize = 0x8004_5430;
@@ -41,8 +41,8 @@ pub(crate) fn set_output(terminal: &File, expands: bool) {
     assert_eq!(unsafe { ioctl(terminal.as_raw_fd(), TCSETS, settings.as_mut_ptr()) }, 0);
 }
 
-/// Returns whether tests can use terminals. The request numbers above are valid only on some architectures,
-/// and emulators have no terminals.
+/// Returns whether tests can use terminals, and reports if they cannot. The request numbers above are valid
+/// only on some architectures, and tests do not use terminals under an emulator.
 pub(crate) fn terminals() -> bool {
     let here = cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && !super::emulated();
     if !here || !fs::exists("/dev/ptmx").unwrap_or(false) {

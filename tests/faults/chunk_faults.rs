@@ -1,5 +1,5 @@
-//! Tests a `ChunkWriter` when the kernel can no longer discard pages or grant memory. Each test runs alone in
-//! a separate process.
+//! Tests `ChunkWriter` with locked memory, with a file size limit, and with filters that reject `madvise`,
+//! `vmsplice` or `mmap`. Each test runs in a separate process.
 #![allow(unsafe_code, reason = "a system call by number")]
 
 use crate::common::nr;
@@ -138,8 +138,8 @@ fn never_with_locked_memory_sends_what_was_written() {
     }
 }
 
-/// Runs `body` with `EPERM`, `ENOSYS` and `EINVAL` as the error that the filter returns. Stops if `body`
-/// reports that no filter can be installed.
+/// Calls `body` for each error that its filter returns: `EPERM`, `ENOSYS` and `EINVAL`. Stops if `body`
+/// returns `false`, because the test cannot run here.
 fn for_each_errno(test: &str, body: impl Fn(Errno) -> bool) {
     if common::emulated() {
         return skip(test, "no seccomp under an emulator");
@@ -150,14 +150,15 @@ fn for_each_errno(test: &str, body: impl Fn(Errno) -> bool) {
     let _ = [Errno::EPERM, Errno::ENOSYS, Errno::EINVAL].into_iter().all(body);
 }
 
-/// Returns two writers, each with its reader. The first chooses its mechanism, and the second has `vmsplice`
-/// set.
+/// Returns two writers, each with its reader, or `None` if one cannot be built. The first writer chooses its
+/// mechanism, and the mechanism of the second is fixed to `vmsplice`.
 fn two_writers() -> Option<[(ChunkWriter, PipeReader); 2]> {
     Some([made(ChunkWriter::builder()).ok()?, made(vmsplice()).ok()?])
 }
 
-/// A program installs a filter while its writer is in use. From then on, pages cannot be discarded or marked
-/// as wiped on fork. The writer falls back to `write`, or fails if its mechanism is fixed.
+/// A program installs a filter while its writers are in use. From then on, the kernel rejects `madvise`, so
+/// pages cannot be discarded or marked as wiped on fork. The writer falls back to `write`, or fails if its
+/// mechanism is fixed.
 fn never_with_advice_refused_writes_or_says_so() {
     let test = "never_with_advice_refused_writes_or_says_so";
     for_each_errno(test, |errno| {
@@ -215,8 +216,8 @@ fn forked_child_with_advice_refused_writes_or_says_so() {
     });
 }
 
-/// A filter is installed between a send and a resend of the same chunk, while the bytes of the first send are
-/// unread. The writer resends with `write`, or fails if its mechanism is fixed.
+/// A filter that rejects `vmsplice` is installed between a send and a resend of the same chunk. The bytes of
+/// the first send are still unread. The writer resends with `write`, or fails if its mechanism is fixed.
 fn resend_with_vmsplice_refused_writes_or_says_so() {
     let test = "resend_with_vmsplice_refused_writes_or_says_so";
     for_each_errno(test, |errno| {
@@ -248,8 +249,9 @@ fn resend_with_vmsplice_refused_writes_or_says_so() {
     });
 }
 
-/// In a process that has locked as much memory as its limit permits, `mmap` fails with `EAGAIN`. The builder
-/// reports `ENOMEM` instead, because other calls return `EAGAIN` for a full pipe.
+/// In a process that has locked as much memory as its limit permits, `mmap` fails with `EAGAIN`. A filter
+/// imitates this failure. The builder reports `ENOMEM` instead, because other calls return `EAGAIN` for a
+/// full pipe.
 fn build_without_memory_to_lock_enomem() {
     let test = "build_without_memory_to_lock_enomem";
     if common::emulated() {

@@ -1,9 +1,9 @@
-//! Checks the result of every public call that returns a `Result`, with one row per call and situation. Each
-//! result is compared with the result of the C library's function, or of std's function, if one exists. Each
-//! group of rows runs alone in a separate process, so it may fork, set limits, and use any descriptor
-//! numbers.
+//! Checks the result of every public call that returns a `Result`, with one row per call and situation. Many
+//! rows also compare the result with that of a corresponding function of the C library or of std. Each group
+//! of rows runs in a separate process, so a group may fork, set limits, and use any descriptor numbers.
 //!
-//! One test compares the rows with the list of public calls, and fails if a call has no row.
+//! One test compares the rows with the list of public calls, and fails if a call has no row or a row has no
+//! call.
 #![allow(unsafe_code, reason = "the C library's own functions are the reference")]
 
 mod descriptors;
@@ -135,10 +135,10 @@ struct Ends {
     /// A nonblocking write end of a full pipe with a reader.
     full: PipeWriter,
     full_reader: PipeReader,
-    /// A read end without a writer and a write end without a reader.
+    /// A read end without a writer. `broken` is a write end without a reader.
     ended: PipeReader,
     broken: PipeWriter,
-    /// A pipe that holds ten bytes.
+    /// The read end of a pipe that holds ten bytes.
     filled: PipeReader,
     filled_writer: PipeWriter,
     folder: File,
@@ -195,7 +195,7 @@ fn alike(call: &str, situation: &str, ours: Answer, theirs: Answer) {
     println!("ROW {call} | {situation} | held");
 }
 
-/// Checks a row whose call has no reference.
+/// Checks a row whose call is not compared with a reference.
 fn own<T: PartialEq + Debug>(call: &str, situation: &str, wanted: T, ours: T) {
     assert_eq!(ours, wanted, "{call}, {situation}");
     println!("ROW {call} | {situation} | own");
@@ -237,7 +237,7 @@ fn in_child(body: impl FnOnce() -> [Answer; 2]) -> [Answer; 2] {
     })
 }
 
-/// The id of a user that owns no files and no processes.
+/// The id of the user `nobody`, which by convention owns no files.
 const NOBODY: u32 = 65534;
 
 /// Switches to the user [`NOBODY`] and returns whether the switch succeeded. Only a child of [`in_child`]
@@ -521,7 +521,7 @@ fn errno_of_the_c_library_is_left_alone() {
     assert_eq!(std::io::Error::last_os_error().raw_os_error(), eisdir);
 }
 
-/// Returns the groups of rows, followed by the test that every public call has a row.
+/// Returns the groups of rows, followed by the tests that are not groups.
 pub(crate) fn tests() -> Vec<common::Test> {
     const GROUPS: &[(&str, fn())] = &[
         ("table_read_and_readv", table_read_and_readv),

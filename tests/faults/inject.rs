@@ -1,20 +1,21 @@
-//! Makes the system calls of every composite operation fail with each likely error, or move fewer bytes than
-//! requested. Each run injects one fault. No run may lose or duplicate bytes, or leave a descriptor, mapping,
-//! child or zombie.
+//! Makes the system calls of composite operations fail with each likely error, or move fewer bytes than
+//! requested. Each run injects at most one fault. No run may lose or duplicate bytes, or leave a descriptor,
+//! mapping, child or zombie, with the exceptions in `check`.
 //!
 //! Each operation first runs without faults to record its calls. The operation then runs once for each
 //! combination of a call, a likely error, and the first, second or last occurrence of the call. In further
-//! runs, a call moves only one byte, or half as many bytes as without faults. Each run is a separate process
-//! that checks its own results.
+//! runs, a call moves only one byte, or half as many bytes as without faults. Each run has a separate
+//! process, which checks its own results.
 //!
-//! No fault is injected into cleanup (`close`, `munmap`, `exit_group`, restoring the signal mask) or into
-//! calls that cannot fail. Calls that wait for a child or send a signal to a child fail only with errors that
-//! the kernel can return for these calls.
+//! No fault is injected into cleanup (`close`, `munmap`, `exit`, `exit_group`, `rt_sigtimedwait`, restoring
+//! the signal mask) or into calls that cannot fail. Calls that wait for a child fail only with `EINTR` or
+//! `ECHILD`, and calls that send a signal only with `EINTR` or `ESRCH`.
 //!
 //! `RAWPIPE_INJECT=full` runs every combination. Any other word runs every combination for the operations
 //! whose name contains that word. By default, faults are injected only into the first and the last occurrence
-//! of a call. Operations that communicate with children then run only with all calls available. Under tools
-//! and emulators, only a sample of the operations and faults runs.
+//! of a call, and some operations run only with all calls available. On a slow machine (`RAWPIPE_TEST_SLOW`),
+//! only a sample of the operations and faults runs by default. Under tools and user-mode emulators, the test
+//! is skipped.
 #![allow(unsafe_code, reason = "a tracer, by system calls")]
 
 mod check;
@@ -39,8 +40,7 @@ pub(crate) struct Operation {
     name: String,
     body: Box<dyn Fn() -> check::Verdict>,
     missing: Vec<Missing>,
-    /// If set, the operation runs only if every combination was requested, because it resembles other
-    /// operations.
+    /// If set, the operation runs only if `RAWPIPE_INJECT` is set, because it resembles other operations.
     in_full: bool,
 }
 
@@ -52,7 +52,7 @@ impl Operation {
         Self { name: name.into(), body: Box::new(body), missing: Vec::new(), in_full: false }
     }
 
-    /// Makes the operation run as on a kernel that lacks these calls.
+    /// Makes these calls fail in every run of the operation, as on a kernel that lacks the calls.
     pub(crate) fn without(self, missing: Vec<Missing>) -> Self {
         Self { missing, ..self }
     }
@@ -113,8 +113,7 @@ fn errors(Key { nr: call, purpose, .. }: Key) -> Vec<Errno> {
     }
     let mut all =
         vec![Errno::EINTR, Errno::EAGAIN, Errno::ENOMEM, Errno::EIO, Errno::ENOSYS, Errno::EPERM];
-    // The crate determines the page size with an invalid call to `madvise`, which usually fails with
-    // `EINVAL`.
+    // `EINVAL` is a regular result of the `madvise` calls with which the crate determines the page size.
     if refusable.contains(&call) && (call, purpose) != (nr::MADVISE, 0) {
         all.push(Errno::EINVAL);
     }
@@ -127,7 +126,7 @@ fn errors(Key { nr: call, purpose, .. }: Key) -> Vec<Errno> {
     all
 }
 
-/// Returns all faults for an operation that has made these calls.
+/// Returns the faults to inject into an operation that has made these calls.
 fn faults(calls: &[Call], full: bool) -> Vec<Fault> {
     let mut by_key: BTreeMap<(bool, usize, u64), Vec<&Call>> = BTreeMap::new();
     for call in calls {
@@ -200,7 +199,7 @@ struct Sample {
 
 impl Sample {
     fn usual(full: bool) -> Self {
-        // Primes ensure that entries at regular distances in a list are neither all chosen nor all skipped.
+        // With primes, entries at regular distances in a list are rarely all chosen or all skipped.
         let (operations, faults) = if !full && common::slow() { (3, 7) } else { (1, 1) };
         Self { operations, faults }
     }
@@ -313,8 +312,8 @@ fn every_call_of_every_operation_fails_once() {
     assert_eq!(violated, 0, "see above");
 }
 
-/// Lowers the limit on descriptors. Without this limit, the fallback that closes all other descriptors makes
-/// one traced call per possible number.
+/// Lowers the limit on descriptors. The fallback that closes all other descriptors makes one traced call for
+/// each number below the limit.
 fn few_descriptors() {
     const NOFILE: i32 = 7;
     unsafe extern "C" {

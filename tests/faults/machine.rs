@@ -1,4 +1,5 @@
-//! Changes the registers that hold the number, the arguments and the result of a system call.
+//! Changes the registers that hold the number, the arguments and the result of a system call. Also defines
+//! the numbers of system calls that the crate does not make.
 
 pub(crate) use here::*;
 
@@ -86,7 +87,7 @@ mod here {
     }
 }
 
-/// Other architectures are tested only under user-mode emulators, which do not support `ptrace`.
+/// Tests that need the tracer are skipped on all other architectures.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod here {
     pub(crate) const KNOWN: bool = false;

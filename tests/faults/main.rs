@@ -1,6 +1,7 @@
-//! Tests the crate with system calls that fail or complete only in part. A tracer injects errors, and filters
-//! reject calls. A table checks the result of every public call that returns a `Result`. Each test runs alone
-//! in a separate process.
+//! Tests the crate with system calls that fail or complete only in part. A tracer injects errors and shortens
+//! calls, and filters reject calls. A table lists public functions and methods with the error that each
+//! returns in a given situation. Other tests compare the system calls with those in `docs/tools.md`. Each
+//! test runs in a separate process.
 #![allow(
     clashing_extern_declarations,
     reason = "each topic declares the C functions that it calls"
@@ -17,7 +18,7 @@ mod syscalls;
 mod tracer;
 mod transfer_faults;
 
-/// `inject` runs alone because it uses all processors itself.
+/// The test in `inject` runs after all other tests, because it uses two processors itself.
 const SERIAL: &[&str] = &["inject"];
 
 fn main() {

@@ -1,10 +1,10 @@
 //! Tests what the crate does if the kernel lacks an optional feature or a filter rejects it. Each feature has
-//! one row, which lists every errno with which its call may fail. Each row runs alone in a process. For each
-//! errno, the check runs in a child whose filter rejects the calls of the row. The child runs the complete
-//! public operation and checks its result.
+//! one row, which lists the errnos with which the test makes its calls fail. Each row runs in a separate
+//! process. For each errno, the check runs in a child whose filter rejects the calls of the row. The child
+//! runs the complete public operation and checks its result.
 //!
 //! A second filter, which kills the process, confirms that the operation makes the call. The table in
-//! docs/kernels.md contains the same rows, and a test compares both lists.
+//! docs/kernels.md lists the same features, and a test compares both lists.
 #![allow(unsafe_code, reason = "the C library's own view, and system calls by number")]
 
 use crate::common::bytes::data;
@@ -327,7 +327,7 @@ pub(crate) fn tests() -> Vec<common::Test> {
 
 // ---------------------------------------------------------------- shared by the checks
 
-/// Returns as many bytes as an ordinary pipe accepts without a reader, or fewer if the pipe is small.
+/// Returns at most 60,000 bytes, which fit in an empty pipe.
 fn pipeful() -> Vec<u8> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     data(writer.capacity().unwrap().min(60_000))
@@ -429,7 +429,7 @@ fn nosignal(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Calls on blocking ends return without waiting.
+/// Calls that must not wait, or that have a deadline, return in time although the ends are blocking.
 fn nowait_on_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let capacity = writer.capacity().unwrap();
@@ -450,7 +450,7 @@ fn nowait_on_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     writer.write_all(&bytes).unwrap();
     reader.read_exact(&mut got).unwrap();
     assert!(got == bytes);
-    // Without this flag, only pipes can be read without waiting.
+    // Without this flag, a file cannot be read without waiting.
     let answer = io::try_read(file(b"contents"), &mut got);
     match refused {
         None => assert!(matches!(answer, Ok(8) | Err(Errno::EOPNOTSUPP)), "{answer:?}"),
@@ -543,8 +543,8 @@ fn packet_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If the capacity of a pipe cannot be changed, the pipe keeps its capacity, and chunks, programs and
-/// fan-outs still work.
+/// If the capacity of a pipe cannot be changed, a request for an exact capacity fails. Otherwise the pipe
+/// keeps its capacity, and chunks, programs and fan-outs still work.
 fn capacities(refused: Option<Errno>) -> Result<(), &'static str> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let before = writer.capacity().unwrap();
@@ -568,7 +568,7 @@ fn capacities(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Reads more bytes from a program than a pipe holds.
+/// Reads 3 MiB from a program, and then from a file.
 fn long_output() {
     const LEN: usize = 3 << 20;
     let output =
@@ -763,8 +763,8 @@ fn to_everybody(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Sends more bytes than a pipe holds to this many files. The source is first a pipe that is filled during
-/// the fan-out, and then a file.
+/// Sends 200,001 bytes to this many files. The source is first a pipe that another process fills during the
+/// fan-out, and then a file.
 fn fanout_arrives(count: usize) {
     let bytes = data(200_001);
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -863,8 +863,8 @@ fn chunks_by_other_means(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If memfds are rejected, a builder with `ChunkMechanism::Memfd` set fails, and other builders use another
-/// mechanism.
+/// If memfds are rejected, a builder with `ChunkMechanism::Memfd` set fails, as does `pass_writer`. Other
+/// builders use another mechanism.
 fn no_memfd(refused: Option<Errno>) -> Result<(), &'static str> {
     let asked = asked_for(By::Memfd);
     if refused.is_some() {
@@ -928,7 +928,7 @@ fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
         assert_eq!(mechanism, By::Write);
         assert_eq!(asked_for(By::Vmsplice), Err(Errno::EOPNOTSUPP));
     }
-    // This list of descriptors is too long for an ordinary stack.
+    // This list of descriptors is too long for the usual stack of a spawn.
     let many: Vec<_> = (100..700).map(|number| (writer.as_fd(), number)).collect();
     let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"exit 5"), Arg::END];
     let spawn = Spawn::new(c"/bin/sh", &argv, &[Arg::END]).fd_maps(&many);
@@ -994,7 +994,7 @@ fn spawn_by_vfork(_refused: Option<Errno>) -> Result<(), &'static str> {
 
 fn spawn_by_fork(refused: Option<Errno>) -> Result<(), &'static str> {
     spawn_works(if refused.is_some() { SpawnMethod::Fork } else { SpawnMethod::Vfork });
-    // The child reports a failure of any stage through a pipe.
+    // A child without shared memory reports a failure through a pipe.
     let error = Command::new("/bin/sh").current_dir("/no/such").spawn().unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Chdir, Errno::ENOENT));
     let (output, code) = output_of(programs::program("fds", &[]).close_other_fds());
@@ -1025,8 +1025,8 @@ fn fork_and_wait(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If `unshare` is rejected, the crate counts the threads. `EINVAL` is the exception, because the kernel
-/// returns it if other threads exist.
+/// If `unshare` is rejected, the crate counts the threads. `EINVAL` is the exception, because `unshare` also
+/// fails with this error if other threads exist.
 fn fork_when_alone(refused: Option<Errno>) -> Result<(), &'static str> {
     if common::tool() == Some(Tool::Thread) {
         return Err("the tool gives a child a thread of its own");
@@ -1136,8 +1136,8 @@ fn signals_arrive(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// After a wait for the leader, the group number may be reused for another process, so the crate does not use
-/// the number.
+/// Without `PIDFD_SIGNAL_PROCESS_GROUP`, the crate does not use the group number after a wait for the leader,
+/// because another process may have received the number.
 fn group_of_a_dead_leader(refused: Option<Errno>) -> Result<(), &'static str> {
     let (alive, held) = rawpipe::pipe().unwrap(); // reaches end of file when the group member exits
     let (gate, opener) = rawpipe::pipe().unwrap();

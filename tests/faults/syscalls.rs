@@ -1,9 +1,11 @@
-//! Checks the list of system calls in `docs/tools.md` against the calls that each module makes.
+//! Checks the list of system calls in `docs/tools.md` against the calls that each module makes. Other tests
+//! check the number or the order of the calls of single operations.
 //!
 //! Each operation runs in a separate process under the tracer in `tests/faults/tracer.rs`. The operation runs
-//! once without failures. It then runs again for each set of optional calls, and the calls of that set fail.
-//! The test fails if the crate makes a call that is not listed, or never makes a listed call. A call that is
-//! listed as a fallback must not be made in a run without failures.
+//! once without failures. It then runs once for each of its sets of calls, and the calls of that set fail.
+//! The test fails if the crate makes a call that is not listed, or never makes a listed call. A run without
+//! failures may not make a call that is listed only as a fallback. This last check requires a kernel with
+//! `RWF_NOSIGNAL`, root, and no seccomp filter.
 #![allow(unsafe_code, reason = "a tracer, and functions that are unsafe")]
 
 mod operations;
@@ -49,8 +51,8 @@ fn names() -> Vec<(usize, &'static str)> {
     ]
 }
 
-/// Returns the kernel's name for a call. A call that the crate does not make is named by its number, except
-/// `set_robust_list`, which glibc calls in a forked child.
+/// Returns the kernel's name for a call. A call that the crate does not make is named by its number. With the
+/// C shim, `set_robust_list` is also named, because glibc calls it in a forked child.
 fn name_of(call: usize) -> String {
     const SET_ROBUST_LIST: usize = if cfg!(target_arch = "x86_64") { 273 } else { 99 };
     if cfg!(rawpipe_shim) && call == SET_ROBUST_LIST {
@@ -172,8 +174,8 @@ const PAGE: &str = include_str!("../../docs/tools.md");
 
 // ---- the calls that operations make ----
 
-/// Returns the calls that an operation makes while the calls in `refused` fail. Returns an error if the
-/// operation does not finish.
+/// Returns the names of the calls that an operation makes while the calls in `refused` fail. Adds their
+/// purposes to `asked_for`. Returns an error if the operation's process does not exit with 0.
 fn calls(
     operation: &Operation,
     refused: &[Missing],
@@ -190,8 +192,8 @@ fn calls(
         return Err(format!("{} without {without:?}: {:?}", operation.name, done.end));
     }
     asked_for.extend(done.calls.iter().filter_map(|call| purpose_of(&call.key)));
-    // The allocator's calls are ignored. The check that std makes before each `close` in debug builds is also
-    // ignored.
+    // `brk` and `mremap` are ignored, because only the allocator makes these calls. The check that std makes
+    // before each `close` in debug builds is also ignored.
     const F_GETFD: u64 = 1;
     let own = |key: &Key| match key.nr {
         nr if [machine::BRK, machine::MREMAP].contains(&nr) => false,
@@ -273,7 +275,8 @@ fn compare(
         }
     };
     say("made, and not listed", &seen - &listed);
-    // If `vmsplice` and `splice` copy, a chunk writer hands over no pages, so it does not count unread pages.
+    // If `vmsplice` and `splice` copy, a chunk writer hands over no pages, so it does not count unread pages
+    // with `ioctl`.
     let copies = module == "chunk" && common::vmsplice_copies() && common::splice_copies();
     let needless = if copies { Calls::from(["ioctl".to_owned()]) } else { Calls::new() };
     say("listed, and not made", &(&usual - &plain) - &needless);
@@ -332,8 +335,8 @@ fn all_calls_are_listed() {
     assert_eq!(whole, known.iter().collect::<Vec<_>>(), "the list of all (left)");
 }
 
-/// If the two halves of a shared pair never sleep, the halves make no system call, regardless of the size of
-/// the records.
+/// If neither half of a shared pair ever sleeps, sending and receiving make no system call, regardless of the
+/// size of the records.
 fn shared_chunks_between_awake_halves_make_none() {
     if let Some(reason) = impossible() {
         return common::skip(&common::name_alone(), reason);
@@ -381,7 +384,7 @@ fn adopted_files_are_sealed_before_their_sizes_count() {
         let found = calls.filter(|(_, call)| (call.key.nr, call.key.purpose) == (nr, purpose));
         found.map(|(at, _)| at).collect::<Vec<_>>()
     };
-    // Both pipes are examined first.
+    // The first two `statx` calls examine the pipes.
     let (seals, sizes) = (of(nr::FCNTL, F_GET_SEALS), of(nr::STATX, 0));
     assert_eq!((seals.len(), sizes.len()), (2, 4), "{seals:?} {sizes:?}");
     assert!(seals[1] < sizes[2], "{seals:?} {sizes:?}");
@@ -417,14 +420,14 @@ fn fanout_of_records_maps_one_buffer_for_each() {
     let done = run(noted, &body, None, &[], PATIENCE);
     assert_eq!(done.end, End::Exit(0));
     let count = |nr| done.calls.iter().filter(|call| call.key.nr == nr).count();
-    // The memory for bytes that a sink does not receive is allocated before the first round of the fan-out.
-    // That allocation is a huge page whose start and end are trimmed.
+    // The memory for bytes that a sink does not receive is allocated before the fan-out moves bytes. This
+    // memory is aligned to a huge page, so the excess start and end of its mapping are unmapped.
     let calls = [nr::MMAP, nr::MUNMAP, nr::MADVISE].map(count);
     assert!(calls[0] <= RECORDS + 1 && calls[1] <= RECORDS + 4 && calls[2] <= 2, "{calls:?}");
 }
 
 /// With a progress closure, `chunk` limits the number of bytes between two calls of the closure. Without a
-/// closure, each call moves as many bytes as it can.
+/// closure, each system call moves as many bytes as it can.
 fn transfer_chunk_bounds_calls_only_with_progress() {
     const LEN: usize = 400_000;
     if let Some(reason) = impossible() {

@@ -1,11 +1,13 @@
-//! Runs code in a forked process, observes each system call, and can make one call fail or move fewer
-//! bytes.
+//! Runs code in a forked process, observes the system calls of its operation, and can make calls fail or move
+//! fewer bytes.
 //!
 //! The tracer uses `ptrace`. To make a call fail, the tracer replaces the call number with an unused number
 //! and sets the result on return. The kernel therefore does not execute the call. To shorten a call, the
-//! tracer lowers its length argument. The kernel then executes the call and sets the result.
+//! tracer lowers its length argument or shortens its list of buffers. The kernel then executes the call and
+//! sets the result.
 //!
-//! Children of the traced process are traced until they execute another program.
+//! Children of the traced process are also traced, until they execute another program or the operation has
+//! ended.
 
 #![allow(unsafe_code, reason = "ptrace, by number")]
 
@@ -88,7 +90,7 @@ pub(crate) struct Fault {
 }
 
 /// A call that fails with `errno` whenever argument `argument` has all of `bits` set, as on a kernel that
-/// lacks the call.
+/// lacks the call or these flags.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Missing {
     pub(crate) nr: usize,
@@ -112,9 +114,9 @@ pub(crate) struct Run {
     pub(crate) time: Duration,
 }
 
-/// A function that returns whether a call is recorded and may receive a fault. The parameters are, in this
-/// order: whether a child makes the call, the call's number, the call's arguments, and a function that
-/// returns whether the signal set is full.
+/// A function that returns whether a call is recorded and may receive a fault. The first three parameters are
+/// whether a child makes the call, the call's number, and its arguments. The last parameter is a function
+/// that returns whether the signal set is full.
 pub(crate) type Noted = fn(bool, usize, &[u64; 6], &dyn Fn() -> bool) -> bool;
 
 static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
@@ -128,7 +130,7 @@ pub(crate) fn fault() -> Option<Fault> {
 const NOT_TRACED: i32 = 77;
 
 /// Runs `body` in a traced child process and records the calls within [`operation`] for which `noted` returns
-/// `true`.
+/// `true`. Injects `fault`, and makes the `missing` calls fail.
 pub(crate) fn run(
     noted: Noted,
     body: &dyn Fn() -> Result<(), String>,
@@ -186,8 +188,9 @@ pub(crate) fn operation<T>(body: impl FnOnce() -> T) -> T {
 fn ptrace(request: usize, pid: i32, address: u64, data: u64) -> isize {
     let [address, data] = [address, data].map(|word| usize::try_from(word).expect("64 bits"));
     let pid = usize::try_from(pid).expect("a process id");
-    // SAFETY: if a request writes to this process's memory, its argument is the address of a sufficiently
-    // large value. All other requests affect only the tracee, which has separate memory.
+    // SAFETY: if a request accesses this process's memory, its argument is the address of a sufficiently
+    // large value. All other requests mark this process as traced, or affect only the tracee, which has
+    // separate memory.
     unsafe { raw::syscall4(machine::PTRACE, request, pid, address, data) }
 }
 
@@ -419,7 +422,8 @@ impl Tracer<'_> {
                 self.fired = self.set_argument(pid, index, arguments, len);
             }
         } else if is_vectored(nr) {
-            // Keep only the buffers that this length needs, and shorten the last of these buffers.
+            // The call keeps only the buffers that this length needs, and the last of these buffers becomes
+            // shorter.
             let mut left = len;
             for index in 0..arguments[2] {
                 let place = arguments[1] + 16 * index + 8;

@@ -1,5 +1,5 @@
-//! Tests transfers during signals, transfers that could raise `SIGPIPE`, transfers with missing system calls,
-//! and transfers to a full disk. Each test runs alone in a separate process.
+//! Tests transfers and fan-outs during signals, without a reader, and with missing system calls. Other tests
+//! have few descriptors, small pipes, a trace pipe, or a full disk. Each test runs in a separate process.
 #![allow(unsafe_code, reason = "signals, and a mount namespace")]
 
 use crate::common::bytes::data;
@@ -158,7 +158,7 @@ fn storm() -> Storm {
     Storm::begin(Duration::from_micros(50))
 }
 
-/// Transfers through a pipe, a socket and a file continue despite signals.
+/// Transfers from a pipe to a socket, and from a socket to a file, continue despite signals.
 fn transfer_goes_on_after_signals() {
     let len: u64 = if common::slow() { 4 << 20 } else { 256 << 20 };
     let bytes = data(1 << 20);
@@ -205,7 +205,7 @@ fn transfer_can_be_broken_off_by_a_signal() {
     drop(storm);
 }
 
-/// A signal also stops a transfer that sleeps in `poll` because it has a deadline or a nonblocking end.
+/// A signal also stops a transfer that has a deadline or a nonblocking end, and therefore sleeps in `poll`.
 fn transfer_that_polls_can_be_broken_off_by_a_signal() {
     let storm = storm();
     let (reader, _writer) = rawpipe::pipe().unwrap();

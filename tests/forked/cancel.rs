@@ -1,5 +1,5 @@
-//! Tests that another thread can cancel a wait. Each test runs in its own process, because the tests create
-//! threads and children.
+//! Tests that another thread, another process or a signal handler can cancel a wait. Each test runs in its
+//! own process, because the tests create threads and children.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "forking, and a signal handler")]
 
@@ -425,7 +425,7 @@ fn account(mut error: TransferError, source: &PipeReader, sink: &PipeReader, sen
     assert!(all == sent, "{} of {} bytes", all.len(), sent.len());
 }
 
-/// The tested mechanisms: `splice`, chunks of 64 KiB, and copying through a buffer.
+/// The tested transfers: with the default options, with chunks of 64 KiB, and without `splice`.
 const WAYS: [&str; 3] = ["splice", "chunks", "copy"];
 
 fn by<'p>(way: &str) -> Transfer<'p> {
@@ -533,7 +533,7 @@ fn transfer_of_a_stream_without_end_cancelled_ecanceled() {
     feeding.join().unwrap();
 }
 
-/// A transfer succeeds if all requested bytes have arrived, even if it was cancelled.
+/// A transfer succeeds if all requested bytes have arrived, even if its deadline was cancelled.
 fn transfer_of_all_that_was_wanted_cancelled_by_its_progress_succeeds() {
     let (cancel, (source, feed)) = (Cancel::new().unwrap(), rawpipe::pipe().unwrap());
     let (arrived, sink) = rawpipe::pipe().unwrap();
@@ -581,8 +581,8 @@ fn transfer_to_a_terminal_cancelled_ecanceled() {
 
 fn shared_chunks_cancelled_ecanceled_and_nothing_is_lost() {
     let (mut reader, mut writer) = match SharedBuilder::new().chunk(1000).ring(1).build() {
-        // An emulator accepts `madvise` advice that it does not support, so a forked child's memory may not
-        // be wiped.
+        // An emulator accepts `madvise` advice without wiping the memory of a forked child, so the builder
+        // fails.
         Err(Errno::EOPNOTSUPP) if common::emulated() => {
             return common::skip(
                 &common::name_alone(),
@@ -752,8 +752,8 @@ fn ticks(stat: &File) -> u64 {
     after_name.split_whitespace().skip(11).take(2).map(|part| part.parse::<u64>().unwrap()).sum()
 }
 
-/// With `RLIMIT_NOFILE` 0, `poll` rejects every list of descriptors. A wait for a child then sleeps between
-/// its attempts, also if the deadline has a `Cancel`.
+/// With `RLIMIT_NOFILE` 0, `poll` rejects every nonempty list of descriptors. A wait for a child then sleeps
+/// between its attempts, even if the deadline has a `Cancel`.
 fn wait_deadline_without_descriptors_sleeps() {
     let test = "wait_deadline_without_descriptors_sleeps";
     if common::descriptors_without_limit(test) {

@@ -1,5 +1,5 @@
 //! Tests `Child` and `ExitStatus`. The tests cover waiting, signals, lost statuses, missing kernel features,
-//! and drops. Each test runs in its own process.
+//! drops, traced children, groups, and the streams of programs. Each test runs in its own process.
 #![allow(unsafe_code, reason = "signals, limits, and children made behind the crate's back")]
 
 use crate::common::nr;
@@ -84,8 +84,9 @@ fn process_id() -> u32 {
 }
 
 /// Runs `body` with all kernel features, then three times with fewer features. In the second run, `waitid`
-/// and `ioctl` reject pidfds, as on Linux 5.3. In the third run, `pidfd_send_signal` also fails. In the last
-/// run, no pidfd can be created.
+/// rejects pidfds and `ioctl` fails, as on Linux 5.3 for a pidfd. In the third run, `pidfd_send_signal` also
+/// fails. In the last run, no pidfd can be created. If no filter can be installed, the last three runs are
+/// skipped.
 fn with_ever_less(test: &str, body: impl Fn(&str)) {
     body("all");
     let ways: [(&str, &[Filter]); 3] = [
@@ -147,9 +148,9 @@ fn status_in_words() {
     assert_eq!((ours.into_raw(), ours.success()), (std.into_raw(), true));
 }
 
-/// Every status that a wait can return has the same text as in std, and so do some other values. Only
-/// `SIGSTKFLT` differs, because this crate does not name that signal. The kernel never sends `SIGSTKFLT`, and
-/// MIPS and SPARC lack it.
+/// Every status that a wait can return has the same text as in std, and so do some other values. The only
+/// exception is `SIGSTKFLT`, because this crate does not name that signal. The kernel never sends
+/// `SIGSTKFLT`, and MIPS and SPARC lack it.
 fn status_in_words_as_with_std() {
     let beyond = [0x1_0000, 0x7fff_ffff, i32::MIN, -1, -2, 0x1_ffff, 0x10_007f];
     for raw in (0..=0xffff).chain(beyond) {
@@ -291,7 +292,7 @@ fn wait_change_reports_stop_continue_and_end() {
 
 fn wait_goes_on_after_signals() {
     with_ever_less("wait_goes_on_after_signals", |way| {
-        // The child that sends the signals is created first, so that it has no copy of `opener`.
+        // The child of the `Storm` is created first, so that it has no copy of `opener`.
         let storm = Storm::begin(Duration::from_millis(1));
         let (mut slow, opener) = gated_child(2);
         let before = HANDLED.load(Ordering::SeqCst);
@@ -329,7 +330,7 @@ fn wait_deadline_is_fixed_while_signals_arrive() {
     with_ever_less("wait_deadline_is_fixed_while_signals_arrive", |way| {
         let mut child = waiting_child();
         let storm = Storm::begin(Duration::from_millis(1));
-        // On a busy machine the first signal may arrive late.
+        // On a busy machine the first signal may arrive late, so the test retries.
         for attempt in 0.. {
             let before = HANDLED.load(Ordering::SeqCst);
             let begin = Instant::now();
@@ -379,7 +380,8 @@ fn wait_many_children_each_its_own() {
     });
 }
 
-/// If a filter rejects `waitid`, a wait returns the filter's error and does not treat the child as ended.
+/// If a filter rejects `waitid` with `WNOHANG`, a wait that uses this flag returns the filter's error and
+/// does not treat the child as ended.
 fn wait_refused_is_not_remembered() {
     const WNOHANG: u32 = 1;
     let mut child = waiting_child();
@@ -591,8 +593,8 @@ fn child_with_number(test: &str, pid: u32) -> Option<isize> {
     (answer > 0).then_some(answer)
 }
 
-/// If other code collects a child's status, another process can receive the child's id. A signal through the
-/// old handle never reaches that process, with a pidfd or without one.
+/// If other code collects a child's status, a process that is not a child of this process can receive the
+/// child's id. A signal through the old handle never reaches that process, with a pidfd or without one.
 fn kill_never_hits_a_recycled_number() {
     let test = "kill_never_hits_a_recycled_number";
     let parent_of_strangers = |pid: u32, act: &dyn Fn()| {
@@ -703,14 +705,14 @@ fn kill_of_a_copy_in_a_nested_pid_namespace_hits_nobody() {
     }
 }
 
-/// A signal does not reach another child of this process that has received the same id. Without a pidfd, this
-/// guarantee holds only after this handle has waited.
+/// A signal does not reach another child of this process that has received the same id. Without
+/// `pidfd_send_signal`, this guarantee holds only after this handle has waited.
 fn kill_never_hits_a_brother_with_the_number() {
     let test = "kill_never_hits_a_brother_with_the_number";
     with_ever_less(test, |way| {
         for stolen in [true, false] {
             if stolen && way != "all" && way != "no P_PIDFD" {
-                continue; // the reuse of the id cannot be detected without a pidfd
+                continue; // without `pidfd_send_signal`, the reuse of the id is not detected
             }
             let mut gone = child(|| 1);
             if stolen {
@@ -924,7 +926,7 @@ fn stop_of(pid: u32) -> Option<i32> {
     (answer > 0 && status & 0xff == 0x7f).then_some(status >> 8 & 0xff)
 }
 
-/// Waits until the kernel has stopped the child.
+/// Waits until the child is in a tracing stop.
 fn wait_for_stop(pid: u32) {
     let begin = Instant::now();
     while !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") t ") {
@@ -943,7 +945,7 @@ fn tracing(test: &str) -> bool {
     possible
 }
 
-/// Runs `body`. Returns the processor time that this process used and the result of `body`.
+/// Runs `body`. Returns the processor time that this process used during `body`, and the result of `body`.
 fn busy<R>(body: impl FnOnce() -> R) -> (Duration, R) {
     let before = c_clock();
     let answer = body();
@@ -1002,7 +1004,7 @@ fn wait_traced_child_until_its_end() {
     });
 }
 
-/// A drop that reaps also waits for the end of a traced child.
+/// A drop with `Reap` or `Kill` also waits for the end of a traced child.
 fn drop_reaps_a_traced_child() {
     let test = "drop_reaps_a_traced_child";
     if !tracing(test) {
@@ -1031,8 +1033,9 @@ fn drop_reaps_a_traced_child() {
     }
 }
 
-/// If another process traces a zombie, the parent cannot collect the zombie's status until the tracer
-/// detaches. Until the tracer detaches, the pidfd is readable, and the wait must not retry in a busy loop.
+/// If another process traces a zombie, the parent cannot collect the zombie's status until the tracer has
+/// waited for the zombie or has ended. Although the pidfd is already readable, the wait must not retry in a
+/// busy loop.
 fn wait_deadline_zombie_of_another_tracer_sleeps() {
     let test = "wait_deadline_zombie_of_another_tracer_sleeps";
     if !tracing(test) {
@@ -1105,7 +1108,7 @@ fn send_signal_group_esrch_or_exact_after_wait() {
         assert_eq!(reader.read(&mut [0]), Err(Errno::EAGAIN), "{way}: the grandchild runs");
         let answer = leader.send_signal_group(Signal::KILL);
         if answer == Err(Errno::ESRCH) {
-            // On an older kernel or with a filter, only the id identifies the group, and another group could
+            // Before Linux 6.9 or with a filter, only the id identifies the group, and another group could
             // have received that id.
             common::say(&format!("{way}: the group of a leader that was waited for is left alone"));
             let group = -i32::try_from(leader.id()).unwrap();
@@ -1146,7 +1149,8 @@ fn drop_after_wait_spares_the_group() {
     });
 }
 
-/// A drop kills a leader that has moved to this process's group, and all processes in the leader's old group.
+/// A drop with `KillGroup` kills a leader that has moved to this process's group, and all processes in the
+/// leader's old group.
 fn drop_kills_a_leader_that_has_left_its_group() {
     let (mut leader, reader) = group();
     let own = usize::try_from(process_group()).unwrap();

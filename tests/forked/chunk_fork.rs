@@ -19,7 +19,7 @@ const WAYS: [(ChunkMechanism, Reuse); 6] = [
 
 const CHUNK: usize = 40_000;
 
-/// Fills a chunk with 4-byte words that encode the writer, the chunk's number and the word's index.
+/// Fills a chunk with 4-byte words that depend on the writer, the chunk's number and the word's index.
 fn fill(chunk: &mut [u8], whose: u8, number: usize) {
     for (word, place) in chunk.chunks_exact_mut(4).enumerate() {
         let [low, high, ..] = (number * 77 + word).to_le_bytes();
@@ -27,7 +27,7 @@ fn fill(chunk: &mut [u8], whose: u8, number: usize) {
     }
 }
 
-/// Creates a child that reads the pipe to its end. The child exits with 0 if the chunks of each writer
+/// Creates a child that reads the pipe to its end. The child exits with 0 if all chunks of each writer
 /// arrived in order and unchanged.
 ///
 /// The child assigns each word to its writer separately, because pages of other writers may lie between the
@@ -62,7 +62,8 @@ fn checker(reader: PipeReader, writer: &PipeWriter, whose: &'static [u8]) -> Chi
     })
 }
 
-/// Returns the number of chunks to send, which is far more than the ring holds.
+/// Returns the number of chunks to send. Except on slow machines, the chunks are several times as large as a
+/// writer's memory.
 fn chunks() -> usize {
     if common::slow() { 40 } else { 300 }
 }
@@ -98,8 +99,7 @@ fn fork_writer_used_and_dropped_in_both() {
         let mut checking = checker(reader, writer.get_ref(), whose);
         send(&mut writer, b'P', 0..5);
         let mut other = child(|| {
-            // The child must own its copy of the writer. If the closure only borrowed the writer, the child
-            // would not drop the copy.
+            // The child must own its copy of the writer. Otherwise, the child would not drop the copy.
             let mut writer = writer_in_child(&mut writer);
             send(&mut writer, b'C', 0..chunks());
             let mapped = map_page();

@@ -8,15 +8,15 @@ use std::os::fd::OwnedFd;
 
 /// The answer to a call.
 pub(crate) enum Answer {
-    /// The supervisor made the call, which returned this count or errno.
+    /// The supervisor handled the call, which returns this count or errno.
     Made(Moved),
     /// The kernel must make the call.
     PassOn,
-    /// The thread was killed.
+    /// The thread no longer waits for an answer.
     Gone,
 }
 
-/// The number of bytes that are copied at a time, unless the carrier is smaller.
+/// The number of bytes that are copied at a time, unless the [`Carrier`] holds fewer bytes.
 const PIECE: usize = 64 << 10;
 /// The time between two checks of a waiting thread, in milliseconds.
 const LOOK: i32 = 5;
@@ -60,7 +60,8 @@ fn try_vmsplice(
     let pass = |bytes: &[u8]| match way {
         Way::Pages => carrier.pass(bytes, &pipe),
         Way::Writes => match kernel::write_now(&pipe, bytes) {
-            // The pipe does not support `RWF_NOWAIT`. This call may wait, so it does not need that flag.
+            // The pipe does not support `RWF_NOWAIT`. This call may wait, so the carrier passes the bytes
+            // without that flag.
             Err(libc::EOPNOTSUPP) if !at_once => carrier.pass(bytes, &pipe),
             answer => answer,
         },
@@ -136,12 +137,12 @@ struct How {
     waits: bool,
     /// Set if the call waits until all bytes are in the pipe.
     whole: bool,
-    /// Set if the call needs a free slot. Otherwise, it can also append to the last page in the pipe.
+    /// Set if the call needs a free slot. Otherwise, the call can also append to the last page in the pipe.
     by_slot: bool,
 }
 
-/// Moves pieces to a pipe until all `len` bytes are in it or `next` returns an empty piece. Returns the
-/// answer and the number of bytes that were moved to the pipe.
+/// Moves pieces to a pipe until all `len` bytes are in the pipe, `next` returns an empty piece, or the call
+/// must return earlier. Returns the answer and the number of bytes that were moved to the pipe.
 fn fill(
     target: &Target,
     pipe: &OwnedFd,
@@ -180,8 +181,8 @@ fn fill(
     (Answer::Made(if done > 0 { Ok(done) } else { Err(error) }), done)
 }
 
-/// Waits until the pipe has room or the last reader is closed. Returns an answer if the thread must handle a
-/// signal or no longer waits for its answer.
+/// Waits until the pipe has room or its last read end is closed, and then returns `None`. Returns an answer
+/// if the thread must handle a signal or no longer waits.
 fn wait(target: &Target, pipe: &OwnedFd, pending: &mut u64) -> Option<Answer> {
     loop {
         if !target.waits() {

@@ -19,7 +19,7 @@ pub(crate) fn start(command: &[CString]) -> io::Result<(i32, OwnedFd)> {
     let (mut ours, theirs) = UnixStream::pair()?;
     let mut words: Vec<_> = command.iter().map(|word| word.as_ptr()).collect();
     words.push(std::ptr::null());
-    // SAFETY: this process has a single thread, and the child only makes system calls and replaces itself.
+    // SAFETY: this process has a single thread, and the child only executes the command or exits.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => run(theirs, &words),
@@ -49,20 +49,22 @@ fn run(mut parent: UnixStream, words: &[*const libc::c_char]) -> ! {
     let told = parent.write_all(&number.to_ne_bytes()).and_then(|()| parent.read_exact(&mut [0]));
     if installed.is_ok() && told.is_ok() {
         drop(installed);
-        // SAFETY: std ignores this signal; the command must start with the default action.
+        // SAFETY: the call only restores the default action, because std ignores this signal.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         // SAFETY: the list ends with a null pointer, and each word with a null byte.
         unsafe { libc::execvp(words[0], words.as_ptr()) };
         eprintln!("copying: {}", io::Error::last_os_error());
     }
-    // SAFETY: ends the process without running the parent's destructors.
+    // SAFETY: the call only ends this process, without running exit handlers of the parent.
     unsafe { libc::_exit(127) }
 }
 
-/// Installs the filter for this thread and all its children, and returns the descriptor of the filter.
+/// Installs the filter for this process and all processes that it starts. Returns the descriptor on which the
+/// filter reports calls.
 ///
-/// A call that was reported waits for its answer, and only a fatal signal ends the wait. Otherwise, a signal
-/// could interrupt a call whose bytes are already in the pipe, and the caller would send them again.
+/// A call waits for its answer. Once this program has received the report of the call, only a fatal signal
+/// ends the wait. Otherwise, a signal could interrupt a call whose bytes are already in the pipe, and the
+/// caller would send them again.
 fn install() -> io::Result<OwnedFd> {
     const LOAD: u16 = 0x20;
     const IF_EQUAL: u16 = 0x15;
@@ -86,7 +88,8 @@ fn install() -> io::Result<OwnedFd> {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
     };
     let listener = checked(set()).or_else(|error| match error.raw_os_error() {
-        // An ordinary user may install a filter only if no later program gains privileges.
+        // A process without privileges may install a filter only if it and its later programs cannot gain
+        // privileges.
         Some(libc::EACCES) => {
             // SAFETY: the call reads only integers.
             unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };

@@ -1,5 +1,5 @@
-//! Wraps the system calls that the supervisor makes. The functions return results and owned descriptors. Only
-//! [`wait`] and [`room`] wait.
+//! Wraps the system calls that the supervisor makes. New descriptors are returned as `OwnedFd`. Functions
+//! that move bytes return a count or the errno. Only [`wait`] and [`room`] wait for another process.
 
 use crate::checked;
 use libc::{c_int, c_uint, c_void, iovec, off64_t};
@@ -19,7 +19,7 @@ fn moved(answer: isize) -> Moved {
         .map_err(|_| io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
 }
 
-/// Waits for the child, and returns the exit code that a shell would report.
+/// Waits for the child to end, and returns the exit code that a shell would report.
 pub(crate) fn wait(child: i32) -> u8 {
     let mut status = 0;
     // SAFETY: the kernel writes the status.
@@ -57,7 +57,7 @@ pub(crate) fn kind(fd: &OwnedFd) -> libc::mode_t {
     stat.st_mode & libc::S_IFMT
 }
 
-/// Returns the flags of the open file.
+/// Returns the access mode and the status flags of the open file.
 pub(crate) fn flags(fd: &OwnedFd) -> c_int {
     // SAFETY: the call reads only integers.
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }
@@ -70,7 +70,7 @@ pub(crate) enum Room {
     NoReader,
 }
 
-/// Waits for room in a pipe for at most this time, and returns the state of the pipe.
+/// Waits for at most this time until a pipe has room or no reader, and returns the state of the pipe.
 pub(crate) fn room(pipe: &OwnedFd, milliseconds: c_int) -> Room {
     let mut poll = libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     // SAFETY: the kernel reads and writes the one entry.
@@ -149,8 +149,8 @@ impl Carrier {
         passed
     }
 
-    /// Returns a copy of bytes of a file. The bytes are read with `splice`, so this function fails with the
-    /// errors of `splice`.
+    /// Returns a copy of at most `len` bytes of a file, from `position`. The bytes are read with `splice`, so
+    /// this function fails with the errors of `splice`.
     pub(crate) fn bytes_of(
         &self,
         file: &OwnedFd,

@@ -5,8 +5,8 @@
 //! copying [--as pages|writes] COMMAND ARGS...
 //! ```
 //!
-//! A seccomp filter reports each `vmsplice` and `splice` of these processes to this program, which makes the
-//! call in their place and copies the bytes:
+//! A seccomp filter reports each `vmsplice` and `splice` of these processes to this program. This program
+//! makes some of these calls for the processes, and copies the bytes:
 //!
 //! - A `vmsplice` to a pipe copies the memory. With `--as pages` (the default), nothing else changes:
 //!   the call waits for the first free slot, sends as much as fits, and ignores `O_NONBLOCK`. With
@@ -15,13 +15,13 @@
 //!   FIFO and a pipe that was part of a splice do not support `RWF_NOWAIT` (`EOPNOTSUPP`).
 //! - A `vmsplice` from a pipe copies on every kernel. With `--as writes`, a call with `SPLICE_F_NONBLOCK`
 //!   behaves as `preadv2` with `RWF_NOWAIT`.
-//! - A `splice` from a regular file or a block device copies the bytes into new pages, each of which occupies a
-//!   slot of the pipe.
+//! - A `splice` from a regular file or a block device copies the bytes into new pages, each of which occupies
+//!   a slot of the pipe.
 //!
-//! The kernel makes every other call: `splice` from a pipe, a socket or a character device, `tee`, `sendfile`,
-//! `copy_file_range`, and calls whose arguments it rejects. A `splice` from a pipe passes on the pages that are
-//! in the pipe. Under this program, the only pages of a file or of a process's memory in a pipe are those that
-//! `sendfile` has put there.
+//! The kernel makes all other calls, for example `splice` from a pipe, a socket or a character device, `tee`,
+//! `sendfile`, and `copy_file_range`. The kernel also makes most calls whose arguments it rejects. A `splice`
+//! from a pipe passes on the pages that are in the pipe. Under this program, the only pages of a file or of a
+//! process's memory in a pipe are those that `sendfile` has put there.
 //!
 //! Needs Linux 5.19, and Linux 6.9 for threads that do not share their process's descriptors. Before Linux
 //! 6.17 a signal can interrupt a call that has already been made, and the caller then sends the bytes twice.

@@ -1,7 +1,8 @@
 //! Receives the reported calls and sends the answers.
 //!
-//! Each call is answered on a separate thread, because a sleeping process may hold the lock of a pipe. A
-//! thread that has answered a call waits for the next call, unless enough other threads are idle.
+//! Each call is answered on a separate thread, because an answer may have to wait. For example, a sleeping
+//! process may hold the lock of a pipe. A thread that has answered a call waits for the next call, unless
+//! enough other threads are idle.
 
 use crate::Way;
 use crate::calls::{self, Answer};
@@ -11,7 +12,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{io, mem, thread};
 
-/// The number of `vmsplice` calls that this program has made for other processes.
+/// The number of `vmsplice` calls that this program has answered without the kernel.
 pub(crate) static VMSPLICE: AtomicUsize = AtomicUsize::new(0);
 pub(crate) static SPLICE: AtomicUsize = AtomicUsize::new(0);
 /// The number of reported calls that were left to the kernel.
@@ -48,7 +49,8 @@ pub(crate) fn is_over(listener: &OwnedFd) -> bool {
     poll.revents & libc::POLLHUP != 0
 }
 
-/// Waits for the next call. Returns `None` after the last process has ended.
+/// Waits for the next call. Returns `None` if all processes with the filter have ended or the report cannot
+/// be received.
 fn receive(listener: &OwnedFd) -> Option<seccomp_notif> {
     const SECCOMP_IOCTL_NOTIF_RECV: Ioctl = 0xc050_2100_u32 as Ioctl;
     loop {

@@ -54,7 +54,8 @@ impl Target {
         })
     }
 
-    /// Reads memory of the thread, and returns the number of bytes before the first invalid address.
+    /// Reads memory of the thread, and returns the number of bytes before the first invalid address. Fails
+    /// with `EFAULT` if no byte can be read.
     pub(crate) fn read(&self, address: u64, bytes: &mut [u8]) -> Result<usize, i32> {
         let here = iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
         let there = iovec { iov_base: address as *mut _, iov_len: bytes.len() };
@@ -65,7 +66,8 @@ impl Target {
         usize::try_from(count).map_err(|_| libc::EFAULT)
     }
 
-    /// Writes memory of the thread, and returns the number of bytes before the first invalid address.
+    /// Writes memory of the thread, and returns the number of bytes before the first invalid address. Fails
+    /// with `EFAULT` if no byte can be written.
     pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> Result<usize, i32> {
         let here = iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
         let there = iovec { iov_base: address as *mut _, iov_len: bytes.len() };
@@ -78,9 +80,9 @@ impl Target {
 
     /// Returns the error with which a pending signal interrupts the call, if any.
     ///
-    /// Another thread may soon receive a signal to the whole process, so the signal is only recorded in `last`
-    /// at first. If the signal is still pending at the next check, the call fails with `EINTR`. Without a
-    /// signal for this thread, the kernel would not restart the call.
+    /// Another thread may soon receive a signal to the whole process, so the signal is only recorded in
+    /// `last` at first. If the signal is still pending at the next check, the call fails with `EINTR`.
+    /// Without a signal for this thread, the kernel would not restart the call.
     pub(crate) fn interrupted(&self, last: &mut u64) -> Option<i32> {
         let status = Status::of(self.thread)?;
         let open = !status.number("SigBlk", 16);
@@ -126,8 +128,8 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Reads the list of the buffers. Returns `Ok(None)` if the kernel would reject the list or if all
-    /// buffers are empty.
+    /// Reads the list of the buffers. Returns `Ok(None)` if the list or a buffer is too long, or if all
+    /// buffers are empty. Fails with `EFAULT` if the list cannot be read.
     pub(crate) fn of(target: &Target, list: u64, count: u64) -> Result<Option<Self>, i32> {
         const MOST: u64 = 1024;
         const MAX_RW_COUNT: usize = 0x7fff_f000;
@@ -164,7 +166,8 @@ impl Buffers {
         })
     }
 
-    /// Copies at most `len` bytes from offset `from`. An invalid address ends the copy.
+    /// Copies at most `len` bytes from offset `from`. An invalid address ends the copy. Fails with `EFAULT`
+    /// if no byte was copied.
     pub(crate) fn copy(&self, target: &Target, from: usize, len: usize) -> Result<Vec<u8>, i32> {
         let mut all = Vec::with_capacity(len);
         for (address, part) in self.parts(from, len) {
@@ -179,7 +182,8 @@ impl Buffers {
         if all.is_empty() { Err(libc::EFAULT) } else { Ok(all) }
     }
 
-    /// Copies bytes into the buffers, and returns the number of bytes before the first invalid address.
+    /// Copies bytes into the buffers, and returns the number of bytes before the first invalid address. Fails
+    /// with `EFAULT` if no byte was copied.
     pub(crate) fn fill(&self, target: &Target, bytes: &[u8]) -> Result<usize, i32> {
         let mut filled = 0;
         for (address, part) in self.parts(0, bytes.len()) {

@@ -328,7 +328,7 @@ fn killed_while_it_waits(_: bool) {
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
-/// A FIFO does not support `RWF_NOWAIT`, and neither does a pipe that was part of a splice.
+/// A pipe that was part of a splice does not support `RWF_NOWAIT`, like a FIFO.
 fn fifo_without_waiting(writes: bool) {
     let (reader, writer) = pipe(0);
     let (other_reader, other_writer) = pipe(0);

@@ -1,4 +1,5 @@
-//! Rows for reading, writing, and the settings and properties of a descriptor.
+//! Checks the results of reading, writing and waiting, and of calls for the settings and properties of a
+//! descriptor. Each row covers one call in one situation.
 
 use super::{Answer, Ends, answer, libc, own, row, set_limit, whole};
 use crate::common::nr;
@@ -28,7 +29,7 @@ const BAD: Answer = Err(Errno::EBADF);
 const AGAIN: Answer = Err(Errno::EAGAIN);
 const LATE: Answer = Err(Errno::ETIMEDOUT);
 
-/// Returns any descriptor as the read end of a pipe.
+/// Returns a duplicate of a descriptor as a `PipeReader`, whatever kind of file the descriptor refers to.
 fn reader_of(fd: BorrowedFd<'_>) -> PipeReader {
     fd.try_clone_to_owned().unwrap().into()
 }
@@ -94,7 +95,7 @@ pub(crate) fn reads() {
         for (call, read) in functions {
             row(call, what, wanted, read(fd, &mut [0]), c_read(fd));
         }
-        // The method borrows the owner of the descriptor, so the descriptor cannot be closed during the call.
+        // The methods need an owner, and the descriptor of an owner is always open.
         for (call, read) in methods.iter().filter(|_| what != "closed") {
             row(call, what, wanted, read(reader_of(fd), &mut [0]), c_read(fd));
         }
@@ -156,8 +157,7 @@ pub(crate) fn writes() {
     row("io::writev_nosignal", "too many", Err(Errno::EINVAL), ours, theirs);
 }
 
-/// In the C library, only a nonblocking end can be read without waiting, so the reference uses nonblocking
-/// ends.
+/// The reference must not wait. If a pipe is empty, the reference therefore reads a nonblocking end.
 pub(crate) fn reads_with_a_deadline() {
     let ends = Ends::new();
     let situations: &[(&str, BorrowedFd<'_>, BorrowedFd<'_>, Answer)] = &[
@@ -349,7 +349,7 @@ pub(crate) fn capacities() {
         row("PipeWriter::available", what, wanted, writer.available(), c_available(fd));
     }
     let full = ends.full.as_fd();
-    // Setting the capacity of a pipe with a single slot never fails with `EBUSY`.
+    // If the pipe has a single slot, this call does not reduce the capacity and cannot fail with `EBUSY`.
     if ends.full.is_degraded() == Ok(false) {
         let ours = pipe::set_capacity(full, one);
         let busy = Err(Errno::EBUSY);
@@ -365,7 +365,7 @@ pub(crate) fn capacities() {
     let built = Builder::new().capacity(Capacity::Bytes(0x8000_0001)).build();
     let theirs = c_fcntl(writer, F_SETPIPE_SZ, i32::MIN + 1);
     row("Builder::build", "more than 2 GiB", invalid, built.map(|_| 0), theirs);
-    // This capacity exceeds the limit for ordinary users.
+    // Ordinary users may not set a capacity above this limit.
     let most: Option<usize> = std::fs::read_to_string("/proc/sys/fs/pipe-max-size")
         .ok()
         .and_then(|text| text.trim().parse().ok())

@@ -1,4 +1,5 @@
-//! Rows for waiting for any child, for pidfds, and for settings of the process itself.
+//! Checks the results of waiting for any child, of pidfds, and of settings of the process itself, with one
+//! row per call and situation.
 
 use super::{Answer, answer, in_child, libc, own, row};
 use crate::common::{child, close_copy, emulated, skip};

@@ -1,4 +1,5 @@
-//! Rows for messages, packets, and links of two pipes.
+//! Checks the results of calls on messages, packets, and links of two pipes, with one row per call and
+//! situation.
 
 use super::{Ends, own};
 use crate::common::{self, closed_fd};

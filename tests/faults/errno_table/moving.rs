@@ -1,4 +1,5 @@
-//! Rows for the calls that move data, and for the functions built on them.
+//! Checks the results of the calls that move data, and of the functions built on these calls, with one row
+//! per call and situation.
 
 use super::{Answer, Ends, alike, answer, in_child, libc, of_std, own, row, set_limit};
 use crate::common::{self, append_file, closed_fd, file, skip};
@@ -169,7 +170,7 @@ fn errno<T>(answer: Result<T, TransferError>) -> (Option<Side>, Option<Errno>) {
     answer.err().map_or((None, None), |error| (Some(error.side()), error.errno()))
 }
 
-/// Returns the error of `io::copy` between two files.
+/// Returns the error of `io::copy` between two files, or `None`.
 fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Option<Errno> {
     let [mut from, mut to] = [from, to].map(|fd| File::from(fd.try_clone_to_owned().unwrap()));
     of_std(std::io::copy(&mut from, &mut to)).err()
@@ -273,7 +274,8 @@ pub(crate) fn fanouts() {
     }
 }
 
-/// Runs `body` and `mmap64` in a process that cannot map more memory.
+/// Runs `body` and `mmap64` in a process that cannot map more memory. Returns `None` if an emulator or
+/// Valgrind must map memory itself.
 fn without_memory(body: impl FnOnce() -> Answer) -> Option<[Answer; 2]> {
     if common::in_front().is_some() {
         return None; // the tool itself must map memory
@@ -364,8 +366,8 @@ pub(crate) fn chunks() {
     let to_nobody = sent(&mut writer, 100_000);
     own("ChunkWriter::send", "no reader", Err(Some(Errno::EPIPE)), to_nobody);
 
-    // The process has already run the crate's self-check of pages. In a forked child this writer needs new
-    // memory.
+    // The crate has already checked in this process whether pages can be passed on. In a forked child this
+    // writer needs new memory.
     let (_reader, by_write) = rawpipe::pipe().unwrap();
     let mut handing = ChunkWriter::new(by_write).unwrap();
     let what = "no memory left";

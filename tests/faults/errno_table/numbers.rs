@@ -1,6 +1,6 @@
 //! Checks system calls by number, which `raw` passes to the kernel unchanged. The rows cover errors of calls
-//! that the crate uses internally, offers in another form, or does not offer. The reference is the C
-//! library's `syscall`, which accepts the same arguments.
+//! that the crate uses internally, offers in another form, or does not offer. For most rows, the reference is
+//! the C library's `syscall`, which accepts the same arguments.
 
 use super::{Answer, Ends, answer, in_child, libc, row};
 use crate::common::nr;
@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 /// Makes a call with `raw` and returns the decoded result.
 fn ours(number: usize, a: [usize; 6]) -> Answer {
-    // SAFETY: the arguments in the table below either make the call fail before it accesses memory, or limit
-    // its accesses to memory of this test.
+    // SAFETY: with the arguments in the table below, the call either fails before it accesses memory, or
+    // accesses only memory of this test.
     let answer = unsafe { syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]) };
     usize::try_from(answer)
         .map_err(|_| Errno::from_raw_os_error(i32::try_from(-answer).unwrap()).expect("an errno"))

@@ -1,4 +1,5 @@
-//! Rows for creating processes, waiting for them, and sending signals to them.
+//! Checks the results of creating processes, waiting for them, and sending signals to them, with one row per
+//! call and situation.
 
 use super::{Answer, answer, become_ordinary_user, in_child, libc, own, row, set_limit};
 use crate::common::{self, Tool, child, close_copy, skip};

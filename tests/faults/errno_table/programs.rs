@@ -1,4 +1,5 @@
-//! Rows for executing programs, starting programs as children, and communicating with them.
+//! Checks the results of executing programs, starting programs as children, and communicating with them, with
+//! one row per call and situation.
 
 use super::{
     Answer, alike, answer, become_ordinary_user, in_child, libc, of_std, own, row, set_limit,
@@ -192,8 +193,8 @@ pub(crate) fn execs() {
             // If `/proc` has no entry for the descriptor, the error may also be `ENOENT`.
             own("process::fexecve", what, true, ours == Err(wanted) || ours == Err(Errno::ENOENT));
         } else if theirs == Err(Errno::ENOENT) {
-            // Some releases of Linux 5.10 do not support an empty path, and the C library then returns
-            // `ENOENT`.
+            // Some releases of Linux 5.10 cannot execute a descriptor with an empty path, and the C library
+            // then returns `ENOENT`.
             own("process::fexecve", what, Err(wanted), ours);
         } else {
             row("process::fexecve", what, Err(wanted), ours, theirs);
@@ -202,7 +203,7 @@ pub(crate) fn execs() {
     let ours = failed(process::fexecve(&plain, &endless, &envp));
     own("process::fexecve", "a list without an end", invalid, ours);
 
-    // These calls search a list of directories, which the C library reads from the environment.
+    // These calls search a list of directories, which the C library reads from `PATH`.
     let mut search = all.folder.as_os_str().as_bytes().to_vec();
     for (what, name, wanted) in [
         ("found nowhere", c"no-such-program", Errno::ENOENT),
@@ -296,7 +297,7 @@ pub(crate) fn spawns() {
     own("Spawn::spawn", "a negative group", invalid, failure(spawn.process_group(-1).spawn()));
     own("Spawn::spawn", "no user", invalid, failure(spawn.uid(u32::MAX).spawn()));
 
-    // These failures occur in the child.
+    // Most of these failures occur in the child. A missing control group fails in the parent.
     let from = null.as_raw_fd();
     let beyond = (SpawnStage::Dup { from, to: 1 << 30 }, Err(Errno::EBADF));
     let fds = [(null.as_fd(), 1 << 30)];
@@ -344,7 +345,7 @@ pub(crate) fn spawns() {
     held("Command::spawn", "no descriptors left", SpawnStage::Stdio, Errno::EMFILE, ours, theirs);
 }
 
-/// Checks settings that an ordinary user may not change.
+/// Checks changes that an ordinary user may not make, and a spawn at the limit on processes.
 fn as_ordinary_user(spawn: &Spawn<'_>) {
     type Ours = fn(&Spawn<'_>) -> (SpawnStage, Answer);
     type Theirs = fn(&mut std::process::Command) -> &mut std::process::Command;
@@ -470,8 +471,8 @@ pub(crate) fn conversations() {
         let mut status = 0;
         // SAFETY: the call writes one `int`.
         let theirs = answer(unsafe { libc::waitpid(pid, &raw mut status, 0) } as isize);
-        // The parent holds copies of the pipe ends, so a reader would never reach end of file. Drop the
-        // handles instead of reading.
+        // The parent holds copies of the pipe ends, so a reader would never reach end of file. This process
+        // therefore drops its handles instead of reading.
         drop((child.take_stdin(), child.take_stdout()));
         let said = child.communicate(b"").map(drop);
         [said.map_or_else(|error| errno(error.reason()), |()| OK_0), theirs]

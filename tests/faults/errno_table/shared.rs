@@ -1,4 +1,4 @@
-//! Rows for chunks in shared memory.
+//! Checks the results of calls on chunks in shared memory, with one row per call and situation.
 
 use super::{Answer, in_child, own, set_limit};
 use crate::common::shared::{HEAD, Outside, TAIL};
@@ -17,7 +17,7 @@ fn soon() -> Deadline<'static> {
     Deadline::after(Duration::from_millis(2))
 }
 
-/// Returns the number of received bytes, or 0 at end of file.
+/// Calls the function that `how` names. Returns the number of received bytes, or 0 at end of file.
 fn received(reader: &mut SharedReader, how: &str) -> Answer {
     let record = match how {
         "SharedReader::recv" => reader.recv(),
@@ -51,13 +51,14 @@ fn fill(writer: &mut SharedWriter) {
     }
 }
 
-/// Returns whether this system can create shared pairs.
+/// Returns whether this system can create shared pairs. If not, checks the error and reports the skipped
+/// test.
 fn supported() -> bool {
     let made = chunk::shared().map(drop);
     if made.is_ok() {
         return true;
     }
-    // If the system cannot create pairs, as under an emulator, every row fails with this error.
+    // If the system cannot create pairs, as under an emulator, creating a pair fails with this error.
     own("chunk::shared", "no memory that is wiped in a child", Err(Errno::EOPNOTSUPP), made);
     skip("shared", "no memory that is wiped in a forked child");
     false
@@ -189,7 +190,7 @@ const MAKES: [&str; 8] = [
     "SharedBuilder::pass_writer",
 ];
 
-/// Creates a pair in each available way.
+/// Calls each function that creates a pair, without failures and with failures of the system.
 pub(crate) fn pairs() {
     if !supported() {
         return;
@@ -258,7 +259,8 @@ fn passed() -> ([OwnedFd; 4], SharedCopier, SharedWriter) {
     (copies, SharedCopier::from_parts(parts, Wait::Block).unwrap(), writer)
 }
 
-/// Checks a [`SharedCopier`], a half that is passed to another program and copies records.
+/// Checks a [`SharedCopier`], the reading half of a pair for two programs, which copies each record out of
+/// the ring.
 pub(crate) fn copiers() {
     if !supported() {
         return;
@@ -328,7 +330,8 @@ pub(crate) fn parts() {
         let pipes = rawpipe::pipe().unwrap();
         own(call, "no file", Err(Errno::EINVAL), make([pipes.0.into(), ring, heard, bell]));
         let [control, ring, heard, bell] = fresh();
-        // A sealed memfd of a ring cannot be mapped as the control words.
+        // In a pair for a copier, the ring is sealed against new writable mappings, so it cannot be mapped as
+        // the control words.
         let sealed = call == "SharedCopier::from_parts";
         let wanted = Err(if sealed { Errno::EPERM } else { Errno::EPROTO });
         own(call, "another order", wanted, make([ring, control, heard, bell]));
@@ -357,7 +360,7 @@ pub(crate) fn parts() {
         }
     }
     let (parts, _writer) = SharedBuilder::new().pass_reader().unwrap();
-    // SAFETY: the call creates no writer.
+    // SAFETY: the call fails, so it creates no writer.
     let refused = unsafe { SharedWriter::from_parts(parts, Wait::Block) }.map(|_| 0);
     own("SharedWriter::from_parts", "parts of a reader", Err(Errno::EPERM), refused);
     for call in ["SharedBuilder::pass_reader", "SharedBuilder::pass_writer"] {

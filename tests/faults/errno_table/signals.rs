@@ -1,4 +1,5 @@
-//! Rows for waiting for signals, for `Cancel`, and for `redirect`.
+//! Checks the results of waiting for signals, of `SignalFd`, `Cancel` and `redirect`, with one row per call
+//! and situation.
 
 use super::{Answer, answer, own, row};
 use crate::common::nr;
@@ -82,8 +83,7 @@ pub(crate) fn waits() {
     own("SignalFd::read_deadline", "cancelled", cancelled, signals.read_deadline(deadline));
     own("event::wait_signal", "cancelled", Err(Errno::ECANCELED), wait_signal(USR1, deadline));
 
-    // `redirect` and the reference receive the same file, which is open for writing. `dup2` does not change
-    // the flags of a descriptor if both numbers are equal.
+    // `redirect` and the reference receive the same file, which is open for writing.
     let file = common::file(b"");
     let theirs = answer(libc::dup2(file.as_raw_fd(), 0) as isize);
     row("io::redirect", "a file", Ok(0), redirect(&file, StdStream::Stdin).map(|()| 0), theirs);

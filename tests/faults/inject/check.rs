@@ -21,8 +21,8 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// Returns bytes in which each block of 256 bytes differs from the next block. The bytes are computed once
-/// per process.
+/// Returns `len` bytes in which each block of 256 bytes differs from the next block. The bytes are computed
+/// once per process.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     static ALL: OnceLock<Vec<u8>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
@@ -31,7 +31,7 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
     all[..len].to_vec()
 }
 
-/// The resources of a process that an operation must not leak.
+/// The resources and the signal mask of a process, which an operation must leave unchanged.
 pub(crate) struct Holdings {
     fds: BTreeSet<i32>,
     mapped: usize,
@@ -47,8 +47,8 @@ impl Holdings {
         Self { fds: common::open_fds(), mapped: mapped(), blocked: blocked() }
     }
 
-    /// Checks that the resources are unchanged after the result of the operation is dropped. In addition,
-    /// `kept` bytes may stay mapped for the next operation.
+    /// Checks that the resources are unchanged after the result of the operation is dropped, and that no
+    /// child remains. In addition, `kept` bytes may stay mapped for the next operation.
     pub(crate) fn unchanged(&self, kept: usize) -> Verdict {
         let fds = common::open_fds();
         ensure!(fds == self.fds, "descriptors: {:?} before, {fds:?} after", self.fds);
@@ -129,7 +129,7 @@ pub(crate) fn is_injected(errno: Errno) -> bool {
     no_memory || injected(|fault| error_is(fault, &[errno]))
 }
 
-/// Reads the available bytes of a descriptor without waiting for more.
+/// Reads a descriptor until end of file, or until a nonblocking read fails with `EAGAIN`.
 pub(crate) fn rest_of(fd: impl AsFd) -> Vec<u8> {
     let mut rest = Vec::new();
     let fd: OwnedFd = fd.as_fd().try_clone_to_owned().expect("a duplicate");

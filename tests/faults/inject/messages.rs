@@ -54,7 +54,7 @@ fn again<T>(mut attempt: impl FnMut() -> Result<T, MessageError>) -> Result<T, M
 }
 
 /// Sends all messages with one call, and retries the unsent messages once. Returns the number of sent
-/// messages, and whether one message was sent only in part.
+/// messages, and whether one message was sent only in part. Returns `None` if the retry also fails.
 fn send_all(link: &mut Link, all: &[Vec<u8>], how: How) -> Option<(usize, bool)> {
     let mut sent = 0;
     for _ in 0..2 {
@@ -126,7 +126,7 @@ fn channel(how: How, many: bool) -> Verdict {
 }
 
 /// Sends chunks of several sizes and resends a part of each chunk. Receives the chunks by reading and by
-/// splicing. After a failure, the function sends the remaining bytes of the chunk.
+/// splicing. After a failed send or resend, the function tries once to send the remaining bytes.
 fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verdict {
     const SIZES: [usize; 5] = [40_000, 100, 70_000, 16_384, 40_000];
     let holdings = Holdings::now();
@@ -216,7 +216,8 @@ pub(crate) fn operations() -> Vec<Operation> {
     ];
     for reuse in [Reuse::Never, Reuse::AfterRead] {
         for mechanism in mechanisms {
-            // A long chunk fills the writer's memory, so the writer uses new pages for the next chunk.
+            // With `Reuse::Never`, a long chunk fills the writer's memory, so the writer uses new pages for
+            // the next chunk.
             for chunk in [70_000, 2 << 20] {
                 let name = format!("ChunkWriter {reuse:?}, {mechanism:?}, chunks of {chunk}");
                 all.push(Operation::new(name, move || chunks(reuse, mechanism, chunk)));

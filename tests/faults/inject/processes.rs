@@ -1,4 +1,4 @@
-//! Operations that start programs, communicate with programs, wait for programs, and drop handles.
+//! Operations that start programs or fork, communicate with children, wait for them, and drop handles.
 
 use super::check::{Holdings, Verdict, ensure, failed, injected, is_injected, shortened};
 use super::{Operation, common, machine, missing, missing_bits};
@@ -66,7 +66,8 @@ fn excused(error: &SpawnError) -> Verdict {
     excused_where(error, true)
 }
 
-/// Checks the same conditions as `excused`. `another_way` states whether the failed call has a fallback.
+/// Accepts a failed spawn as `excused` does. `another_way` states whether a rejected `clone` has a fallback.
+/// If so, the rejection must not make the spawn fail.
 fn excused_where(error: &SpawnError, another_way: bool) -> Verdict {
     let Some(fault) = fault() else { return Err(format!("{error}")) };
     ensure!(is_injected(error.errno()), "{error}, which was not injected");
@@ -77,8 +78,8 @@ fn excused_where(error: &SpawnError, another_way: bool) -> Verdict {
     Ok(())
 }
 
-/// Checks the result of a wait. The wait may fail only if the kernel has reported that no matching child
-/// exists.
+/// Checks the result of a wait. The wait may fail only with `ECHILD`, and only if that error was injected
+/// into `waitid`.
 fn ended(end: Result<rawpipe::process::ExitStatus>, code: i32) -> Verdict {
     let lost = failed(&[nr::WAITID], &[Errno::ECHILD]);
     match end {
@@ -130,8 +131,8 @@ fn not_started() -> Verdict {
     holdings.unchanged(spare_stack())
 }
 
-/// Executes a missing program from a thread. This process must stay unchanged, regardless of the injected
-/// fault.
+/// Executes a missing program with `exec`, which creates a thread. This process must stay unchanged,
+/// regardless of the injected fault.
 fn not_executed() -> Verdict {
     let mut command = Command::new("/nonexistent/program");
     command.current_dir("/").umask(0o27).nice(1).fd_map(common::file(b""), 20).close_other_fds();
@@ -267,7 +268,7 @@ fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(pattern).collect()
 }
 
-/// Returns whether the conversation must succeed despite the fault.
+/// Returns whether the communication must succeed despite the fault.
 fn is_minor() -> bool {
     use nr::{PPOLL, READ, READV, WRITE};
     failed(&[PPOLL, READ, READV, WRITE], &[Errno::EINTR])
@@ -299,8 +300,8 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
     holdings.unchanged(spare_stack())
 }
 
-/// Checks the output that an interrupted conversation has reported, together with the bytes that remain in
-/// the pipes.
+/// Checks the output that a failed communication has reported, together with the bytes that remain in the
+/// pipes.
 fn reports_every_byte(error: &CommunicateError, child: &mut Child, input: &[u8]) -> Verdict {
     let lost = matches!(error.reason(), Kind::Wait(Errno::ECHILD));
     let native = matches!(error.reason(), Kind::Limit(_));
@@ -371,7 +372,7 @@ fn collected() -> Verdict {
     holdings.unchanged(spare_stack())
 }
 
-/// Communicates with input, a timeout and a limit, neither of which is reached.
+/// Communicates with input, and with a timeout and a limit that are not exceeded.
 fn fed_in_time() -> Verdict {
     let input = bytes(100_000);
     let mut command = program("aside", &[]);

@@ -1,4 +1,4 @@
-//! Operations that create pairs for chunks in shared memory, wait, and wake the peer.
+//! Operations that create pairs for chunks in shared memory, send, receive, wait, and wake the peer.
 
 use super::check::{Holdings, Verdict, ensure, error_is, failed, injected, is_injected, pattern};
 use super::{Operation, missing};
@@ -8,8 +8,8 @@ use rawpipe::chunk::shared::{SharedBuilder, SharedCopier, SharedReader, SharedWr
 use rawpipe::{Deadline, Errno, Wait};
 use std::time::Duration;
 
-/// Accepts a failed creation only if its error was injected. If `madvise` is rejected, the error must be the
-/// same as on a kernel that lacks the advice.
+/// Accepts a failed creation only if its error was injected. If `madvise` is rejected, `EOPNOTSUPP` is also
+/// accepted, as on a kernel that lacks the advice.
 fn is_reported(errno: Errno) -> Verdict {
     let refusals = [Errno::EINVAL, Errno::ENOSYS, Errno::EPERM];
     let advice = errno == Errno::EOPNOTSUPP && failed(&[nr::MADVISE], &refusals);
@@ -21,7 +21,7 @@ fn is_reported(errno: Errno) -> Verdict {
     Ok(())
 }
 
-/// Creates a pair with every option and drops it.
+/// Creates a pair with several options and drops it.
 fn made() -> Verdict {
     let holdings = Holdings::now();
     let made = operation(|| {
@@ -154,8 +154,8 @@ fn send(writer: &mut SharedWriter) -> u8 {
     sent
 }
 
-/// Connects a sending and a receiving process. Each process waits at nearly every record. Regardless of the
-/// injected fault, all sent records arrive once and in order, followed by end of file.
+/// Connects a sending and a receiving process. Each process waits at nearly every record. Unless the fault
+/// ends the child early, all sent records arrive once and in order, followed by end of file.
 fn two_processes(child_receives: bool) -> Verdict {
     let holdings = Holdings::now();
     let told = operation(|| {
@@ -179,7 +179,7 @@ fn two_processes(child_receives: bool) -> Verdict {
             let code = end.into_iter().find_map(Result::ok).flatten();
             let disowned = failed(&[nr::WAITID], &[Errno::ECHILD]);
             let mine = sent.or(received).map(i32::from);
-            // A failure before `receive` or `send` runs may end the child.
+            // A failure before `receive` or `send` runs may abort the child, which then exits with 134.
             let early = injected(|fault| fault.key.child) && code == Some(134);
             let agreed = code == mine && mine == Some(RECORDS.into());
             ensure!(agreed || disowned || early, "{mine:?} here, {code:?} in the child");

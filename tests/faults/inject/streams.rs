@@ -1,4 +1,4 @@
-//! Operations that read and write whole buffers, without waiting, with a deadline, or without `SIGPIPE`, and
+//! Operations that read and write, also without waiting, with a deadline, or without `SIGPIPE`, and
 //! operations that wait for readiness.
 #![allow(unsafe_code, reason = "a call by number")]
 
@@ -56,7 +56,7 @@ fn worn_needs_a_private_pipe() -> bool {
     let place = list.as_ptr().expose_provenance();
     let fd = usize::try_from(reader.as_raw_fd()).unwrap();
     let flags = SpliceFlags::NONBLOCK.bits() as usize;
-    // SAFETY: `IoSliceMut` has the layout of `struct iovec`, and the kernel writes to its byte at most.
+    // SAFETY: `IoSliceMut` has the layout of `struct iovec`, and the kernel writes at most to its one byte.
     let answer = unsafe { raw::syscall4(nr::VMSPLICE, fd, place, 1, flags) };
     answer == -(Errno::EOPNOTSUPP.raw_os_error() as isize)
 }
@@ -213,8 +213,8 @@ fn atomic() -> Verdict {
     Ok(())
 }
 
-/// Waits for readiness with a function that retries on `EINTR` or with a function that does not. The closure
-/// returns the number of ready ends.
+/// Waits for readiness with `wait`, which returns the number of ready ends. `retries` states whether `wait`
+/// retries on `EINTR`.
 fn ready(
     retries: bool,
     wait: impl Fn(&PipeReader, &PipeWriter) -> rawpipe::Result<usize>,
@@ -269,7 +269,7 @@ fn epoll_two(reader: &PipeReader, writer: &PipeWriter, deadline: bool) -> rawpip
     Ok(found)
 }
 
-/// Waits for both ends with one of three calls, and with a `Cancel` that is never triggered.
+/// Waits for both ends with `poll`, `select` or `epoll`, and with a `Cancel` that is never triggered.
 fn cancellable(reader: &PipeReader, writer: &PipeWriter, call: usize) -> rawpipe::Result<usize> {
     let cancel = Cancel::new()?;
     let deadline = Deadline::after(LATE).or_cancelled(&cancel);

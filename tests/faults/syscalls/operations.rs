@@ -1,4 +1,4 @@
-//! The operations of each module, and the calls that are missing when an operation runs again.
+//! The operations of each module, and the calls that fail when an operation runs again.
 
 #[path = "moving.rs"]
 mod moving;
@@ -32,7 +32,7 @@ pub(crate) struct Operation {
     pub(crate) its_own: Option<usize>,
 }
 
-/// Set if no call fails. The operation must then succeed.
+/// Set if no call is made to fail. The operation must then succeed.
 pub(crate) static PLAIN: AtomicBool = AtomicBool::new(true);
 
 /// A time limit that a wait reaches. A slow tracer must not reach it before the wait begins.

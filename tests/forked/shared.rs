@@ -1,4 +1,4 @@
-//! Tests chunks in shared memory between processes. Each test runs in its own process.
+//! Tests chunks in shared memory between processes and between threads. Each test runs in its own process.
 //!
 //! `RAWPIPE_TEST_KILLS` sets how often each side is killed (by default 30). `RAWPIPE_TRANSFER_BYTES` sets the
 //! number of bytes sent while signals arrive (by default 64 MiB). `RAWPIPE_MODEL_OPERATIONS` sets the number
@@ -103,7 +103,8 @@ fn succeeds(mut child: Child) {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// Pairs of chunk and ring sizes, from the smallest ring to a ring that is larger than the caches.
+/// Pairs of chunk and ring sizes in bytes, from the smallest ring to a ring of 8 MiB, larger than most
+/// second-level caches.
 const SIZES: [(usize, usize); 6] =
     [(1, 1), (8, 1), (100, 4096), (4096, 1), (65536, 0), (65536, 8 << 20)];
 

@@ -509,8 +509,8 @@ fn command_is_reusable() {
     }
 }
 
-/// No child inherits a pipe end of another thread's child. Otherwise that child's reader would not reach end
-/// of file while the heir lives.
+/// No child inherits a pipe end of another thread's child. Otherwise a reader would reach end of file only
+/// after the inheriting child has ended.
 fn spawn_from_eight_threads_ends_of_file_arrive() {
     let rounds = if slow() { 3 } else { 25 };
     let shared = &{

@@ -102,8 +102,8 @@ fn duplex_children_do_not_hold_each_others_sides() {
     assert!(second.wait().unwrap().success());
 }
 
-/// A worker of a pool ends when the parent drops the link to that worker, if all later workers have closed
-/// their copies of the link.
+/// A worker of a pool ends when the parent drops the link to that worker. This requires that all later
+/// workers have closed their copies of the link.
 fn duplex_pool_of_workers_each_ends_with_its_link() {
     const WORKERS: usize = 5;
     for closed in [true, false] {

@@ -87,7 +87,7 @@ fn no_std_tool_is_built_and_counts() {
 }
 
 /// In Python, reading an empty nonblocking pipe has a different result with `os.read` than with a binary
-/// file. Text files raise `TypeError` before Python changed in Python 3.14, and `BlockingIOError` since then.
+/// file. Reading it as a text file raises `TypeError` before Python 3.14, and `BlockingIOError` since then.
 fn python_reads_empty_nonblocking_pipe() {
     const SCRIPT: &str = "
 import os
@@ -107,7 +107,7 @@ attempt(os.fdopen(r).read)
     }
     let output = common::finish(Command::new("python3").args(["-c", SCRIPT]));
     let text = String::from_utf8(output.stdout).expect("text");
-    let (before, since) = ("TypeError", "BlockingIOError"); // 3.14
+    let (before, since) = ("TypeError", "BlockingIOError"); // changed in Python 3.14
     let expected = [before, since].map(|text| format!("BlockingIOError\nNone\n{text}\n"));
     assert!(expected.contains(&text), "{text}");
 }

@@ -2,7 +2,7 @@
 //! Each test runs in its own process.
 //!
 //! `RAWPIPE_TEST_REAPS` sets how often another thread kills a child while the kernel reuses process ids. The
-//! default is 300, or 15 under an emulator or a tool.
+//! default is 300, or 15 if `common::slow` returns true.
 #![allow(unsafe_code, reason = "name spaces, and forks beside threads")]
 
 use crate::common::programs::program;

@@ -1,8 +1,8 @@
 //! Tests `wait_any`. The tests cover orphans, children whose handles are passed to the call, and children
 //! whose handles are held elsewhere. Each test runs in its own process.
 //!
-//! `RAWPIPE_TEST_REAPS` sets the number of repetitions in two of the tests. The default is 300, or 15 under
-//! an emulator or a tool.
+//! `RAWPIPE_TEST_REAPS` sets the number of repetitions in two of the tests. The default is 300, or 15 if
+//! `common::slow` returns true.
 #![allow(unsafe_code, reason = "a signal's disposition, and forks beside threads")]
 
 use crate::common::programs::program;

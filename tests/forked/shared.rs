@@ -2,8 +2,8 @@
 //!
 //! `RAWPIPE_TEST_KILLS` sets how often each side is killed (by default 30). `RAWPIPE_TRANSFER_BYTES` sets the
 //! number of bytes sent while signals arrive (by default 64 MiB). `RAWPIPE_MODEL_OPERATIONS` sets the number
-//! of operations of the model (by default 100,000). `RAWPIPE_MODEL_SEED` sets the seed, so that a run can be
-//! repeated.
+//! of operations of the model (by default 100,000). If `common::slow` returns true, each default is a
+//! twentieth of the number above. `RAWPIPE_MODEL_SEED` sets the model's seed, so that a run can be repeated.
 #![allow(unsafe_code, reason = "fork, limits, shared words, and system calls by number")]
 
 mod copies;
@@ -33,8 +33,8 @@ use readiness::*;
 use records::*;
 use waiting::*;
 
-/// Returns whether this system can create pairs, and skips the test if not. No pair can be created under a
-/// user-mode emulator, which does not wipe memory in a forked child.
+/// Returns whether this system can create pairs, and skips the test if not. No pair can be created if a
+/// kernel (before Linux 4.14) or a user-mode emulator does not wipe memory in a forked child.
 fn supported() -> bool {
     match shared() {
         Ok(_) => true,

@@ -1086,7 +1086,7 @@ fn spawn_search_takes_the_path_of_the_child() {
     let spawn = Spawn::new(c"prog", list(["prog"]), list(["PATH=:/bin"]));
     let there = leak(second.as_os_str().as_bytes());
     assert_eq!(spawn.current_dir(there).spawn().unwrap().wait().unwrap().code(), Some(2));
-    // Without `PATH`, the search uses the same directories as shells.
+    // Without `PATH`, the search uses the directories of [`process::DEFAULT_PATH`].
     let spawn = Spawn::new(c"sh", list(["sh", "-c", "exit 6"]), list::<&str>([]));
     assert_eq!(spawn.spawn().unwrap().wait().unwrap().code(), Some(6));
     fs::remove_dir_all(&folder).unwrap();

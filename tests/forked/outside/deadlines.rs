@@ -212,8 +212,8 @@ fn not_promised(name: &str, pipe: bool) -> Option<&'static str> {
     (!pipe && waits && sockets_wait()).then_some(OLD)
 }
 
-/// Returns whether the cases assume that `RWF_NOWAIT` has no effect on sockets. They also assume so under an
-/// emulator, because qemu-user before version 8 drops the flags of `preadv2`.
+/// Returns whether the cases assume that `RWF_NOWAIT` has no effect on sockets, as on old kernels and under
+/// an emulator. Versions of qemu-user before 8 drop the flags of `preadv2`.
 fn sockets_wait() -> bool {
     kernel() < (6, 4) || crate::common::emulated()
 }

@@ -1,5 +1,5 @@
-//! Tests transfers within one file or one pipe. A transfer within a pipe is rejected. A transfer within a
-//! file is rejected if the sink's position is not before the source's, unless its length is limited.
+//! Tests transfers within one file or one pipe. A transfer within a pipe is rejected. An unlimited transfer
+//! within a file is rejected if the sink's position is not before the source's position.
 
 use super::content::made;
 use super::kinds::{Made, Near, look_at, sink, source, text};

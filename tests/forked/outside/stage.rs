@@ -218,7 +218,8 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     while begin.elapsed() < patience() {
         match (&outcome, &listener) {
             (Some(Outcome { bytes, .. }), Some(listener)) if !deaf => {
-                // The speaker may be about to receive the last reply.
+                // The speaker may not have received the last reply yet, so the case also waits for the
+                // speaker.
                 let all = listener.text.len() >= *bytes && is_done(&speaker);
                 let late = ended.is_some_and(|ended| ended.elapsed() > Duration::from_secs(5));
                 if all || late || !listener.open {

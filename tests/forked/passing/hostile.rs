@@ -1,6 +1,7 @@
 //! Tests shared chunks with a peer program that violates the protocol or passes wrong descriptors.
 //!
-//! `RAWPIPE_TEST_STEPS` sets the number of steps of a hostile peer (by default 20,000).
+//! `RAWPIPE_TEST_STEPS` sets the number of steps of a hostile peer (by default 20,000). If `common::slow`
+//! returns true, only a twentieth of the steps run.
 
 use super::*;
 use crate::common::bytes::Random;

@@ -438,8 +438,8 @@ fn exec_where_no_thread_may_be_made_eperm() {
     });
 }
 
-/// The child must make only system calls, as if the parent had other threads. The command is therefore
-/// prepared before the fork.
+/// The child makes only system calls, as the child of a process with several threads must. The command is
+/// therefore prepared before the fork.
 fn spawn_exec_after_a_fork() {
     let words = std_program("exit", &["9"]);
     let text = |word: &std::ffi::OsStr| {

@@ -23,7 +23,7 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// Returns the events that a poll of the pidfd reports.
+/// Returns the events that a poll of the pidfd reports within `timeout`.
 fn found(pidfd: impl AsFd, timeout: Duration) -> PollEvents {
     let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollEvents::IN)];
     poll(&mut fds, Some(timeout)).unwrap();

@@ -199,8 +199,8 @@ fn ring_beyond_the_limit_of_files_efbig() {
         let set = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) };
         let refused = SharedBuilder::new().pass_reader().err() == Some(Errno::EFBIG)
             && SharedBuilder::new().pass_writer().err() == Some(Errno::EFBIG);
-        // The limit also applies to a chunk writer's memory, although the writer's check with one page
-        // succeeds.
+        // The limit also applies to a chunk writer's memory, although the check that memory files work needs
+        // only one page.
         let (reader, writer) = rawpipe::pipe().unwrap();
         let memfd = ChunkWriter::builder().mechanism(ChunkMechanism::Memfd).build(writer).err();
         drop(reader);

@@ -1,7 +1,7 @@
 //! Tests that a mover returns at its deadline, and that the error names the side that is not ready. In these
 //! cases, the peer is silent, the sink is full, competitors use the same end, or a socket's error queue is
-//! not empty. Other cases move exactly as many bytes as fit into the sink, and wait without a deadline on a
-//! socket with an error queue.
+//! not empty. Some other cases move exactly as many bytes as fit into the sink. The remaining cases wait
+//! without a deadline on a socket with an error queue.
 
 use super::content::{compare, made, words};
 use super::kinds::{End, Made, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source, text};

@@ -19,7 +19,7 @@ fn kills() -> usize {
     asked_for("RAWPIPE_TEST_KILLS").unwrap_or_else(|| times(30))
 }
 
-/// Waits for a random time of less than 2 ms. The wait usually ends during the first laps of the ring.
+/// Waits for a random time of less than 2 ms.
 fn moment(random: &mut Random) {
     let start = Instant::now();
     let time = Duration::from_nanos(random.below(2_000_000) as u64);

@@ -1,5 +1,5 @@
-//! Tests the features that `Command` adds to `Spawn`, and compares them with std's `Command`. Each test runs
-//! in its own process.
+//! Tests `Command`: the arguments, the environment, the streams and other settings of a child, and the
+//! `Debug` output. Several tests compare the results with std's `Command`. Each test runs in its own process.
 #![allow(unsafe_code, reason = "closing standard streams")]
 
 use crate::common::programs::{all_of, output_of, program, std_program};
@@ -18,7 +18,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::{env, thread};
 
-/// Returns the stage and the error of a failed spawn.
+/// Asserts that the spawn fails and leaves no descriptor open. Returns the stage and the error.
 fn failure(command: &Command<'_>) -> (SpawnStage, Errno) {
     let before = common::open_fds();
     let error = command.spawn().expect_err("a failure");
@@ -88,8 +88,8 @@ fn program_by_the_childs_path() {
     symlink(env::current_exe().unwrap(), folder.join("rawpipe-test-program")).unwrap();
     let mut command = Command::new("rawpipe-test-program");
     command.args(std_program("exit", &["7"]).get_args());
-    // The `PATH` of this process may contain a directory that this user cannot access, which would cause
-    // `EACCES`.
+    // If `PATH` contained a directory that this user cannot access, the error would be `EACCES` instead of
+    // `ENOENT`.
     command.env("PATH", "/no/such/folder");
     assert_eq!(failure(&command), (SpawnStage::Exec, Errno::ENOENT));
     command.env("PATH", &folder);
@@ -162,7 +162,7 @@ fn env_is_as_with_std() {
         },
         |step| [Set("=odd", "1"), Set("RAWPIPE_A", "")].into_iter().for_each(step),
     ];
-    // SAFETY: there is no other thread.
+    // SAFETY: this process has no other thread.
     unsafe { env::set_var("RAWPIPE_OLD", OsString::from_vec(b"\xffold".to_vec())) };
     for (i, case) in cases.into_iter().enumerate() {
         let (mut ours, mut std) = (program("env", &[]), std_program("env", &[]));
@@ -186,8 +186,7 @@ fn env_is_as_with_std() {
     }
 }
 
-/// A spawn passes on duplicate variables and entries that are not variables exactly as this process received
-/// them.
+/// A spawn passes on duplicate variables and entries that are not valid variables, as std does.
 fn env_with_entries_that_are_no_variables() {
     let test = "env_with_entries_that_are_no_variables";
     if common::in_role("started") {
@@ -209,7 +208,7 @@ const ENTRIES: [&CStr; 8] =
     [c"A=1", c"no equals sign", c"", c"=", c"A=2", c"B=\xff", c"=x=y", c"=z"];
 
 fn env_is_handed_on_as_it_is() {
-    // The order of the entries does not matter, and empty entries are ignored.
+    // The comparison ignores the order of the entries, empty entries and the variables of this test.
     let sorted = |bytes: Vec<u8>| {
         let mut all: Vec<_> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
         all.retain(|entry| !entry.is_empty() && !entry.starts_with(b"RAWPIPE"));
@@ -327,7 +326,7 @@ fn stdio_inherited_unless_said_otherwise() {
     assert_eq!(output.stderr, b"err");
 }
 
-/// The streams of a child work even if the standard streams of this process are closed.
+/// The pipes of a child work even if the standard streams of this process are closed.
 fn stdio_closed_in_the_parent() {
     if common::in_role("closed") {
         let result = common::file(b"");
@@ -463,7 +462,7 @@ fn settings_reach_the_child() {
     assert_eq!(nice_of(&text(&mut with_args("stat"))), (own_nice + 3).min(19));
 }
 
-/// Returns the nice value, which is field 19 of `/proc/self/stat`.
+/// Returns the nice value from the contents of a `/proc/PID/stat` file, where it is field 19.
 fn nice_of(stat: &str) -> i32 {
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     fields.split(' ').nth(16).unwrap().parse().unwrap()
@@ -510,8 +509,8 @@ fn command_is_reusable() {
     }
 }
 
-/// If another thread's child inherited a pipe end, the reader of this child's output would not reach end of
-/// file.
+/// No child inherits a pipe end of another thread's child. Otherwise a reader would reach end of file only
+/// after the inheriting child has ended.
 fn spawn_from_eight_threads_ends_of_file_arrive() {
     let rounds = if slow() { 3 } else { 25 };
     let shared = &{
@@ -553,7 +552,8 @@ fn nothing_is_left_of_ten_thousand_spawns() {
         let mut maps = String::new();
         File::open("/proc/self/maps").unwrap().read_to_string(&mut maps).unwrap();
         let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-        // The allocator may map more memory, and a tool's allocator does so repeatedly.
+        // The number of mappings may grow, because an allocator may map more memory. A tool's allocator does
+        // so repeatedly.
         (entries("fd"), entries("task"), maps.lines().count(), children)
     };
     (0..8).for_each(round);
@@ -568,7 +568,8 @@ fn nothing_is_left_of_ten_thousand_spawns() {
 
 // ---- `Debug` output ----
 
-/// Returns strings with characters that are special in a shell.
+/// Returns strings that are difficult to quote for a shell: special characters, control characters, invalid
+/// UTF-8, and each byte except NUL.
 fn nasty() -> Vec<OsString> {
     let all_bytes: Vec<u8> = (1..=255).collect();
     let mut strings: Vec<OsString> = [
@@ -586,8 +587,8 @@ fn nasty() -> Vec<OsString> {
     strings
 }
 
-/// Returns the output of a shell that runs the `Debug` text of the command, without the variables that shells
-/// set.
+/// Runs the `Debug` text of the command in a shell. Returns the NUL-terminated strings of the output, except
+/// the variables that shells set.
 fn by_shell(shell: &str, command: &Command<'_>) -> Vec<Vec<u8>> {
     let line = format!("{command:?}");
     let output = std::process::Command::new(shell).arg("-c").arg(&line).output().unwrap();
@@ -703,7 +704,7 @@ fn getters_are_as_with_std() {
         env("B", "2") env("A", "1") env(&odd, &odd) env("B", "3") env_remove("A") env_remove("NONE")
         env_clear() env("C", "4") env_remove("C") env_remove("D") env("D", "5") env("D", "")
     }
-    // A NUL byte is printed as std prints it.
+    // The getters return a string with a NUL byte in the same form as std's getters.
     both! { arg("a\0b") current_dir("\0") env("E", "\0") }
     same(&Command::new("\0"), &std::process::Command::new("\0"));
     assert_eq!(failure(&ours), INVALID);
@@ -725,7 +726,7 @@ fn borrowed_and_cloned_descriptors_are_no_copies() {
     drop(writer);
     assert_eq!(all_of(Some(out)), b"from a file");
 
-    // Owned descriptors are shared, and the last owner closes them.
+    // Clones share the owned descriptors of a command, and the last clone closes them.
     let (out, writer) = rawpipe::pipe().unwrap();
     let number = writer.as_raw_fd();
     let before = common::open_fds();

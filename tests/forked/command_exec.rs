@@ -1,6 +1,6 @@
-//! Tests `Command::exec` and `Spawn::exec`, which apply the settings of a spawn to this process. The tests
-//! compare the results with a spawn and with std's `exec`, and check the state after a failure. Each test
-//! runs in its own process.
+//! Tests `Command::exec` and `Spawn::exec`, which replace this process with a program that has the settings
+//! of a spawn. The tests compare the program's state with a spawned program and with std's `exec`. Other
+//! tests check the process after a failed exec. Each test runs in its own process.
 #![allow(unsafe_code, reason = "system calls by number, and handlers")]
 
 use crate::common::nr;
@@ -29,8 +29,8 @@ fn no_thread(test: &str) -> bool {
     in_front().is_some()
 }
 
-/// Returns the output and the exit code of a forked child whose standard output is a pipe. The output
-/// ends when every writer has closed the pipe.
+/// Runs `body`, which executes a program, in a forked child whose standard output is a pipe. Returns the
+/// output and the exit code. If the exec fails, the exit code is the error number.
 fn output_of_child(body: impl FnOnce() -> Errno) -> (Vec<u8>, Option<i32>) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let copy = &reader;
@@ -122,7 +122,7 @@ fn exec_is_as_with_std() {
     }
 }
 
-/// Returns the value of a field of `/proc/PID/status`, or an empty string.
+/// Returns the value of a field of `/proc/PID/status`, or an empty string if the field is missing.
 fn field(status: &[u8], name: &str) -> String {
     let text = String::from_utf8_lossy(status).into_owned();
     let line = text.lines().find(|line| line.starts_with(name)).map(str::to_owned);
@@ -161,11 +161,11 @@ fn exec_in_a_thread_beside_others_keeps_the_process() {
 
 // ---- state after a failure ----
 
-/// Returns the state of this process and its thread. The state includes the open descriptors with their
-/// flags, the current directory, the niceness, and some lines of the status file.
+/// Returns the state of this process and of the calling thread. The state includes the open descriptors with
+/// their flags, the current directory, the niceness, and some lines of the status file.
 fn state() -> Vec<String> {
     let fds = common::open_fds().into_iter().map(|fd| {
-        // The link of a pipe or socket contains an inode number.
+        // The link of a pipe or socket contains an inode number, which identifies the pipe or socket.
         let to = fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
         let flags = info.lines().find(|line| line.starts_with("flags:")).unwrap_or("").to_owned();
@@ -202,8 +202,8 @@ fn dispositions() -> [String; 2] {
     ["SigIgn", "SigCgt"].map(|name| field(&status, name))
 }
 
-/// Returns a command that cannot be executed. The exec runs in place, or with a thread if `by_thread` is
-/// set.
+/// Returns a command that cannot be executed. If `by_thread` is set, the exec needs a new thread. Otherwise
+/// it happens in the calling thread.
 fn failing(by_thread: bool) -> Command<'static> {
     let mut command = Command::new("/no/such/program");
     if by_thread {
@@ -212,7 +212,8 @@ fn failing(by_thread: bool) -> Command<'static> {
     command
 }
 
-/// A failed exec never reinstalls a handler that another thread has installed and then removed.
+/// A failed exec does not reinstall a signal handler that another thread has installed and then replaced with
+/// `SIG_IGN`.
 fn exec_failing_leaves_handlers_to_their_owners() {
     let test = "exec_failing_leaves_handlers_to_their_owners";
     for by_thread in [false, true] {
@@ -242,7 +243,7 @@ fn exec_failing_in_two_threads_keeps_what_signals_do() {
     let test = "exec_failing_in_two_threads_keeps_what_signals_do";
     handle_usr1();
     signal(Signal::PIPE.as_raw(), SIG_IGN);
-    thread::spawn(|| ()).join().unwrap(); // makes the C library install a signal handler
+    thread::spawn(|| ()).join().unwrap(); // makes glibc install an internal signal handler
     let before = dispositions();
     for by_thread in [false, true] {
         if by_thread && no_thread(test) {
@@ -257,7 +258,7 @@ fn exec_failing_in_two_threads_keeps_what_signals_do() {
     }
 }
 
-/// An exec with a thread keeps the parent-death signal that this process has set for itself.
+/// An exec that needs a new thread keeps the parent-death signal that the process has set for itself.
 fn exec_by_a_thread_keeps_the_parent_death_signal() {
     if no_thread("exec_by_a_thread_keeps_the_parent_death_signal") {
         return;
@@ -321,8 +322,8 @@ fn exec_failing_at_each_stage_leaves_all_as_it_was() {
     for (stage, errno, set) in stages {
         let mut command = with_all("exit", &["0"], (&file, &reader));
         if matches!(stage, SpawnStage::Exec) {
-            // For the last stage the program does not exist. If this process is root, the command also sets
-            // other ids.
+            // For the stage `Exec`, the program does not exist. If this process is root, the command also
+            // changes the ids.
             let mut other = Command::new("no-such-program");
             other.fd_map(&file, 7).fd_map(&reader, 3).close_other_fds().current_dir("/");
             other.umask(0o27).nice(3).signal_mask(SignalSet::full());
@@ -437,7 +438,8 @@ fn exec_where_no_thread_may_be_made_eperm() {
     });
 }
 
-/// The parent has threads, so the child must not allocate. The command is therefore prepared before the fork.
+/// The child makes only system calls, as the child of a process with several threads must. The command is
+/// therefore prepared before the fork.
 fn spawn_exec_after_a_fork() {
     let words = std_program("exit", &["9"]);
     let text = |word: &std::ffi::OsStr| {
@@ -476,8 +478,8 @@ fn exec_inherits_or_clears_the_mask() {
     assert_eq!(also, "0000000000000000");
 }
 
-/// The kernel ties a parent-death signal to the thread that created the child. An exec with a thread ends the
-/// calling thread, so the kernel kills the child.
+/// The kernel sends a parent-death signal when the thread that created the child ends. An exec that needs a
+/// new thread ends the calling thread, so its children are killed.
 fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
     if no_thread("exec_by_a_thread_ends_the_calling_one_for_its_children") {
         return;
@@ -496,7 +498,7 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
             let mut command = program("waiter", &[]);
             command.fd_map(&gate, 7);
             if !folder {
-                // For an exec in place, the descriptor must already have the number 7.
+                // The exec needs no new thread if the descriptor already has the number 7.
                 let number = usize::try_from(gate.as_raw_fd()).unwrap();
                 // SAFETY: all arguments are integers, and no other code uses this number here.
                 assert_eq!(unsafe { raw::syscall3(nr::DUP3, number, 7, 0) }, 7);
@@ -516,8 +518,8 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
     }
 }
 
-/// Record locks belong to a descriptor table. An exec in place keeps the table, but an exec with a
-/// thread does not.
+/// Record locks belong to a descriptor table. An exec in the calling thread keeps the table, but an exec that
+/// needs a new thread does not.
 fn exec_by_a_thread_releases_record_locks() {
     const TEST: &str = "exec_by_a_thread_releases_record_locks";
     if !cfg!(all(target_pointer_width = "64", target_endian = "little")) || no_thread(TEST) {

@@ -44,7 +44,7 @@ fn late() -> Deadline<'static> {
     Deadline::after(Duration::from_secs(200))
 }
 
-/// Asserts that a wait lasted at least `least` and did not hang.
+/// Asserts that a wait lasted at least `least` and less than 100 seconds.
 fn took_a_while_and_no_more(begin: Instant, least: Duration) {
     let took = begin.elapsed();
     assert!(took >= least && took < Duration::from_secs(100), "{took:?}");
@@ -292,8 +292,8 @@ fn communicate_deadline_for_the_end_of_the_child() {
 
 // ---- a grandchild holds the pipes ----
 
-/// Starts a child whose own child keeps the output pipe open. That grandchild ends when the gate is
-/// dropped.
+/// Starts a child whose own child keeps the output pipe open. That grandchild ends when the returned writer
+/// is dropped.
 fn with_grandchild() -> (Child, rawpipe::PipeWriter) {
     let (gate, writer) = rawpipe::pipe().unwrap();
     let mut command = program("parent", &[]);
@@ -389,7 +389,7 @@ fn output_that_fails_leaves_no_child_enomem() {
     }
     // These children end only when they are killed.
     let (sleeps, too) = (program("sleep", &[]), program("sleep", &[]));
-    // The children still start, because std falls back to another call if its `poll` fails with `ENOMEM`.
+    // The programs still start, because std's start-up code uses another call if `poll` fails with `ENOMEM`.
     if !Filter::new(&[nr::PPOLL], Errno::ENOMEM).install() {
         return skip(test, "no seccomp filter here");
     }

@@ -41,7 +41,7 @@ fn duplex_one_side_dies() {
         safe fn signal(signal: i32, handler: usize) -> usize;
     }
     assert_ne!(signal(13, 0), usize::MAX); // SIGPIPE kills from here on
-    // SAFETY: as above.
+    // SAFETY: this process has one thread, and the child only uses pipes.
     let (mut child, link) =
         unsafe { Duplex::fork(|link| u8::from(link.write(b"last words") != Ok(10))) }.unwrap();
     assert!(child.wait().unwrap().success());
@@ -60,7 +60,7 @@ fn duplex_one_side_dies() {
 
 /// If the peer dies in the middle of a message, receiving fails with `Truncated`.
 fn channel_other_side_dies_truncated() {
-    // SAFETY: as above.
+    // SAFETY: this process has one thread, and the child only uses pipes.
     let (mut child, link) = unsafe {
         Duplex::fork(|link| {
             link.write_all(&100_u64.to_le_bytes()).unwrap();
@@ -81,10 +81,11 @@ fn duplex_children_do_not_hold_each_others_sides() {
         let mut buf = [0; 8];
         u8::from(link.read(&mut buf) != Ok(0))
     };
-    // SAFETY: as above.
+    // SAFETY: this process has one thread, and the child only uses pipes.
     let (mut first, to_first) = unsafe { Duplex::fork(wait_for_the_end) }.unwrap();
     let (held, hold) = rawpipe::pipe().unwrap();
-    // SAFETY: as above. The child first closes its copy of the parent's other link.
+    // SAFETY: this process has one thread. The child first closes its copies of the parent's other
+    // descriptors.
     let (mut second, to_second) = unsafe {
         Duplex::fork(|link| {
             common::close_copy(to_first.reader());
@@ -101,14 +102,14 @@ fn duplex_children_do_not_hold_each_others_sides() {
     assert!(second.wait().unwrap().success());
 }
 
-/// A worker of a pool ends when the parent drops the link to that worker, if all later workers have closed
-/// their copies of the link.
+/// A worker of a pool ends when the parent drops the link to that worker. This requires that all later
+/// workers have closed their copies of the link.
 fn duplex_pool_of_workers_each_ends_with_its_link() {
     const WORKERS: usize = 5;
     for closed in [true, false] {
         let (mut workers, mut links) = (Vec::new(), Vec::new());
         for number in 0..WORKERS {
-            // SAFETY: as above.
+            // SAFETY: this process has one thread, and the child only uses pipes.
             let (worker, link) = unsafe {
                 Duplex::fork(|link| {
                     if closed {
@@ -152,7 +153,7 @@ fn duplex_pool_of_workers_each_ends_with_its_link() {
 }
 
 fn duplex_half_closed() {
-    // SAFETY: as above.
+    // SAFETY: this process has one thread, and the child only uses pipes.
     let (mut child, link) = unsafe {
         Duplex::fork(|link| {
             let (reader, writer) = link.into_ends();
@@ -275,7 +276,7 @@ fn channel_read_ahead_fork_copies_the_buffer() {
 }
 
 fn channel_adaptive_between_processes() {
-    // SAFETY: as above.
+    // SAFETY: this process has one thread, and the child only uses pipes.
     let (mut child, link) = unsafe {
         Duplex::fork(|link| {
             let mut channel = Channel::from(link).with_wait(Wait::Adaptive);

@@ -1,5 +1,5 @@
-//! Tests the programs in `examples/`. Each program must print its complete output, whatever the order in
-//! which its processes run, and must fail if it cannot do its work.
+//! Builds all programs in `examples/`, and runs those that no other file tests. Each of these must print its
+//! complete output. Each must also fail if it cannot write that output.
 
 use crate::common;
 use rawpipe::event::{PollEvents, PollFd, poll};
@@ -16,7 +16,7 @@ const SIGKILL: i32 = 9;
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
 
-/// The time limit for short operations. Emulators are slow.
+/// The time limit for short operations, which is long enough for slow emulators.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Example {
@@ -33,7 +33,7 @@ enum Tested {
     Elsewhere(&'static str),
 }
 
-/// Every file in `examples/`.
+/// Every program in `examples/`.
 const EXAMPLES: &[Example] = &[
     Example {
         name: "bidirectional",
@@ -264,7 +264,7 @@ fn run_fifty_times(name: &str) {
     }
 }
 
-/// Stops the parent before it writes, and resumes it when the child waits for data.
+/// Stops the parent before it writes to its child, and resumes the parent when the child waits for data.
 fn let_the_child_read_first(name: &str) {
     let example = Held::start(name);
     let (parent, child) = (example.running.0.id(), example.forked());
@@ -404,7 +404,7 @@ impl Running {
         Self(command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap())
     }
 
-    /// Waits until the example has ended, and returns the exit code.
+    /// Waits until the example has ended. Returns the exit code, or `None` if a signal killed the example.
     fn wait(&mut self) -> Option<i32> {
         until("the example ends", || self.0.try_wait().unwrap()).code()
     }
@@ -477,7 +477,7 @@ impl Held {
     }
 }
 
-/// Calls `ask` repeatedly until it returns a result.
+/// Calls `ask` repeatedly until it returns a result. Panics if this takes longer than [`PATIENCE`].
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {

@@ -41,7 +41,7 @@ fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errn
     drop(say);
     let mut word = [0; 4];
     let failed = said.read_exact(&mut word).is_ok();
-    let code = child.wait().unwrap().code().unwrap_or(-1); // a signal ended the child
+    let code = child.wait().unwrap().code().unwrap_or(-1); // -1 if a signal ended the child
     let errno = Errno::from_raw_os_error(i32::from_ne_bytes(word));
     if failed { Err(errno.unwrap()) } else { Ok(code) }
 }
@@ -56,7 +56,7 @@ fn by_valgrind(test: &str) -> bool {
     here
 }
 
-/// Skips the test and returns `true` if `execveat` is missing, as in an emulator.
+/// Skips the test and returns `true` if `execveat` is missing, as in some emulators.
 fn no_execveat(test: &str) -> bool {
     let argv = list(&["x"]);
     let answer = outcome(|| process::execveat(closed_fd(), c"x", argv, argv, NONE));
@@ -66,7 +66,7 @@ fn no_execveat(test: &str) -> bool {
     answer == Err(Errno::ENOSYS)
 }
 
-/// A directory for one test, which is removed with its contents.
+/// A directory for one test, which is removed with its contents when the value is dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -138,7 +138,7 @@ fn execveat_every_way_to_name_a_program() {
     assert_eq!(run(&folder, c"sh", NONE), Ok(9), "relative to a folder");
     assert_eq!(run(&path_only("/bin"), c"sh", NONE), Ok(9), "by O_PATH");
     assert_eq!(run(&closed_fd(), c"/bin/sh", NONE), Ok(9), "an absolute path needs no folder");
-    // The descriptor is close-on-exec, like every descriptor that std opens.
+    // The descriptor of the program is close-on-exec, like every descriptor that std opens.
     assert_eq!(run(&File::open("/bin/sh").unwrap(), c"", EMPTY), Ok(9), "a file");
     assert_eq!(run(&path_only("/bin/sh"), c"", EMPTY), Ok(9), "a file, by O_PATH");
 }
@@ -161,7 +161,8 @@ fn fexecve_file_deleted_or_renamed_meanwhile() {
     }
 }
 
-/// The interpreter of a script opens the script again, through the descriptor.
+/// The interpreter of a script opens the script again, through the descriptor. If the descriptor is
+/// close-on-exec, `execveat` therefore fails with `ENOENT`.
 fn fexecve_script() {
     if by_valgrind("fexecve_script") {
         return;
@@ -304,7 +305,7 @@ fn execve_failed_leaves_the_process_as_it_was() {
         (c"/no/such/program", argv),
         (c"/", argv),
         (&text, argv),
-        (c"/bin/sh", long), // too long, which is detected late
+        (c"/bin/sh", long), // the kernel checks the length after it has opened the program
     ] {
         assert!(process::execve(path, argv, envp).is_err());
         assert!(process::execvpe(c"no-such-program", b"/bin:/proc", argv, envp).is_err());

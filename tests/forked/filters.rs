@@ -1,4 +1,4 @@
-//! Compares this crate with the programs `head -c` and `tee`. Each test runs in its own process.
+//! Compares a limited transfer with `head -c`, and a fan-out with `tee`. Each test runs in its own process.
 #![allow(unsafe_code, reason = "a signal's action by the C library")]
 
 use crate::common::bytes::{all_of, data};
@@ -10,7 +10,7 @@ use rawpipe::transfer::{Fanout, FanoutSink, Transfer, TransferError};
 use std::fs::File;
 use std::ops::ControlFlow;
 
-/// Returns whether this program is from the GNU coreutils.
+/// Returns whether this program is from the GNU coreutils. If not, reports that the test is skipped.
 fn is_gnu(program: &str) -> bool {
     let version = Command::new(program).arg("--version").output();
     let gnu = version.is_ok_and(|output| output.stdout.windows(3).any(|text| text == b"GNU"));
@@ -48,8 +48,9 @@ fn limit_takes_what_head_takes() {
     }
 }
 
-/// Runs `tee` or an equivalent fan-out, with two files and standard output as sinks. Returns the exit status
-/// and the contents of the two files.
+/// Runs `tee` or an equivalent fan-out, with standard output and two files as sinks. `mode` is the value of
+/// `--output-error`, or `None` without this option. Returns the exit status and the contents of the two
+/// files.
 fn teed(ours: bool, mode: Option<&str>, bytes: &[u8], output: &File) -> (ExitStatus, [Vec<u8>; 2]) {
     let paths = [common::tmp_path(), common::tmp_path()];
     let input = file(bytes);

@@ -1,4 +1,5 @@
-//! Tests forks, and the state that survives a fork or an exec. Each test runs in its own process.
+//! Tests forks, exit codes, pipes that several processes share, inherited descriptors, and the limits of a
+//! process and of a user. Each test runs in its own process.
 #![allow(unsafe_code, reason = "fork, and the C library's own view of it")]
 
 use crate::common::nr;
@@ -24,8 +25,8 @@ fn getpid() -> u32 {
     std::process::id()
 }
 
-/// Changes to a user who has no processes and no pipes. Skips the test and returns `None` if this process is
-/// not root.
+/// Changes to a user id that no other process is likely to use. Skips the test and returns `None` if this
+/// process is not root.
 fn become_ordinary_user(test: &str) -> Option<()> {
     unsafe extern "C" {
         safe fn getuid() -> u32;
@@ -150,7 +151,8 @@ fn fork_with_panic_with_sigabrt_ignored_still_ends() {
     assert_eq!(code_of(|| panic!("in the child")), Some(128 + SIGABRT));
 }
 
-/// Buffered text of Rust and of the C library is written once, whichever way the child is created and ends.
+/// Buffered text of Rust and of the C library is written once. A child that exits with this crate's functions
+/// discards its copy.
 fn fork_what_stdio_buffers_is_written_once() {
     unsafe extern "C" {
         fn puts(line: *const std::ffi::c_char) -> i32;
@@ -182,8 +184,8 @@ fn fork_what_stdio_buffers_is_written_once() {
     assert_eq!(output.matches("the C library's").count(), 1, "{output}");
 }
 
-/// A child that calls `std::process::exit` writes the buffered text a second time. This shows that the test
-/// above can fail.
+/// A child that calls `std::process::exit` writes the buffered text a second time. This shows that the
+/// previous test can fail.
 fn fork_what_stdio_buffers_is_written_twice_by_an_ordinary_end() {
     if common::in_role("print") {
         print!("buffered");
@@ -215,7 +217,8 @@ fn never_alone(test: &str) -> bool {
     never
 }
 
-/// Forks without another thread, then while another thread runs, and again after that thread has ended.
+/// Asserts that a fork fails with `EBUSY` while another thread runs, and succeeds before that thread starts
+/// and after it has ended.
 fn alone_and_beside_a_thread() {
     assert_eq!(fork_alone(), Ok(Some(3)));
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -360,12 +363,12 @@ fn locked_mutex() -> Box<[u64; 16]> {
     mutex
 }
 
-/// Runs in a child and returns two bits. Bit 0 is set if another thread finds the thread that forked. Bit 1
-/// is set if the C library detects that this thread does not own the parent's lock. The result is 3 if the
-/// thread id is correct, and 0 if it is stale.
+/// Runs in a child and returns two bits. Bit 0 is set if `pthread_kill` in a new thread finds the calling
+/// thread. Bit 1 is set if the C library detects that the parent, not this thread, owns the lock. The result
+/// is 3 if the C library's thread id is correct, and 0 if it is stale.
 fn thread_id_is_known(mutex: &mut [u64; 16]) -> u8 {
     let forked = pthread_self();
-    // SAFETY: the forking thread is alive, because it joins the new thread below. Signal 0 is not sent.
+    // SAFETY: the calling thread is alive, because it joins the new thread below. Signal 0 is not sent.
     let found = std::thread::spawn(move || unsafe { pthread_kill(forked, 0) } == 0);
     // SAFETY: this is a copy of a mutex that was initialised before the fork.
     let not_owner =
@@ -409,7 +412,7 @@ fn fork_thread_id_is_right_from_another_thread() {
     }
 }
 
-/// A bare `clone` leaves a stale thread id in the child. This shows that the two tests above can fail.
+/// A bare `clone` leaves a stale thread id in the child. This shows that the two previous tests can fail.
 fn fork_thread_id_is_stale_after_a_bare_clone() {
     const SIGCHLD: usize = Signal::CHLD.as_raw().unsigned_abs() as usize;
     if !repairable("fork_thread_id_is_stale_after_a_bare_clone") {
@@ -583,7 +586,7 @@ fn into_stdio_gives_a_program_its_output() {
     assert!(String::from_utf8(output).unwrap().contains("printed by a program\n"));
 }
 
-/// Limits the number of descriptors that this process may have open.
+/// Sets the soft limit `RLIMIT_NOFILE`, so that new descriptors have numbers below `count`.
 fn limit_descriptors(count: u64) {
     const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
     let mut old = [0_u64; 2];

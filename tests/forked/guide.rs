@@ -16,7 +16,7 @@ impl Drop for Folder {
     }
 }
 
-/// Returns the contents of the first block after a heading of the page.
+/// Returns the contents of the first code block after a heading of the page.
 fn block<'t>(page: &'t str, heading: &str) -> &'t str {
     let (_, part) = page.split_once(&format!("\n# {heading}\n")).expect("the heading");
     let (_, part) = part.split_once("\n```").expect("a block");
@@ -86,7 +86,8 @@ fn no_std_tool_is_built_and_counts() {
     assert_eq!((code, said.len(), &*told), (Some(0), 1_234_567, "tally: 1234567 bytes\n"));
 }
 
-/// In Python, three ways to read an empty nonblocking pipe have three different results.
+/// In Python, reading an empty nonblocking pipe has a different result with `os.read` than with a binary
+/// file. Reading it as a text file raises `TypeError` before Python 3.14, and `BlockingIOError` since then.
 fn python_reads_empty_nonblocking_pipe() {
     const SCRIPT: &str = "
 import os
@@ -106,7 +107,7 @@ attempt(os.fdopen(r).read)
     }
     let output = common::finish(Command::new("python3").args(["-c", SCRIPT]));
     let text = String::from_utf8(output.stdout).expect("text");
-    let (before, since) = ("TypeError", "BlockingIOError"); // 3.14
+    let (before, since) = ("TypeError", "BlockingIOError"); // changed in Python 3.14
     let expected = [before, since].map(|text| format!("BlockingIOError\nNone\n{text}\n"));
     assert!(expected.contains(&text), "{text}");
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 const SHORT: Duration = Duration::from_millis(50);
-/// A time limit that no test reaches.
+/// A time limit that only a hanging test reaches.
 const LONG: Duration = Duration::from_secs(120);
 
 unsafe extern "C" {
@@ -23,7 +23,7 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// Returns the events that a poll of the pidfd reports.
+/// Returns the events that a poll of the pidfd reports within `timeout`.
 fn found(pidfd: impl AsFd, timeout: Duration) -> PollEvents {
     let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollEvents::IN)];
     poll(&mut fds, Some(timeout)).unwrap();
@@ -67,9 +67,9 @@ fn fork_environment_is_a_copy() {
     unsafe { env::set_var("RAWPIPE_A", "parent") };
     let mut child = child(|| {
         let seen = env::var("RAWPIPE_A").as_deref() == Ok("parent");
-        // SAFETY: as above, in a separate process.
+        // SAFETY: the child has no other thread.
         unsafe { env::set_var("RAWPIPE_A", "child") };
-        // SAFETY: as above.
+        // SAFETY: the child has no other thread.
         unsafe { env::set_var("RAWPIPE_B", "child") };
         u8::from(!(seen && env::var("RAWPIPE_A").as_deref() == Ok("child")))
     });
@@ -229,7 +229,7 @@ fn pidfd_not_readable_when_another_thread_execs() {
     }
     let mut child =
         program("successor", &[]).stdout(Stdio::piped()).on_drop(OnDrop::Kill).spawn().unwrap();
-    child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap(); // by the new program
+    child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap(); // written by the new program
     let words = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
     assert!(words.windows(5).any(|word| word == b"stall"));
     if let Some(pidfd) = child.pidfd() {
@@ -279,7 +279,7 @@ fn wait_with_a_nonblocking_pidfd_eagain() {
 
 // ---- several waits ----
 
-/// Only one thread can use a handle, but any number of threads can watch its pidfd.
+/// Only one thread at a time can wait with a `Child`, but any number of threads can watch its pidfd.
 fn pidfd_wakes_ten_threads() {
     let mut child = sleeper();
     if child.pidfd().is_none() {
@@ -309,7 +309,7 @@ fn kill_by_another_thread_ends_a_wait() {
     let kill = move || {
         let number = usize::try_from(pidfd.as_raw_fd()).unwrap();
         let signal = usize::try_from(Signal::KILL.as_raw()).unwrap();
-        // SAFETY: the call touches no memory, because the signal has no data.
+        // SAFETY: the call accesses no memory, because the pointer to a `siginfo_t` is null.
         unsafe { raw::syscall4(nr::PIDFD_SEND_SIGNAL, number, signal, 0, 0) }
     };
     let pid = child.id();
@@ -335,7 +335,7 @@ fn wait_and_try_wait_of_one_that_has_ended_agree() {
         let mut child = child(move || u8::try_from(turn % 200).unwrap());
         if let Some(pidfd) = child.pidfd() {
             assert!(found(pidfd, LONG).contains(PollEvents::IN));
-            // The child has ended, so no call may report it as running.
+            // The child has ended, so `try_wait` must return its status.
             assert!(child.try_wait().unwrap().is_some(), "{turn}");
         }
         assert_eq!(child.wait().unwrap().code(), Some(turn % 200));

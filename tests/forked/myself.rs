@@ -1,5 +1,5 @@
-//! Tests calls by which a process changes itself, and the terminals of its children. Each test runs in its
-//! own process.
+//! Tests calls with which a process reads or changes its own state, and the settings for the terminal of a
+//! child. Each test runs in its own process.
 #![allow(
     unsafe_code,
     reason = "descriptors that are closed by number, and the C library's view of a terminal"
@@ -18,7 +18,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::time::Duration;
 
-/// A time limit that no test reaches.
+/// A time limit that only a hanging test reaches.
 const LONG: Duration = Duration::from_secs(60);
 
 unsafe extern "C" {
@@ -28,7 +28,7 @@ unsafe extern "C" {
     safe fn geteuid() -> u32;
 }
 
-/// Runs `body` in a child, and panics if `body` fails.
+/// Runs `body` in a child, and panics if `body` panics.
 #[track_caller]
 fn in_a_child(body: impl FnOnce()) {
     let mut child = child(|| {
@@ -321,7 +321,7 @@ fn foreground_without_a_terminal_enxio() {
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Foreground, Errno::ENXIO));
 }
 
-/// A failed exec leaves the process without a descriptor of its terminal.
+/// A failed exec with `foreground` leaves no additional descriptor open.
 fn foreground_of_an_exec_that_fails_leaves_no_descriptor() {
     let Some(screen) = Screen::new() else { return };
     in_a_session(&screen, || {

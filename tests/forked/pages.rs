@@ -1,6 +1,6 @@
 //! Tests `splice`, `tee`, `vmsplice`, `sendfile` and `copy_file_range` in less common situations. The tests
-//! use every pair of descriptor kinds, unusual files, large offsets, and pages whose sender has ended. Each
-//! test runs in its own process.
+//! use pairs of descriptor kinds, unusual files, large offsets, and pages whose sender has ended. Each test
+//! runs in its own process.
 #![allow(unsafe_code, reason = "vmsplice, of memory that never changes")]
 
 use crate::common::bytes::waiting_in;
@@ -44,7 +44,7 @@ fn pages() -> &'static [u8] {
 
 // ---- every pair of kinds ----
 
-/// The descriptors that the tests combine in pairs.
+/// The descriptors that two of the tests combine in pairs.
 struct Kinds {
     file: File,
     append: File,
@@ -169,7 +169,7 @@ fn tee_every_pair_of_kinds() {
 
 // ---- odd files ----
 
-/// Splices from a `/proc` file, in one piece or in small pieces, move the same bytes as a read.
+/// Splices from a `/proc` file, in one piece or in small pieces, move the same bytes that a read returns.
 fn splice_of_proc_files_is_what_a_read_gives() {
     let mut spliced = 0;
     for path in
@@ -232,7 +232,7 @@ fn splice_of_a_device_to_a_device() {
         let source = File::open(device).unwrap();
         match splice(&source, None, &writer, None, 10_000, NONE) {
             Ok(count) => assert_eq!(waiting_in(&reader), vec![0; count], "{device}"),
-            Err(errno) => assert_eq!(errno, Errno::EINVAL), // as above, for a device
+            Err(errno) => assert_eq!(errno, Errno::EINVAL), // some kernels cannot splice from a device
         }
     }
     for device in ["/dev/null", "/dev/zero"] {
@@ -292,7 +292,8 @@ fn offsets_beyond_four_gigabytes() {
     }
 }
 
-/// With an offset above the signed maximum, `copy_file_range` copies nothing and leaves the offset unchanged.
+/// With an offset above the signed maximum, `copy_file_range` fails, copies nothing, and leaves the offset
+/// unchanged.
 fn copy_file_range_offsets_above_the_signed_maximum() {
     let (source, target) = (file(b"0123456789"), file(b""));
     for at in [1 << 63, u64::MAX - 4] {

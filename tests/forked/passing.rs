@@ -1,4 +1,5 @@
-//! Tests shared chunks between two programs, each of which owns one half. Each test runs in its own process.
+//! Tests halves of shared chunks that are created from descriptors, as for two programs. In most tests, this
+//! process or a forked child owns the second half. Each test runs in its own process.
 #![allow(unsafe_code, reason = "mappings, limits, and halves made of descriptors")]
 
 mod hostile;
@@ -135,7 +136,7 @@ fn record_longer_than_the_buffer_emsgsize_stays() {
     assert_eq!(reader.try_recv(&mut buf), Ok(Some(1)));
 }
 
-/// Parts that do not form a pair, or that have another format version, are rejected.
+/// Parts that do not form a pair, or whose control page contains wrong values, are rejected.
 fn parts_of_something_else() {
     if !supported() {
         return;
@@ -165,7 +166,8 @@ fn parts_of_something_else() {
     assert!(writer(parts).is_ok());
 }
 
-/// If two programs have the same parts, the first program that uses a half owns that half.
+/// If a half is in use, creating it again from the same parts fails with `EBUSY` until its owner releases the
+/// half.
 fn parts_taken_twice_ebusy() {
     if !supported() {
         return;
@@ -197,8 +199,8 @@ fn ring_beyond_the_limit_of_files_efbig() {
         let set = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) };
         let refused = SharedBuilder::new().pass_reader().err() == Some(Errno::EFBIG)
             && SharedBuilder::new().pass_writer().err() == Some(Errno::EFBIG);
-        // The limit also applies to a chunk writer's memory, although the writer's check with one page
-        // succeeds.
+        // The limit also applies to a chunk writer's memory, although the check that memory files work needs
+        // only one page.
         let (reader, writer) = rawpipe::pipe().unwrap();
         let memfd = ChunkWriter::builder().mechanism(ChunkMechanism::Memfd).build(writer).err();
         drop(reader);
@@ -208,8 +210,8 @@ fn ring_beyond_the_limit_of_files_efbig() {
     assert!(trying.wait().unwrap().success());
 }
 
-/// The check whether memory files work may fail because of the file size limit. The failure is not remembered,
-/// so a writer with a memory file can be created once the limit is higher.
+/// The check whether memory files work may fail because of the file size limit. The failure is not
+/// remembered, so a writer with a memory file can be created after the limit has been raised.
 fn memory_file_check_at_the_limit_of_files_is_repeated() {
     if !supported() {
         return;

@@ -1,8 +1,8 @@
 //! Tests pidfds. The tests cover several handles for one child, waits, signals, and copies of descriptors.
 //! Each test runs in its own process.
 //!
-//! `RAWPIPE_TEST_REAPS` sets how often another thread kills a child while the kernel reuses process ids (by
-//! default 300).
+//! `RAWPIPE_TEST_REAPS` sets how often another thread kills a child while the kernel reuses process ids. The
+//! default is 300, or 15 if `common::slow` returns true.
 #![allow(unsafe_code, reason = "name spaces, and forks beside threads")]
 
 use crate::common::programs::program;
@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 const SHORT: Duration = Duration::from_millis(30);
-/// A time limit that no test reaches.
+/// A time limit that only a hanging test reaches.
 const LONG: Duration = Duration::from_secs(120);
 
-/// Returns whether the kernel supports waiting on pidfds.
+/// Returns whether the kernel supports waiting on pidfds, and skips the test if not.
 fn supported() -> bool {
     let mut child = child(|| 0);
     let answer = child.try_clone_pidfd().and_then(|pidfd| pidfd.wait());
@@ -112,7 +112,8 @@ fn pidfd_open_of_no_process_esrch() {
     assert_eq!(Pidfd::open(u32::MAX).unwrap_err(), Errno::ESRCH);
 }
 
-/// A pidfd works before and after the child's handle collects the status.
+/// A pidfd can signal a child until the child's handle collects the status. Afterwards, `kill` still
+/// succeeds, and `send_signal` fails with `ESRCH`.
 fn pidfd_of_a_child_beside_its_handle() {
     if !supported() {
         return;
@@ -176,7 +177,8 @@ fn getfd_of_a_child() {
     assert_eq!(pidfd.getfd(number).unwrap_err(), Errno::ESRCH);
 }
 
-/// If the kernel rejects pidfds, calls that need a pidfd return the kernel's error. Handles still work.
+/// If a filter rejects the creation of pidfds, functions that need a pidfd return the filter's error. `Child`
+/// handles still work.
 fn pidfd_that_cannot_be_made() {
     let test = "pidfd_that_cannot_be_made";
     for errno in [Errno::ENOSYS, Errno::EPERM] {
@@ -209,7 +211,7 @@ fn pidfd_that_cannot_be_made() {
 }
 
 /// One thread kills each child while another thread reaps the child. At the same time, new processes reuse
-/// the ids of the killed children.
+/// the ids of the killed children, and no signal may reach these processes.
 fn pidfd_killed_by_another_thread_while_numbers_are_given_again() {
     const CLONE_NEWPID: i32 = 0x2000_0000;
     let test = "pidfd_killed_by_another_thread_while_numbers_are_given_again";
@@ -280,7 +282,7 @@ fn kill_many() {
                 if last.len() > 20 {
                     last.pop_front();
                 }
-                // These processes have ended, and other processes may now use their ids.
+                // These processes have been killed, and new processes may already use their ids.
                 last.iter().for_each(|pidfd| pidfd.kill().unwrap());
             }
         });
@@ -298,7 +300,7 @@ fn kill_many() {
     });
     let [bystanders, again] = [bystanders, again].map(AtomicUsize::into_inner);
     println!("{} killed, {bystanders} bystanders, {again} with a number of one killed", reaps());
-    // The ids of so few processes are not reused.
+    // With fewer than 300 killed children, too few ids are reused for this check.
     if reaps() < 300 {
         return;
     }

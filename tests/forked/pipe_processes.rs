@@ -1,5 +1,5 @@
 //! Tests pipes and channels between processes. The tests check which processes wake up or die, and that no
-//! byte is lost. Each test runs in its own process.
+//! byte is lost. Other tests check descriptor numbers and flags. Each test runs in its own process.
 #![allow(unsafe_code, reason = "limits, signals and descriptors by number")]
 
 use crate::common::nr;
@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{iter, thread};
 
-/// A time limit that no test reaches.
+/// A time limit that only a hanging test reaches.
 const LONG: Duration = Duration::from_secs(120);
 /// The flag for a descriptor that only refers to a path.
 const O_PATH: i32 = 0x20_0000;
@@ -167,8 +167,8 @@ fn writes_longer_than_pipe_buf_lose_nothing() {
     assert!(writing.iter_mut().all(|child| child.wait().unwrap().success()));
 }
 
-/// A write of at most `PIPE_BUF` bytes is never interleaved, even if many processes wait for space in a small
-/// pipe.
+/// A write of `PIPE_BUF` bytes is not interleaved with other writes, even if several processes wait for space
+/// in a small pipe.
 fn writes_up_to_pipe_buf_of_processes_are_whole() {
     const COUNT: usize = 300;
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(1)).build().unwrap();
@@ -252,7 +252,7 @@ fn dup_takes_the_lowest_free_number() {
     let third = io::dup(&writer).unwrap();
     assert_eq!((first.as_raw_fd(), second.as_raw_fd()), (numbers[1], numbers[2]));
     assert!(third.as_raw_fd() > writer.as_raw_fd());
-    // A duplicate has a number above 2, even if the standard streams are closed.
+    // A duplicate has a number above 2, even if a standard stream is closed.
     // SAFETY: the argument is an integer, and this test does not read its standard input.
     assert_eq!(unsafe { raw::syscall1(nr::CLOSE, 0) }, 0);
     assert!(io::dup_cloexec(&writer).unwrap().as_raw_fd() > 2);

@@ -79,7 +79,7 @@ fn pipeline_ends_are_those_of_the_commands_or_its_own() {
     first.stdin(common::file(b"the command's"));
     let (reader, writer) = rawpipe::pipe().unwrap();
     last.stdout(writer);
-    // The pipeline ignores the commands' settings for the inner ends.
+    // The pipeline ignores the commands' settings for the streams between two programs.
     first.stdout(Stdio::null());
     last.stdin(Stdio::null());
     assert!(first.pipe(&last).spawn().unwrap().wait().unwrap().iter().all(|end| end.success()));
@@ -284,8 +284,8 @@ fn pipeline_in_one_group() {
 fn pipeline_group_of_a_leader_that_has_ended() {
     let first = program("exit", &["4"]);
     let mut second = program("sleep", &[]);
-    // A long list of arguments delays the start of the second program. In some iterations the first program
-    // ends before the second program starts.
+    // A long list of arguments delays the start of the second program, so that the first program may end
+    // earlier.
     second.args((0..20_000).map(|_| "x"));
     for _ in 0..50 {
         let row = first.pipe(&second).in_one_group();
@@ -366,7 +366,8 @@ fn pipeline_on_failure_policies() {
     assert_eq!(all_of(Some(alive)), b"");
 }
 
-/// A program that writes into the pipe of one handle must not keep the drop of another handle waiting.
+/// If a pipeline with `OnDrop::Reap` is dropped, all its pipes are closed before the first wait. Otherwise a
+/// program that writes to one of these pipes would not end.
 fn pipeline_dropped_that_reaps_closes_all_pipes_first() {
     let before = (common::open_fds(), children());
     let (mut flood, mut cat) = (program("flood", &["3000000", "3000000"]), program("cat", &[]));

@@ -103,8 +103,8 @@ fn pump_file_to_itself_is_refused() {
     fs::remove_file(&path).unwrap();
 }
 
-/// If the output pipe has no reader, `pump` exits with 141, the status that shells report for a death by
-/// `SIGPIPE`.
+/// If the output pipe has no reader, `pump` prints no message and exits with 141. Shells report this status
+/// for a death by `SIGPIPE`.
 fn pump_broken_output_pipe_ends_in_silence() {
     let input = file(&data(3 << 20));
     let mut command = pump(["-"]);
@@ -142,8 +142,8 @@ fn pump_help_lists_the_options() {
     }
 }
 
-/// On a terminal, `pump` repeatedly overwrites one progress line and finally erases it. If the input size is
-/// known, the line includes the percentage and the remaining time.
+/// If standard error is a terminal, `pump` repeatedly overwrites one progress line and finally erases the
+/// line. If the input size is known, the line includes the percentage and the remaining time.
 fn pump_progress_is_shown_on_a_terminal_only() {
     if !terminals() {
         return;

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
-/// A time limit that no test reaches.
+/// A time limit that only a hanging test reaches.
 const LONG: Duration = Duration::from_secs(120);
 /// The flag for a descriptor that only refers to a path.
 const O_PATH: i32 = 0x20_0000;
@@ -267,7 +267,8 @@ fn epoll_is_shared_with_a_forked_child() {
     assert_eq!(epoll.delete(&reader), Ok(()));
 }
 
-/// Starts children that wait for one pipe, each with its own epoll instance, and report when they wake up.
+/// Starts children that wait for one pipe, each with its own epoll instance. Returns the children, and the
+/// pipe to which they report that they have woken up.
 fn waiters(count: u8, events: PollEvents, reader: &PipeReader) -> (Vec<Child>, PipeReader) {
     let (woken, tell) = rawpipe::pipe().unwrap();
     let children = (0..count).map(|number| {
@@ -313,8 +314,8 @@ fn asleep(children: &[Child]) -> Option<()> {
     Some(())
 }
 
-/// Returns the children that report a wake-up. After `expected` reports, waits at most 200 ms for each
-/// further report.
+/// Returns the numbers of the children that report a wake-up. After `expected` reports, waits at most 200 ms
+/// for each further report.
 fn count_woken(woken: &PipeReader, expected: usize) -> BTreeSet<u8> {
     let mut told = BTreeSet::new();
     loop {

@@ -1,8 +1,8 @@
 //! Tests `wait_any`. The tests cover orphans, children whose handles are passed to the call, and children
 //! whose handles are held elsewhere. Each test runs in its own process.
 //!
-//! `RAWPIPE_TEST_REAPS` sets how often two children end while another child with a handle is alive (by
-//! default 300).
+//! `RAWPIPE_TEST_REAPS` sets the number of repetitions in two of the tests. The default is 300, or 15 if
+//! `common::slow` returns true.
 #![allow(unsafe_code, reason = "a signal's disposition, and forks beside threads")]
 
 use crate::common::programs::program;
@@ -18,11 +18,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(30);
-/// A time limit that no test reaches.
+/// A time limit that only a hanging test reaches.
 const LONG: Duration = Duration::from_secs(120);
 const ENDS: WaitFlags = WaitFlags::empty();
 
-/// Returns the number of repetitions.
+/// Returns the number of repetitions that `RAWPIPE_TEST_REAPS` sets, or the default.
 pub(crate) fn reaps() -> usize {
     let asked = std::env::var("RAWPIPE_TEST_REAPS").ok();
     let usual = if common::slow() { 15 } else { 300 };

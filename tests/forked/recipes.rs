@@ -76,8 +76,8 @@ fn filter_is_killed_by_sigpipe_without_reader() {
 
 // ---------------------------------------------------------------- yes
 
-/// `yes` repeats lines whose lengths range from one byte to more than a chunk. The output is larger than a
-/// pipe.
+/// `yes` repeats lines of one byte to 300,003 bytes, more than the usual chunk size. The output is larger
+/// than a pipe.
 fn yes_repeats_its_line_until_killed_by_sigpipe() {
     let long = "long".repeat(25_000);
     for (words, line) in [

@@ -17,7 +17,7 @@ use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-/// A time limit that no test reaches.
+/// A time limit that only a hanging test reaches.
 const LONG: Duration = Duration::from_secs(120);
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -81,7 +81,7 @@ fn output_input_in_every_form() {
     // Every run receives the whole input.
     assert_eq!(cat.output().unwrap().stdout, b"owned");
     assert_eq!(cat.input(b"").output().unwrap().stdout, b"");
-    // The last setting applies.
+    // The last call to `input` or `stdin` determines the input.
     cat.input("input").stdin(common::file(b"a file"));
     assert_eq!(cat.output().unwrap().stdout, b"a file");
     assert_eq!(cat.input("input").output().unwrap().stdout, b"input");
@@ -210,8 +210,7 @@ fn output_timeout_keeps_what_was_read() {
     assert_eq!(error.into_outputs().0.len(), 200_000);
 }
 
-/// Waits for at most `wait`. Returns whether the grandchild and the command have closed their ends of the
-/// pipe.
+/// Waits for at most `wait`. Returns whether the grandchild and the command have closed the pipe's read end.
 fn is_gone(gate: &PipeWriter, wait: Duration) -> bool {
     let mut fds = [PollFd::new(gate, PollEvents::empty())];
     poll(&mut fds, Some(wait)).unwrap() == 1
@@ -476,7 +475,7 @@ fn pipeline_output_has_what_its_commands_are_given() {
 
 // ---- errors ----
 
-/// Asserts that an `io::Error` keeps the error's kind and errno, and has the error as its source.
+/// Asserts that a conversion to `io::Error` keeps the error's kind, errno and text, and the error itself.
 fn is_whole<E: Error + Clone + PartialEq + Send + Sync + 'static>(
     error: &E,
     (kind, number): (ErrorKind, Option<i32>),
@@ -524,7 +523,8 @@ fn errors_of_programs_are_kept_in_an_io_error() {
     }
 }
 
-/// Calls the functions of the module with `?`, which must compile in a function that returns `io::Result`.
+/// Calls functions of the module `process` with `?`, which must compile in a function that returns
+/// `io::Result`.
 fn every_function(child: &mut process::Child, fd: &fs::File) -> io::Result<()> {
     let (path, list, at) = (c"", &[Arg::END][..], Deadline::NEVER);
     if list.is_empty() {

@@ -1,6 +1,6 @@
-//! Checks that sanitizers and Valgrind detect mistakes. Each test deliberately makes one mistake in its own
-//! process and requires a report. The tests are skipped if no such tool is in use. `.ci/sanitize.sh` fails if
-//! a test for its tool is skipped.
+//! Checks that sanitizers and Valgrind detect mistakes. Most tests deliberately make one mistake in a
+//! separate process and require a report. The other tests require that correct code causes no report. A test
+//! is skipped if no tool that it needs is in use. `.ci/sanitize.sh` fails if a test for its tool is skipped.
 #![allow(unsafe_code, reason = "mistakes")]
 
 mod ring_threads;

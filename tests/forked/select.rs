@@ -1,5 +1,5 @@
-//! Tests `select` with descriptors of any number. Each test runs in its own process, because the tests need
-//! control over all descriptor numbers of their process.
+//! Tests `select` with low and high descriptor numbers. Each test runs in its own process, because the tests
+//! need control over all descriptor numbers of their process.
 #![allow(unsafe_code, reason = "descriptors by number")]
 
 use crate::common::nr;
@@ -18,7 +18,7 @@ fn set<'fd>(fds: &[BorrowedFd<'fd>]) -> FdSet<'fd> {
     set
 }
 
-/// Closes descriptors that this process has inherited. For instance, bash passes on number 63.
+/// Closes descriptors that this process may have inherited. For instance, bash can pass on number 63.
 fn close_inherited(numbers: &[usize]) {
     for number in numbers {
         // SAFETY: the test calls this function first, and no value in this process owns the number.
@@ -26,8 +26,8 @@ fn close_inherited(numbers: &[usize]) {
     }
 }
 
-/// Duplicates a descriptor to a number of at least `minimum`. Returns `None` if the limit does not permit
-/// such a number.
+/// Duplicates a descriptor to a number of at least `minimum`, and raises the soft limit of descriptors if
+/// necessary. Returns `None` if the hard limit does not permit this number.
 fn dup_at(fd: impl AsFd, minimum: usize) -> Option<OwnedFd> {
     const F_DUPFD_CLOEXEC: usize = 1030;
     const RLIMIT_NOFILE: usize = 7; // MIPS and SPARC differ

@@ -1,9 +1,9 @@
-//! Tests chunks in shared memory between processes. Each test runs in its own process.
+//! Tests chunks in shared memory between processes and between threads. Each test runs in its own process.
 //!
 //! `RAWPIPE_TEST_KILLS` sets how often each side is killed (by default 30). `RAWPIPE_TRANSFER_BYTES` sets the
 //! number of bytes sent while signals arrive (by default 64 MiB). `RAWPIPE_MODEL_OPERATIONS` sets the number
-//! of operations of the model (by default 100,000). `RAWPIPE_MODEL_SEED` sets the seed, so that a run can be
-//! repeated.
+//! of operations of the model (by default 100,000). If `common::slow` returns true, each default is a
+//! twentieth of the number above. `RAWPIPE_MODEL_SEED` sets the model's seed, so that a run can be repeated.
 #![allow(unsafe_code, reason = "fork, limits, shared words, and system calls by number")]
 
 mod copies;
@@ -33,8 +33,8 @@ use readiness::*;
 use records::*;
 use waiting::*;
 
-/// Returns whether this system can create pairs, and skips the test if not. No pair can be created under a
-/// user-mode emulator, which does not wipe memory in a forked child.
+/// Returns whether this system can create pairs, and skips the test if not. No pair can be created if a
+/// kernel (before Linux 4.14) or a user-mode emulator does not wipe memory in a forked child.
 fn supported() -> bool {
     match shared() {
         Ok(_) => true,
@@ -103,7 +103,8 @@ fn succeeds(mut child: Child) {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// Pairs of chunk and ring sizes, from the smallest ring to a ring that is larger than the caches.
+/// Pairs of chunk and ring sizes in bytes, from the smallest ring to a ring of 8 MiB, larger than most
+/// second-level caches.
 const SIZES: [(usize, usize); 6] =
     [(1, 1), (8, 1), (100, 4096), (4096, 1), (65536, 0), (65536, 8 << 20)];
 

@@ -39,7 +39,7 @@ fn raise_here(signal: Signal) {
     assert_eq!(unsafe { raw::syscall3(nr::TGKILL, process, thread, signal) }, 0);
 }
 
-/// Returns a signal mask such as `SigBlk` from a thread's status file. Bit n − 1 represents signal n.
+/// Returns a set of signals, such as `SigBlk`, from a status file in `/proc`. Bit n − 1 represents signal n.
 fn mask(path: &str, name: &str) -> u64 {
     let status = fs::read_to_string(path).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -176,7 +176,7 @@ fn uid() -> u32 {
 }
 
 /// `wait_signal` returns the thread's signals before the process's signals, and returns the lowest number
-/// first within each group. The kernel merges pending signals with the same number.
+/// first within each group. The kernel merges pending standard signals with the same number.
 fn wait_signal_order_and_merging() {
     let all = set(&[Signal::USR1, Signal::USR2, Signal::TERM]);
     let _guard = all.block().unwrap();
@@ -258,7 +258,7 @@ fn sigchld_of_two_children_is_merged() {
     let _guard = chld.block().unwrap();
     let mut children = [child(|| 1), child(|| 2)];
     for child in &mut children {
-        // The child has ended, but its status has not been collected.
+        // Waits until the child has ended, but does not collect its status.
         let mut fds = [PollFd::from_borrowed_fd(child.pidfd().unwrap(), PollEvents::IN)];
         assert_eq!(poll(&mut fds, Some(LONG)), Ok(1));
     }
@@ -382,7 +382,7 @@ fn signal_fd_wakes_a_reader_of_another_thread() {
     });
 }
 
-/// An exec resets signal handlers but keeps the mask.
+/// A program that a forked child executes keeps the child's signal mask.
 fn block_stays_over_an_exec_of_a_fork() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut forked = child(|| {

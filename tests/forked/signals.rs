@@ -113,12 +113,12 @@ fn wait_goes_on_after_signals() {
 /// The maximum number of attempts. On a busy machine the sender of the signals may not run during an attempt.
 const TURNS: usize = 50;
 
-/// Functions that retry on `EINTR` transfer 8 MiB through a small pipe while signals arrive.
+/// Functions that retry on `EINTR` transfer 8 MiB through a small pipe while both sides receive signals.
 fn transfers_go_on_after_signals() {
     assert!((0..TURNS).any(|_| transfer_while_signals_arrive()), "no signal came");
 }
 
-/// Returns whether both sides received a signal.
+/// Transfers and checks 8 MiB while signals arrive. Returns whether both sides received a signal.
 fn transfer_while_signals_arrive() -> bool {
     const LEN: usize = 8 << 20;
     let byte = |index: usize| (index * 31 + index / 253).to_le_bytes()[0];
@@ -148,7 +148,8 @@ fn transfer_while_signals_arrive() -> bool {
     code == Some(1) && HANDLED.load(Ordering::SeqCst) > 0
 }
 
-/// Each chunk mechanism transfers 256 MiB while both sides receive a signal every 50 µs.
+/// Each chunk mechanism transfers 256 MiB, or 4 MiB if [`common::slow`] returns true. Both sides receive a
+/// signal about every 50 µs.
 fn chunks_go_on_after_signals() {
     for way in [
         (ChunkMechanism::Vmsplice, Reuse::AfterRead, Wait::Adaptive),
@@ -168,7 +169,8 @@ fn chunks_go_on_after_signals() {
     }
 }
 
-/// Returns whether both sides received a signal, or `None` if the mechanism is unavailable.
+/// Transfers and checks chunks while signals arrive. Returns whether both sides received a signal, or `None`
+/// if the mechanism is unavailable.
 fn chunks_while_signals_arrive(way: (ChunkMechanism, Reuse, Wait)) -> Option<bool> {
     const CHUNK: usize = 300_000;
     let len: usize = if common::slow() { 4 << 20 } else { 256 << 20 };

@@ -1,5 +1,5 @@
 //! Tests `Spawn`. The tests check the state that a child receives, and the ways in which a start can fail.
-//! Each test runs in its own process. The started program is this binary, which reports its state.
+//! Each test runs in its own process. Most tests start this binary, which reports its state.
 #![allow(unsafe_code, reason = "the C library's own view of a process")]
 
 use crate::common::nr;
@@ -83,7 +83,8 @@ static AT_THE_BEGINNING: extern "C" fn() = {
     look
 };
 
-/// Prints the state of this process if the process has the role "report".
+/// Prints the state of this process in lines of the form `name=value`. The function `main` calls this
+/// function in the role "report".
 pub(crate) fn report() {
     let words: Vec<_> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     println!("args={}", words[1..].join("|"));
@@ -378,7 +379,7 @@ fn spawn_user_group_and_groups() {
     let given = facts(spawn);
     assert_eq!(given["ids"], "61000,61000,62000,62000");
     assert_eq!(given["groups"], "[63000, 63001]");
-    // Without `groups`, the child keeps none of its parent's groups.
+    // With `uid` but without `groups`, the child keeps none of its parent's groups.
     let given = facts(program.spawn().uid(61_000));
     assert_eq!((given["ids"].as_str(), given["groups"].as_str()), ("61000,61000,0,0", "[]"));
     assert_eq!(dumpable(), 1, "as it was");
@@ -473,8 +474,8 @@ fn set_groups(groups: &[u32]) {
     assert_eq!(unsafe { raw::syscall2(nr::SETGROUPS, groups.len(), place) }, 0);
 }
 
-/// Checks the groups of children whose parent cannot change its groups. The children keep the parent's user
-/// or run as one of the users in `uids`.
+/// Checks the groups of children whose parent has the groups in `given` and cannot change them. The children
+/// keep the parent's user or run as one of the users in `uids`.
 fn groups_denied(given: &[u32], program: &Reachable, uids: &[u32]) {
     let groups_of = |spawn| facts(spawn)["groups"].clone();
     let denied = (SpawnStage::Setgroups, Errno::EPERM);
@@ -612,7 +613,7 @@ fn spawn_death_signal_arrives() {
 }
 
 /// Creates a PID namespace for later children, in which their parent has no process id. Returns whether the
-/// namespace was created.
+/// namespace was created, and skips the test if not.
 fn new_pid_namespace(test: &str) -> bool {
     const CLONE_NEWPID: usize = 0x2000_0000;
     // SAFETY: the call has only an integer argument.
@@ -634,7 +635,8 @@ fn spawn_death_signal_in_a_new_pid_namespace() {
 }
 
 /// Starts a child, and kills its parent before the child sets its death signal. Returns whether the child's
-/// program starts, or `None` if the kernel does not show where the child waits.
+/// program starts. Returns `None` if the namespace cannot be created, or if the kernel does not show where
+/// the child waits.
 fn begins_without_its_parent(namespace: bool) -> Option<bool> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     // This full pipe replaces the file of the child's control group, so the child blocks when it writes to
@@ -806,8 +808,7 @@ fn spawn_close_other_fds_leaves_what_is_mapped() {
         drop(loose);
     };
     check();
-    // If the kernel lacks `close_range`, the result is the same, even if the child reports errors through a
-    // pipe.
+    // The result is the same if the kernel lacks `close_range`.
     if common::Filter::new(&[nr::CLOSE_RANGE], Errno::ENOSYS).install() {
         check();
     }
@@ -919,8 +920,8 @@ fn spawn_fds_permutation_with_the_highest_number() {
     }
 }
 
-/// If all numbers below the limit are in use, an exchange of two descriptors fails, because it needs a
-/// temporary copy.
+/// If all numbers below the limit are in use, an exchange of two descriptors fails with `EMFILE`, because it
+/// needs a temporary copy.
 fn spawn_fds_without_a_number_left() {
     if common::descriptors_without_limit("spawn_fds_without_a_number_left") {
         return;
@@ -1027,7 +1028,7 @@ fn spawn_arguments_too_long_e2big() {
         return;
     }
     // Since Linux 2.6.23 one string can occupy at most 32 pages.
-    let page = 1 << 16; // at least one page on any kernel
+    let page = 1 << 16; // at least one page on every supported target
     let long = "x".repeat(33 * page);
     let spawn = Spawn::new(c"/bin/sh", list(["sh", &long]), list::<&str>([]));
     assert_eq!(failure(spawn), (SpawnStage::Exec, Errno::E2BIG));
@@ -1085,7 +1086,7 @@ fn spawn_search_takes_the_path_of_the_child() {
     let spawn = Spawn::new(c"prog", list(["prog"]), list(["PATH=:/bin"]));
     let there = leak(second.as_os_str().as_bytes());
     assert_eq!(spawn.current_dir(there).spawn().unwrap().wait().unwrap().code(), Some(2));
-    // Without `PATH`, the search uses the same directories as shells.
+    // Without `PATH`, the search uses the directories of [`process::DEFAULT_PATH`].
     let spawn = Spawn::new(c"sh", list(["sh", "-c", "exit 6"]), list::<&str>([]));
     assert_eq!(spawn.spawn().unwrap().wait().unwrap().code(), Some(6));
     fs::remove_dir_all(&folder).unwrap();
@@ -1304,7 +1305,7 @@ fn spawn_without_newer_calls() {
 
 // ---- replacing this program ----
 
-/// Runs `exec` in a forked child, and returns the child's exit code.
+/// Runs `exec` in a forked child. Returns the child's exit code, which is the error number if the exec fails.
 fn code_of(exec: impl FnOnce() -> Result<std::convert::Infallible, Errno>) -> Option<i32> {
     let failed = |errno: Errno| u8::try_from(errno.raw_os_error()).unwrap_or(255);
     let mut child = common::child(|| match exec() {

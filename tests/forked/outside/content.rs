@@ -52,7 +52,8 @@ pub(crate) fn words(from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
     }
 }
 
-/// Returns the expected outcome of a mover that reaches the end of this source after `bytes` bytes.
+/// Returns the expected outcome of a mover that moves `bytes` bytes, up to the end of this source or up to
+/// its exact count.
 pub(crate) fn complete(from: &SourceKind, exact: Option<usize>, bytes: usize) -> Outcome {
     let error = match from.end {
         End::CloseEio if exact.is_none() => Some((Some(Side::Source), EIO)),

@@ -1,6 +1,7 @@
 //! Tests that a mover returns at its deadline, and that the error names the side that is not ready. In these
 //! cases, the peer is silent, the sink is full, competitors use the same end, or a socket's error queue is
-//! not empty.
+//! not empty. Some other cases move exactly as many bytes as fit into the sink. The remaining cases wait
+//! without a deadline on a socket with an error queue.
 
 use super::content::{compare, made, words};
 use super::kinds::{End, Made, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source, text};
@@ -55,8 +56,8 @@ fn timed_out(seen: &Seen, side: Side, bytes: Option<usize>) -> Vec<String> {
     complaints
 }
 
-/// Returns complaints as [`timed_out`] does, but accepts an error on either side. The mover may also succeed
-/// if it moved `all` bytes in time.
+/// Returns complaints as [`timed_out`] does, but accepts `ETIMEDOUT` on either side. A mover that moved `all`
+/// bytes in time is also accepted.
 fn kept(seen: &Seen, all: usize) -> Vec<String> {
     match &seen.outcome {
         Some(outcome) if outcome.bytes == all && outcome.took <= BACK => Vec::new(),
@@ -193,8 +194,8 @@ fn full(table: &mut Table) {
 const OLD: &str = "before Linux 6.5, or in an emulator that drops the flag, a blocking socket has no call that does not wait";
 
 /// Returns the reason why the crate promises no deadline for this pair, or `None` if the crate promises one.
-/// For example, `poll` reports a socket as ready although only its error queue has an entry. In other cases
-/// `poll` understates the room in a sink.
+/// For example, `poll` reports a socket as ready although only its error queue has an entry. `room` is true
+/// if the contents exactly fit into the sink, in which case `poll` may understate the room.
 fn not_promised_between(from: &SourceKind, to: &SinkKind, room: bool) -> Option<&'static str> {
     let queue = [from.name, to.name].iter().any(|name| name.ends_with("_error_queue"));
     let socket = room && ["unix", "tcp"].iter().any(|word| to.name.starts_with(word));
@@ -211,8 +212,8 @@ fn not_promised(name: &str, pipe: bool) -> Option<&'static str> {
     (!pipe && waits && sockets_wait()).then_some(OLD)
 }
 
-/// Returns whether `RWF_NOWAIT` has no effect on sockets. Versions of qemu-user before 8 drop the flags
-/// of `preadv2`.
+/// Returns whether the cases assume that `RWF_NOWAIT` has no effect on sockets, as on old kernels and under
+/// an emulator. Versions of qemu-user before 8 drop the flags of `preadv2`.
 fn sockets_wait() -> bool {
     kernel() < (6, 5) || crate::common::emulated()
 }

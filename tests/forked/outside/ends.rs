@@ -1,5 +1,6 @@
-//! Tests that only the end of a source ends a transfer, not TCP's urgent mark or an empty datagram. A mover
-//! must read the end only once, because a terminal reports its end only once.
+//! Tests that a transfer ends at the end of its source, and not at TCP's urgent mark or at an empty datagram.
+//! A reset connection is an error of the source. A mover must read the end only once, because a terminal
+//! reports its end only once.
 
 use super::content::{compare, made};
 use super::kinds::{SinkKind, SourceKind, sink, source};

@@ -1,4 +1,5 @@
-//! Tests that a transfer that feeds itself is rejected, unless its length is limited.
+//! Tests transfers within one file or one pipe. A transfer within a pipe is rejected. An unlimited transfer
+//! within a file is rejected if the sink's position is not before the source's position.
 
 use super::content::made;
 use super::kinds::{Made, Near, look_at, sink, source, text};
@@ -143,8 +144,8 @@ fn one_file(mover: Mover, row: &Row) -> io::Result<Verdict> {
     Ok(Verdict::of(&complaints))
 }
 
-/// Tests one pipe as both the source and the sink. The pipe holds data and does not end, because its write
-/// end stays open.
+/// Tests that a transfer from a pipe to the same pipe is rejected. The pipe holds data and does not end,
+/// because its write end stays open.
 fn one_pipe(mover: Mover, kind: &str) -> io::Result<Verdict> {
     let mut scene = match made(source("pipe"), sink("dev_null"), mover, b"") {
         Ok(scene) => scene,

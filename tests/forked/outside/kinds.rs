@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{env, process};
 
-/// The descriptor of a source or a sink, which may be closed.
+/// The mover's descriptor, which is closed in some cases.
 pub(crate) enum Near {
     Open(OwnedFd),
     Closed,
@@ -144,7 +144,7 @@ const EVENT: usize = 8;
 
 // ---- messages ----
 
-/// Returns `len` bytes of distinct lines, each of which is 64 bytes long.
+/// Returns `len` bytes that consist of distinct lines of 64 bytes.
 pub(crate) fn text(len: usize) -> Vec<u8> {
     let random = crate::common::bytes::data(len / 2 + 64);
     let mut text = String::new();

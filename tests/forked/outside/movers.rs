@@ -54,12 +54,11 @@ pub(crate) const MOVERS: &[Mover] = &[
     Discard,
 ];
 
-/// The movers that support a deadline.
+/// The movers that the cases with a deadline run.
 pub(crate) const WITH_DEADLINE: &[Mover] =
     &[WithDeadline, Chunk, SmallChunk, Progress, CopySemantics];
 
-/// The size of a chunk that is moved with `read` and `write`. The chunk holds more than one event and less
-/// than a page.
+/// The chunk size of the mover `SmallChunk`, in bytes. A chunk holds at least one event and less than a page.
 pub(crate) const SMALL: usize = 16;
 const CHUNK: usize = 8192;
 
@@ -199,7 +198,8 @@ impl Outcome {
     }
 }
 
-/// Runs the mover, and measures the time. A fan-out to two sinks uses `second` as its other sink.
+/// Runs the mover, and measures the elapsed time and the processor time. A fan-out to two sinks uses `second`
+/// as its other sink.
 pub(crate) fn run(
     mover: Mover,
     from: BorrowedFd<'_>,

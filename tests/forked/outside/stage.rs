@@ -35,7 +35,7 @@ pub(crate) enum Act {
     Pause(Duration),
     /// Writes single bytes for this duration.
     Chatter(Duration),
-    /// Waits until the listener has received all written bytes.
+    /// Waits until the listener reports that it has reached the next total of [`Ear::Open`].
     Await,
     /// Ends the source in the way that its kind defines.
     End,
@@ -72,9 +72,9 @@ pub(crate) struct Play<'a> {
     pub(crate) mover: Mover,
     pub(crate) limits: Limits,
     pub(crate) others: Others,
-    /// True if the mover starts only after the speaker has written everything.
+    /// True if the mover starts only after the speaker has finished.
     pub(crate) mover_last: bool,
-    /// True if the case ends when the speaker has written everything, because the source does not end.
+    /// True if the case ends when the speaker has finished, even if the mover has not.
     pub(crate) until_said: bool,
     /// True if the case reads the bytes that remain in the source.
     pub(crate) look_at_rest: bool,
@@ -107,13 +107,14 @@ impl<'a> Play<'a> {
 
 /// The observations of a case.
 pub(crate) struct Seen {
-    /// The outcome of the mover, or `None` if the mover did not end in time.
+    /// The outcome of the mover, or `None` if the mover reported none before the case ended.
     pub(crate) outcome: Option<Outcome>,
     /// The bytes that arrived at the sink.
     pub(crate) arrived: Vec<u8>,
     /// The bytes that arrived at the second sink of a fan-out.
     pub(crate) second: Vec<u8>,
-    /// The progress of the speaker, and its error if it failed.
+    /// The speaker's report: `done`, the number and error of the action that failed, or nothing if the
+    /// speaker still waits.
     pub(crate) said: String,
     /// True if the speaker has finished.
     pub(crate) all_said: bool,
@@ -151,7 +152,7 @@ impl Report {
     }
 }
 
-/// Starts a process that keeps only these descriptors and a pipe for its reports.
+/// Starts a process that keeps only the standard streams, these descriptors, and a pipe for its reports.
 fn start(keep: &[RawFd], body: impl FnOnce(&mut File)) -> io::Result<Report> {
     let (reader, writer) = sys::pipe(0)?;
     let mut writer = File::from(writer);
@@ -209,14 +210,16 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     let competitors = compete(others, near, near_sink)?;
     drop((source, sink, gate, over, answer, answers));
 
-    // Waits until the mover has reported its outcome and all bytes that the mover counts have arrived.
+    // Waits, for a limited time, until the mover has reported its outcome and all bytes that the mover counts
+    // have arrived.
     let begin = Instant::now();
     let mut outcome = None;
     let mut ended: Option<Instant> = None;
     while begin.elapsed() < patience() {
         match (&outcome, &listener) {
             (Some(Outcome { bytes, .. }), Some(listener)) if !deaf => {
-                // The speaker may be about to receive the last reply.
+                // The speaker may not have received the last reply yet, so the case also waits for the
+                // speaker.
                 let all = listener.text.len() >= *bytes && is_done(&speaker);
                 let late = ended.is_some_and(|ended| ended.elapsed() > Duration::from_secs(5));
                 if all || late || !listener.open {
@@ -243,7 +246,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
             speaker.take();
         }
     }
-    // Reads the bytes that arrived before the mover's report.
+    // Reads everything that the listener has reported so far.
     if let Some(listener) = &mut listener {
         while listener.open && sys::poll([(listener.fd(), POLLIN)], Duration::ZERO) != [0] {
             listener.take();
@@ -287,7 +290,7 @@ fn is_done(speaker: &Report) -> bool {
     speaker.lines().last().is_some_and(|line| line == "done")
 }
 
-/// Returns the bytes that can be read without waiting.
+/// Returns up to 4096 bytes that can be read from the source without waiting.
 fn rest(near: &super::kinds::Near) -> Vec<u8> {
     let Ok(fd) = near.as_fd().try_clone_to_owned() else { return Vec::new() };
     sys::set_nonblocking(&fd, true);
@@ -318,7 +321,7 @@ fn speak(
     wait_until_over(over);
 }
 
-/// The peer's descriptor, which is closed by number because its owner is in another process.
+/// The peer's descriptor, which is closed by number because the speaker only borrows its owner.
 struct Far(RawFd);
 
 impl Drop for Far {
@@ -423,7 +426,7 @@ fn listen(
             Vec::new()
         }
     };
-    let mut buf = vec![0; 1 << 20]; // the largest datagram
+    let mut buf = vec![0; 1 << 20]; // larger than any datagram of a case
     loop {
         let count = if to.file {
             match file.read_at(&mut buf, begin + heard as u64) {

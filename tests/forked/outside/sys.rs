@@ -88,7 +88,7 @@ fn check(answer: c_int) -> io::Result<c_int> {
 
 fn owned(answer: c_int) -> io::Result<OwnedFd> {
     let fd = check(answer)?;
-    // SAFETY: a call that creates a descriptor has just returned `fd`.
+    // SAFETY: a call has just created the descriptor `fd`, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -134,7 +134,8 @@ pub(crate) fn kill(pid: c_int) {
     c::kill(pid, SIGKILL);
 }
 
-/// Waits for the end of a child, for at most `patience`. Returns whether the child has ended.
+/// Waits for the end of a child, for at most `patience`. Returns true if the child has ended or does not
+/// exist.
 pub(crate) fn reap(pid: c_int, patience: Duration) -> bool {
     const WNOHANG: c_int = 1;
     let begin = Instant::now();
@@ -151,7 +152,8 @@ pub(crate) fn reap(pid: c_int, patience: Duration) -> bool {
     }
 }
 
-/// Limits the size of this process's files, because a file that feeds itself would fill the disk.
+/// Limits the size of the files that this process writes, because a file that feeds itself would fill the
+/// disk. Ignores `SIGXFSZ`, so that a write beyond the limit fails.
 pub(crate) fn limit_files(bytes: usize) {
     const RLIMIT_FSIZE: c_int = 1;
     const SIGXFSZ: c_int = 25; // generic; MIPS differs
@@ -258,7 +260,7 @@ pub(crate) fn reset_on_close(socket: &impl AsRawFd) -> io::Result<()> {
     set_option(socket, SO_LINGER, &[1, 0])
 }
 
-/// Makes the kernel add a report to the socket's error queue for each transmission.
+/// Makes the kernel add reports to the socket's error queue for each transmission.
 pub(crate) fn report_times(socket: &impl AsRawFd) -> io::Result<()> {
     const SO_TIMESTAMPING: c_int = 37;
     const TX_SOFTWARE: c_int = 1 << 1;

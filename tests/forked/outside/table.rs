@@ -45,7 +45,7 @@ struct Counts {
 #[derive(Default)]
 pub(crate) struct Table {
     cases: Vec<Case>,
-    /// The number of cases that make no sense, by reason and family.
+    /// The number of cases that make no sense, by family and reason.
     nonsense: BTreeMap<(&'static str, &'static str), usize>,
 }
 
@@ -57,7 +57,7 @@ const SHARE: usize = 12;
 const SHARE_TIME: Duration = Duration::from_secs(30);
 
 impl Table {
-    /// Adds the case of a mover and a pair, unless the case makes no sense.
+    /// Adds the case of a mover and a pair, or counts the case if it makes no sense.
     pub(crate) fn pair(
         &mut self,
         family: &'static str,

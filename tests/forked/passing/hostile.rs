@@ -1,14 +1,15 @@
-//! Tests shared chunks with a peer program that violates the protocol.
+//! Tests shared chunks with a peer program that violates the protocol or passes wrong descriptors.
 //!
-//! `RAWPIPE_TEST_STEPS` sets the number of steps of a hostile peer (by default 20,000).
+//! `RAWPIPE_TEST_STEPS` sets the number of steps of a hostile peer (by default 20,000). If `common::slow`
+//! returns true, only a twentieth of the steps run.
 
 use super::*;
 use crate::common::bytes::Random;
 use crate::common::shared::CONTROL;
 use rawpipe::pipe::{Capacity, set_capacity};
 
-/// Regardless of the values that a peer stores, each call returns a record within the ring or an error. No
-/// call panics or waits indefinitely.
+/// Regardless of the values that a peer stores, `try_recv`, `try_chunk` and `send` succeed or fail with an
+/// expected error. None of these calls panics.
 pub(super) fn hostile_peer() {
     if !supported() {
         return;
@@ -49,7 +50,7 @@ pub(super) fn hostile_peer() {
     assert!(records > 0 && refused > 0);
 }
 
-/// Stores a random word at a random position, sends wake-ups, or does nothing.
+/// Stores a random word in a control word or in the ring, sends wake-ups, or does nothing.
 fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
     let word = match random.below(6) {
         0 => random.below(1 << 12),
@@ -62,7 +63,7 @@ fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
     let control = File::from(parts[0].try_clone().unwrap());
     match random.below(10) {
         0 => {
-            // Only the writer's program can write to the ring.
+            // This write fails with the parts for a reader's program, which cannot write to the ring.
             let ring = File::from(parts[1].try_clone().unwrap());
             let headers = ring.metadata().unwrap().len() / 16;
             let header = random.below(usize::try_from(headers).unwrap()) as u64 * 16 + 8;
@@ -89,8 +90,8 @@ pub(super) fn record_changes_while_it_is_copied() {
     let (over, ends) = rawpipe::pipe().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            // Overwrites all bytes of the ring that cannot hold a length, until the main thread closes its
-            // end of the pipe.
+            // Overwrites the first 8 bytes of each 16-byte unit, which never hold a length, until the main
+            // thread closes its end of the pipe.
             let ended = || poll(&mut [PollFd::new(&over, PollEvents::IN)], Some(Duration::ZERO));
             while ended() == Ok(0) {
                 for unit in 0..units {
@@ -208,7 +209,8 @@ pub(super) fn forked_child_of_a_writer_for_a_program_ebusy() {
     assert!(writer.send(1).is_ok());
 }
 
-/// The reader's program can only read the ring. No process can truncate the ring.
+/// The reader's program can only read the ring. Neither the ring nor the control page can be truncated or
+/// extended.
 pub(super) fn reader_cannot_write_eperm() {
     if !supported() {
         return;

@@ -87,7 +87,8 @@ impl Link for Ends<'_> {
     }
 }
 
-/// Sends records from one thread to another. Neither thread sleeps.
+/// Sends records from one thread to another. Neither thread sleeps. If `relaxed` is set, the `Release` stores
+/// are `Relaxed`.
 pub(super) fn records_between_threads(relaxed: bool) {
     const RECORDS: u64 = 2_000;
     RELAXED.store(relaxed, Ordering::SeqCst);

@@ -10,7 +10,8 @@ use rawpipe::{Deadline, Errno};
 use std::thread;
 use std::time::Duration;
 
-/// A child drops its copies in each order. The parent's copies stay usable, and the child keeps no mapping.
+/// A child drops or releases its copies in several orders. The parent's copies stay usable, and the child
+/// keeps neither a mapping nor a descriptor of the pair.
 pub(super) fn fork_copies_dropped_in_each_order() {
     if !supported() {
         return;

@@ -162,7 +162,7 @@ pub(super) fn fork_parent_and_child_one_owner() {
                 Err(_) => 3,
             }
         });
-        // In some iterations the child uses the half first.
+        // In some iterations the child has time to use the half first.
         thread::sleep(Duration::from_micros(round as u64 % 4 * 200));
         let here = send(&mut writer, 10, 0);
         let there = forked.wait().unwrap().code();

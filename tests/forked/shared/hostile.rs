@@ -21,8 +21,8 @@ fn passed() -> Deadline<'static> {
     Deadline::after(Duration::ZERO)
 }
 
-/// A position that no correct peer stores makes all later calls fail with `EPROTO`, even after the position
-/// is corrected.
+/// After a half has read a position that no correct peer stores, its calls fail with `EPROTO`, even if the
+/// position is corrected.
 pub(super) fn hostile_positions_eproto_for_good() {
     if !supported() {
         return;
@@ -78,8 +78,9 @@ pub(super) fn hostile_lengths_eproto_for_good() {
     }
 }
 
-/// Between the calls of the two halves, the peer changes control words and the ring, and sends wake-ups. Each
-/// call returns a record within the ring or an error.
+/// Between the calls of the two halves, the peer changes control words and the ring, and sends wake-ups.
+/// Every chunk or record that a call lends lies within the ring, and every error is one that `is_known`
+/// lists.
 pub(super) fn hostile_words_lend_nothing_outside_the_ring() {
     if !supported() {
         return;
@@ -130,7 +131,7 @@ pub(super) fn hostile_words_lend_nothing_outside_the_ring() {
     assert!(lent > 0 && refused > 0);
 }
 
-/// Asserts that the documentation lists this error. Returns `true`.
+/// Asserts that this error is one of the documented errors. Returns `true`.
 fn is_known(errno: Errno) -> bool {
     use Errno as E;
     let known = [E::EAGAIN, E::EBUSY, E::EINVAL, E::EPIPE, E::EPROTO, E::ETIMEDOUT];

@@ -1,5 +1,5 @@
-//! Kills one side at a random moment. Only whole records arrive, and the peer then detects the end of the
-//! stream.
+//! Kills one side at a random moment, while it sleeps, or while it holds lent memory. A reader then receives
+//! only whole records and the end of the stream. A writer fails with `EPIPE`.
 
 use super::{
     SIZES, asked_for, fill, len_of, receive_all, send, send_all, succeeds, supported, times,
@@ -19,7 +19,7 @@ fn kills() -> usize {
     asked_for("RAWPIPE_TEST_KILLS").unwrap_or_else(|| times(30))
 }
 
-/// Waits for a random time of less than 2 ms. The wait usually ends during the first laps of the ring.
+/// Waits for a random time of less than 2 ms.
 fn moment(random: &mut Random) {
     let start = Instant::now();
     let time = Duration::from_nanos(random.below(2_000_000) as u64);
@@ -34,7 +34,7 @@ fn builder(random: &mut Random) -> (usize, SharedBuilder) {
     (chunk, SharedBuilder::new().chunk(chunk).ring(ring).wait(wait))
 }
 
-/// Kills and reaps a child in another thread, which then returns the current time.
+/// Starts a thread that kills and reaps a child after a random time, and then returns the current time.
 fn kill_at_a_moment(random: &mut Random, mut child: Child) -> JoinHandle<Instant> {
     let mut random = Random(random.below(1 << 30) as u64 + 1);
     thread::spawn(move || {
@@ -50,7 +50,7 @@ fn noticed_soon(killer: JoinHandle<Instant>) {
     assert!(late < SOON || common::slow(), "noticed after {late:?}");
 }
 
-/// All records of a killed writer arrive whole and in order, followed by the end of the stream.
+/// All records that a killed writer has sent arrive whole and in order, followed by the end of the stream.
 pub(super) fn writer_killed_leaves_whole_records_and_an_end() {
     if !supported() {
         return;

@@ -1,4 +1,5 @@
-//! Tests that a failed attempt to create a pair leaves neither a descriptor nor a mapping behind.
+//! Tests the creation of a pair under limits and filters. A failed creation leaves neither a descriptor nor a
+//! mapping behind.
 
 use super::{mappings, receive_all, send_all, succeeds, supported};
 use crate::common::{self, Filter, NO_FILTER, child, filtered, nr, open_fds, skip};
@@ -127,8 +128,8 @@ pub(super) fn calls_refused_leave_nothing() {
     }
 }
 
-/// The creation of a ring larger than the machine's memory fails with `ENOMEM`. The test is skipped if
-/// `vm.overcommit_memory` is 1, because the kernel then grants any size.
+/// The creation of a ring larger than the machine's memory and swap space fails with `ENOMEM`. The test is
+/// skipped if `vm.overcommit_memory` is 1, because the kernel then grants any size.
 pub(super) fn out_of_promised_memory_enomem() {
     let test = "out_of_promised_memory_enomem";
     if !supported() {

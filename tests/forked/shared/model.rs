@@ -20,11 +20,12 @@ struct Model {
     queue: VecDeque<(usize, usize, usize)>,
     /// The number of a chunk that was filled but not sent.
     lent: Option<usize>,
-    /// The number of bytes of a record whose guard was leaked. The reader's next call frees these bytes.
+    /// An upper bound for the size of a record whose guard was leaked, or 0. The reader's next call frees
+    /// this record's space.
     leaked: usize,
 }
 
-/// Returns the number of bytes that a record occupies in the ring.
+/// Returns an upper bound for the number of bytes that a record occupies in the ring.
 fn size(len: usize) -> usize {
     (len + 8).next_multiple_of(64)
 }

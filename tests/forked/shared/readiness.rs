@@ -199,8 +199,8 @@ pub(super) fn readiness_arms_and_withdrawals_leave_one_byte_at_most() {
     assert!(tries + other >= 1_000 || crate::common::slow());
 }
 
-/// Runs an event loop that sends records to a child, receives the replies, and waits only with `wait`. The
-/// loop would hang if a wake-up were lost.
+/// Runs an event loop that sends records to a child, receives the replies, and waits only with `wait`. If a
+/// wake-up were lost, `wait` would time out and the test would fail.
 fn echoed(mut wait: impl FnMut(&SharedReader, &SharedWriter) -> usize) {
     let builder = SharedBuilder::new().chunk(500).ring(1);
     let (their_reader, writer) = builder.build().unwrap();

@@ -88,7 +88,8 @@ pub(super) fn std_traits_copy_nothing_twice_and_lose_nothing() {
     assert!(reader.fill_buf().unwrap().is_empty());
 }
 
-/// Dropping one half of an unused pair ends the stream, as closing one end of a pipe does.
+/// If one half of an unused pair is dropped, the reader reaches the end of the stream, or the writer fails
+/// with `EPIPE`.
 pub(super) fn unused_half_dropped_is_the_end() {
     if !supported() {
         return;

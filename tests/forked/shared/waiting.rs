@@ -29,8 +29,8 @@ pub(super) fn deadline_passes_with_a_silent_peer() {
     }
 }
 
-/// While neither side sleeps, the halves make no system call. A filter kills the child if the child makes one
-/// of the calls in `calls`.
+/// While neither side sleeps, the halves make none of the system calls in `calls`. A filter kills the child
+/// if the child makes one of these calls.
 pub(super) fn awake_sides_make_no_system_call() {
     if !supported() {
         return;

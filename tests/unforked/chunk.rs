@@ -757,8 +757,7 @@ fn model_of_a_writer_and_a_queue_of_bytes() {
         for _ in 0..if common::slow() { 2_000 } else { 20_000 } {
             match random.below(5) {
                 0 => {
-                    // Requesting a chunk drops the unsent bytes of the previous chunk, even if the new chunk
-                    // is not filled.
+                    // Requesting a chunk drops the unsent bytes of the previous chunk.
                     let chunk = writer.chunk().unwrap();
                     fill(chunk, sent);
                     lent = chunk.len();

@@ -271,7 +271,8 @@ impl Model {
         }
     }
 
-    /// Moves as many bytes as possible without waiting, because the deadline has passed.
+    /// Moves as many bytes as possible without waiting, up to a random number, because the deadline has
+    /// passed.
     fn transfer(&mut self) {
         let wanted = self.len();
         let mut options = Transfer::new().deadline(now());
@@ -379,7 +380,7 @@ impl Model {
                     Ok(()) => self.packets.queue.push_back(packet),
                     Err(errno) => {
                         assert_eq!(errno, Errno::EAGAIN);
-                        // Each packet occupies a page.
+                        // Each packet occupies one slot, and the pipe holds at least four packets.
                         assert!(self.packets.queue.len() * PIPE_BUF >= 4 * PIPE_BUF);
                     }
                 }
@@ -456,7 +457,7 @@ impl Model {
     }
 }
 
-/// A deadline that does not pass during any operation of this test.
+/// A timeout that does not expire during any operation of this test.
 const LONG: Duration = Duration::from_secs(300);
 
 fn setting(name: &str, default: u64) -> u64 {

@@ -1,6 +1,6 @@
 //! Checks the names in `SCENARIOS.md`, `HAZARDS.md` and `docs/UNSAFE.md`. The named tests and files must
-//! exist, and every file with unsafe code must be listed. With `RAWPIPE_WRITE=1` set, a test writes the
-//! number of unsafe blocks in each file to `docs/UNSAFE.md`.
+//! exist, and every file with unsafe code and every public unsafe function must be listed. If `RAWPIPE_WRITE`
+//! is set, a test writes the number of unsafe blocks in each file to `docs/UNSAFE.md`.
 
 use crate::common::{self, listing::functions};
 use std::collections::{BTreeMap, BTreeSet};

@@ -52,7 +52,7 @@ impl Source {
     }
 }
 
-/// The kinds of sinks, each with a way to read the bytes that arrived.
+/// The kinds of sinks from which `moved` reads the bytes that arrived.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Sink {
     File,
@@ -335,7 +335,8 @@ fn transfer_copy_semantics_gives_no_page_of_a_file_away() {
     }
 }
 
-/// A copy between overlapping ranges of one file never overwrites a byte before reading it.
+/// With `copy_semantics`, a copy to an earlier overlapping range of the same file reads each byte before it
+/// overwrites the byte.
 #[test]
 fn transfer_copy_semantics_from_a_file_to_itself() {
     let mut both = file(b"0123456789");
@@ -757,7 +758,7 @@ fn transfer_source_file_shrinks_meanwhile() {
 #[test]
 fn transfer_deadline_etimedout_names_the_side_and_counts() {
     let soon = || Deadline::after(Duration::from_millis(50));
-    // The source is empty, but its writer is open.
+    // The source holds four bytes, and its writer stays open.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (next_reader, next_writer) = rawpipe::pipe().unwrap();
     writer.write_all(b"some").unwrap();
@@ -970,7 +971,8 @@ fn transfer_deadline_now_moves_what_is_there() {
     }
 }
 
-/// The buffered bytes of a buffered reader are written before the transfer starts.
+/// If the caller first writes the bytes that a buffered reader holds, a transfer from the inner file moves
+/// exactly the remaining bytes.
 #[test]
 fn transfer_after_what_a_buffered_reader_holds() {
     use std::io::{BufRead, BufReader};

@@ -2,8 +2,9 @@
 //! user. One test checks that a spawn does not change the dumpable flag of this process.
 //!
 //! An attacker with that user's id repeatedly looks up the newest process. Through that process the attacker
-//! tries to access a word of *this* process with `/proc/PID/mem` and with `ptrace`. Concurrent forks, spawns
-//! and kills may make a child share memory briefly after its parent has continued.
+//! tries to access a word of *this* process with `/proc/PID/mem` and with `ptrace`. A child that changes its
+//! ids therefore receives a copy of the memory. If it shared memory instead, the forks, spawns and kills of
+//! these tests could delay the release of the memory.
 //!
 //! `RAWPIPE_ATTACK_SECONDS` sets the total duration of all attacks in seconds (by default 4).
 #![allow(unsafe_code, reason = "system calls that the crate has no name for")]
@@ -257,8 +258,8 @@ fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
 }
 
 /// Starts two children as the other user, one after the other. The first child runs a program, and the second
-/// child ends because its program does not exist. The children therefore release the shared memory in
-/// different ways.
+/// child ends because its program does not exist. If the children shared memory with this process, they would
+/// release it in different ways: in `execve` and in `exit`.
 fn spawn_other() {
     let argv = [Arg::new(c"true"), Arg::END];
     for program in [c"/bin/true", c"/no/such/program"] {
@@ -305,7 +306,7 @@ fn spawn_uid_attacked_by_one_that_kills() {
 /// The kernel makes a child's memory inaccessible only if the child changes its effective ids. Here the
 /// parent changed its own effective ids earlier and then made its memory dumpable again. The parent's real
 /// user is root, so the other user still cannot access the parent's memory. However, a child has only ids of
-/// the other user, so that user could access the child's memory.
+/// the other user. The child must therefore clear the dumpable flag of its copy of the memory.
 fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     static ONCE: Once = Once::new();
     let spawn = || {

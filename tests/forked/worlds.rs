@@ -208,7 +208,7 @@ fn spawn_with_an_attacker_beside() {
     World::new("attacker", ways::root).make(&[("attack", checks::attacked)]);
 }
 
-/// A hundred threads (ten in a slow environment) fork and spawn at the same time.
+/// A hundred threads (ten if workloads are reduced) fork and spawn at the same time.
 fn spawn_by_a_hundred_threads() {
     if emulated() {
         return skip(

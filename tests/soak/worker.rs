@@ -115,13 +115,13 @@ pub(crate) struct Counts {
     pub(crate) most_children: u64,
     pub(crate) transfers: u64,
     pub(crate) messages: u64,
-    /// The number of bytes that calls reported as written, moved to a second sink or duplicated. Also counts
-    /// the output of programs.
+    /// The number of bytes that calls reported as written or duplicated, or that a fan-out moved to a second
+    /// sink. The output of programs is also counted.
     pub(crate) taken: u64,
     /// The number of bytes that arrived at the right destination and were compared.
     pub(crate) delivered: u64,
-    /// The number of bytes that did not arrive but whose location is known: bytes that an error holds,
-    /// discarded bytes, and unread bytes of a closed pipe.
+    /// The number of bytes that did not arrive but are accounted for. These are bytes that an error holds,
+    /// discarded bytes, and unread bytes of closed pipes, sockets and files.
     pub(crate) reported: u64,
     pub(crate) refusals: u64,
     pub(crate) timeouts: u64,

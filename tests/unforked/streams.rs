@@ -1,8 +1,8 @@
 //! Tests of long streams between each pair of kinds of descriptors. No byte may be lost, duplicated or
 //! reordered.
 //!
-//! `RAWPIPE_TRANSFER_BYTES` sets the length in bytes. The default is one byte less than 16 MiB, or less than
-//! 1.25 MiB in slow environments.
+//! `RAWPIPE_TRANSFER_BYTES` sets the length in bytes. The default is one byte less than 16 MiB, or one byte
+//! less than 1.25 MiB under tools and emulators.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common;

@@ -348,7 +348,7 @@ fn transfer_copy_semantics_from_a_file_to_itself() {
     assert_eq!(all_of(&both), b"1234567899");
 }
 
-/// A copy to the same range or to a later overlapping range of the same file fails with `EINVAL`, because it
+/// A copy within a file to the same range or to a later overlapping range fails with `EINVAL`, because it
 /// would read its own output. If the ranges do not overlap, or the copy is to an earlier range, a file may be
 /// its own sink.
 #[test]
@@ -397,8 +397,8 @@ fn transfer_of_an_open_file_to_itself_einval() {
     assert!(all_of(&both) == data(100_000));
 }
 
-/// Within a file, the bytes are copied through memory. Otherwise the kernel would copy overlapping bytes within
-/// a page, with a result that depends on the processor.
+/// Within a file, the bytes are copied through memory. Otherwise the kernel would copy overlapping bytes
+/// within a page, with a result that depends on the processor.
 #[test]
 fn transfer_within_a_file_towards_its_start_copies() {
     for distance in [1, 200, 4096, 70_000] {
@@ -610,8 +610,8 @@ fn transfer_reader_gone_epipe_and_every_byte_accounted_for() {
                 assert!(reset || error.errno() == Some(Errno::EPIPE), "{what}");
                 assert!(reading.join().unwrap() == bytes[..100_000], "{what}");
 
-                // The arrived bytes (some in a closed pipe or socket), the bytes in the error, and the bytes
-                // in the source must together contain every byte.
+                // No byte may be lost between the arrived bytes, the bytes in the error, and the bytes in the
+                // source. Some arrived bytes are in a closed pipe or socket.
                 let mut place = usize::try_from(error.bytes()).unwrap();
                 assert!(place >= 100_000, "{what}");
                 let in_hand = error.undelivered();

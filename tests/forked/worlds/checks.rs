@@ -792,8 +792,8 @@ pub(crate) fn killed_before_exec(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Starts programs as another user for three seconds, or for one second in a slow environment. A process of
-/// that user stops, continues and kills the programs as soon as it finds them.
+/// Starts programs as another user for three seconds, or for one second if workloads are reduced. A process
+/// of that user stops, continues and kills the programs as soon as it finds them.
 pub(crate) fn attacked(ground: &Ground) -> Result<(), String> {
     let time = Duration::from_secs(if common::slow() { 1 } else { 3 });
     let parent = std::process::id();

@@ -25,7 +25,7 @@ pub(crate) enum Verdict {
     Failed(String),
 }
 
-/// The task of this process while the check runs.
+/// The way in which this process watches a check. `Beside` does not trace the check.
 pub(crate) enum Watch {
     Beside,
     /// This process traces the check and all its descendants.

@@ -1,7 +1,7 @@
-//! Model checks of the ring of `rawpipe::chunk::shared`. `cargo test --release` runs the unchanged source of
-//! the ring in every order of its threads' steps, and with every value that a load can return. Some models
-//! include only orders with a limited number of preemptions. The rings have one, two or four units. Further
-//! tests insert mistakes into this source, and the model checker must find each mistake.
+//! Model checks of the ring of `rawpipe::chunk::shared`. `cargo test --release` runs the ring's source in
+//! every order of its threads' steps, with every value that a load can return. Some models include only
+//! orders with a limited number of preemptions. The rings have one, two or four units. Further tests insert
+//! mistakes into the source, and the model checker must find each mistake.
 #![cfg(test)]
 
 use std::env;

@@ -118,7 +118,8 @@ impl<const WRITER: bool> Half<WRITER> {
 }
 
 impl Half<true> {
-    /// Sends a record whose cell holds `value`. Returns `Ok(false)` if the reader was dropped.
+    /// Sends a record whose cell holds `value`. If the reader was dropped, returns `Ok(false)` or fails with
+    /// `EPIPE`.
     fn send(&mut self, value: usize, until: Option<Deadline<'_>>) -> crate::Result<bool> {
         self.0.claim()?;
         let (start, needed) = self.0.next();

@@ -223,8 +223,8 @@ fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     assert_eq!(output.status, status);
 }
 
-/// If a shell has ended but its child continues, `communicate` with a deadline fails soon after the deadline,
-/// and the error holds the output.
+/// If a shell has ended but its child continues, `communicate` with a deadline fails at the deadline, and the
+/// error holds the output.
 fn communicate_shell_with_a_child_that_lives_on() {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let mut shell = rawpipe::process::Command::new("/bin/sh");

@@ -149,7 +149,7 @@ fn spawn_with_standard_streams_closed() {
 }
 
 /// Without a free descriptor, the first spawn of a process and a later spawn have the same result. With free
-/// descriptors the spawn works.
+/// descriptors, the spawn starts the program or reports that the program does not exist.
 fn spawn_without_a_descriptor_left_emfile() {
     World::new("no descriptor left", || Ok(())).make(&[
         ("first and later", |_| checks::without_descriptors(&[])),

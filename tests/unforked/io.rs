@@ -87,7 +87,7 @@ fn lengths_beyond_0x7ffff000_are_cut_by_the_kernel() {
         let reason = "5 GiB, touched or not, are more than this machine grants";
         return common::skip("lengths_beyond_0x7ffff000_are_cut_by_the_kernel", reason);
     }
-    // The kernel allocates pages only on access, and no code accesses this memory.
+    // The kernel allocates pages only on access, and this test accesses only the first page.
     let mut huge = vec![0_u8; 5 << 30];
     let limit = 0x7fff_ffff
         & !({

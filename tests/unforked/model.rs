@@ -27,9 +27,9 @@ use std::time::Duration;
 struct Pipe {
     reader: PipeReader,
     writer: PipeWriter,
-    /// A writer that sends pages through the pipe.
+    /// A second writer of the pipe, which sends chunks.
     chunks: ChunkWriter,
-    /// A reader that receives all bytes of the pipe, regardless of the call that wrote them.
+    /// A second reader of the pipe, which reads chunks or splices bytes to the other pipe.
     chunk_reader: ChunkReader,
     queue: VecDeque<u8>,
     reader_waits: bool,
@@ -324,7 +324,8 @@ impl Model {
         }
     }
 
-    /// Writes pages to one of the pipes, or moves bytes from the first pipe to the second.
+    /// Fills a chunk and sends a part of it to one of the pipes, or splices bytes from the first pipe to the
+    /// second.
     fn chunk(&mut self) {
         let kind = self.random.below(4);
         if kind == 3 {

@@ -591,8 +591,9 @@ fn uid(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// An environment is passed on unchanged. `command::env_with_entries_that_are_no_variables` tests entries
-/// that are not variables, because such entries must be present when the process starts.
+/// An environment is passed on unchanged, even if it contains two variables with the same name.
+/// `command::env_with_entries_that_are_no_variables` tests entries that are not variables, because such
+/// entries must be present when the process starts.
 fn environment(ground: &Ground) -> Result<(), String> {
     const ENTRIES: [&CStr; 4] = [c"A=1", c"A=2", c"B=\xff", c"=x=y"];
     let command = ground.reporter();
@@ -615,7 +616,7 @@ fn environment(ground: &Ground) -> Result<(), String> {
 // ---- in their own worlds ----
 
 /// Without a free descriptor, the first spawn and a later spawn have the same result: success or the same
-/// failure. With free descriptors a spawn works again.
+/// failure. With free descriptors, a spawn starts the program or reports that the program does not exist.
 pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
     let own = env::current_exe().expect("the path of this test");
     let own = CString::new(own.into_os_string().into_encoded_bytes()).expect("a path");

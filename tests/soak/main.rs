@@ -3,9 +3,9 @@
 //! at the limits of the system, where calls fail at random.
 //!
 //! By default each test runs briefly, with at most 100 pipes and 6 children. If `RAWPIPE_SOAK_SECONDS` is
-//! set, the test that the first argument names runs for that many seconds. This run uses at most 1,000 pipes
-//! and 50 children. `RAWPIPE_SOAK_SEED` sets the seed of all random choices. Each test prints its seed. The
-//! results also depend on the scheduler.
+//! set, the test that the first argument names runs for that many seconds. Such a run uses at most 1,000
+//! pipes and 50 children. `RAWPIPE_SOAK_SEED` sets the seed of all random choices. Each test prints its seed.
+//! The results also depend on the scheduler.
 #![allow(unsafe_code, reason = "limits, users and signals, by the C library")]
 
 #[path = "../common/mod.rs"]

@@ -1,7 +1,7 @@
-//! Tests of transfers whose peer is silent, is slow, competes for data, or has closed one direction. Other
-//! tests use datagrams, records, terminals, error queues, and files that are copied to themselves. The
+//! Tests of transfers whose peer is silent, is slow, competes for data, or has closed one direction. The
 //! transfer passes available bytes on, meets its deadline, detects end of file, and names the failed side in
-//! its error.
+//! its error. Other tests use datagrams, records, terminals, error queues, and files that are copied to
+//! themselves.
 //!
 //! No test in this file creates a process, for the reason that `pipe.rs` gives. A transfer that may hang runs
 //! in a separate thread, and the test fails if the transfer does not return in time.

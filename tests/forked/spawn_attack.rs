@@ -303,7 +303,7 @@ fn spawn_uid_attacked_by_one_that_kills() {
     assert!(memory.iter().step_by(4096).all(|byte| *byte == 1));
 }
 
-/// The kernel makes a child's memory inaccessible only if the child changes its effective ids. Here the
+/// If a child changes its ids, the kernel clears the dumpable flag only if the effective ids change. Here the
 /// parent changed its own effective ids earlier and then made its memory dumpable again. The parent's real
 /// user is root, so the other user still cannot access the parent's memory. However, a child has only ids of
 /// the other user. The child must therefore clear the dumpable flag of its copy of the memory.

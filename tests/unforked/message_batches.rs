@@ -1,4 +1,5 @@
-//! Tests messages that are read ahead, and several messages that are sent with one call.
+//! Tests messages that are read ahead, several messages that are sent with one call, and long messages that
+//! are sent with two calls.
 #![cfg(all(feature = "std", feature = "message"))]
 
 use crate::common;

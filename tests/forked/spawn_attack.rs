@@ -1,9 +1,10 @@
 //! Tests that starting a program as another user does not make the memory of this process accessible to that
-//! user.
+//! user. One test checks that a spawn does not change the dumpable flag of this process.
 //!
-//! An attacker with that user's id looks for new processes. Through each new process the attacker tries to
-//! access a word of *this* process with `/proc/PID/mem` and with `ptrace`. The tests create situations in
-//! which a child briefly still shares memory after its parent has continued.
+//! An attacker with that user's id repeatedly looks up the newest process. Through that process the attacker
+//! tries to access a word of *this* process with `/proc/PID/mem` and with `ptrace`. A child that changes its
+//! ids therefore receives a copy of the memory. If it shared memory instead, the forks, spawns and kills of
+//! these tests could delay the release of the memory.
 //!
 //! `RAWPIPE_ATTACK_SECONDS` sets the total duration of all attacks in seconds (by default 4).
 #![allow(unsafe_code, reason = "system calls that the crate has no name for")]
@@ -140,8 +141,8 @@ fn is_child_of(pid: usize, parent: u32) -> bool {
     rest.split_whitespace().nth(1).and_then(|word| word.parse().ok()) == Some(parent)
 }
 
-/// Attacks new processes until `gate` reaches end of file, and returns the counts. If `kills` is set, also
-/// kills each new process that is a child of `parent`.
+/// Attacks the newest process repeatedly until `gate` reaches end of file, and returns the counts. If `kills`
+/// is set, also kills each new process that is a child of `parent`.
 fn attack_what_is_new(gate: &PipeReader, kills: bool, parent: u32) -> Score {
     const SIGKILL: usize = 9;
     let loads = File::open("/proc/loadavg").expect("/proc");
@@ -256,8 +257,9 @@ fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
     ));
 }
 
-/// Starts two children as another user and waits for them. One child runs a program, and the other exits
-/// because its program is missing. The children therefore release the shared memory in different ways.
+/// Starts two children as the other user, one after the other. The first child runs a program, and the second
+/// child ends because its program does not exist. If the children shared memory with this process, they would
+/// release it in different ways: in `execve` and in `exit`.
 fn spawn_other() {
     let argv = [Arg::new(c"true"), Arg::END];
     for program in [c"/bin/true", c"/no/such/program"] {
@@ -271,8 +273,8 @@ fn spawn_other() {
     }
 }
 
-/// Forks this process. The kernel holds the memory lock for a long time, because the process uses a large
-/// amount of memory.
+/// Forks this process and waits for the child. The callers have allocated 512 MiB, so the kernel holds the
+/// lock of this process's memory for a long time.
 fn fork_long() {
     // SAFETY: the child only exits.
     match unsafe { rawpipe::fork() }.unwrap() {
@@ -301,10 +303,10 @@ fn spawn_uid_attacked_by_one_that_kills() {
     assert!(memory.iter().step_by(4096).all(|byte| *byte == 1));
 }
 
-/// The kernel makes a child's memory inaccessible only if the child changes its effective ids. Here the
-/// parent changed its own ids earlier and then made its memory dumpable again. The parent's real user is
-/// root, so the other user still cannot access the parent's memory. However, the other user could access a
-/// child's copy of the memory.
+/// If a child changes its ids, the kernel clears the dumpable flag only if the effective ids change. Here the
+/// parent changed its own effective ids earlier and then made its memory dumpable again. The parent's real
+/// user is root, so the other user still cannot access the parent's memory. However, a child has only ids of
+/// the other user. The child must therefore clear the dumpable flag of its copy of the memory.
 fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     static ONCE: Once = Once::new();
     let spawn = || {

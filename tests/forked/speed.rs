@@ -1,4 +1,4 @@
-//! Tests the output and the errors of the example `speed`. The tests do not check the measured values,
+//! Tests the output and the errors of the example `speed`. The tests expect no particular measured values,
 //! because other tests run at the same time and the build may not be optimised.
 
 use crate::common;

@@ -1,5 +1,6 @@
-//! Tests descriptors 0 to 2. A descriptor that this crate creates receives a number from 0 to 2 only if the
-//! caller requests that number. Each test runs in its own process.
+//! Tests new descriptors while descriptors 0 to 2 are closed, and tests the redirection of standard streams.
+//! A descriptor that this crate creates receives a number from 0 to 2 only if the caller requests that
+//! number. Each test runs in its own process.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "limits by number, and forking")]
 
@@ -166,8 +167,8 @@ fn set_limit(soft: u64) {
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, place, 0) }, 0);
 }
 
-/// If only the numbers of standard streams are free, every function that creates a descriptor fails with
-/// `EMFILE`.
+/// If only the numbers of standard streams are free, every function in `MAKERS` fails with `EMFILE`. A forked
+/// child then has no pidfd.
 fn descriptors_with_a_limit_of_3_emfile_leave_nothing() {
     if common::descriptors_without_limit("descriptors_with_a_limit_of_3_emfile_leave_nothing") {
         return;
@@ -186,7 +187,7 @@ fn descriptors_with_a_limit_of_3_emfile_leave_nothing() {
             assert_eq!(made, Err(Errno::EMFILE), "{name}, limit {limit}");
             assert_eq!(left, 7, "{name}");
         }
-        // The child has no pidfd, but its status is still available.
+        // Even without a pidfd, the child's status is available.
         let (code, has_pidfd) = with_closed(7, || {
             set_limit(limit);
             let mut forked = child(|| 3);

@@ -1,6 +1,6 @@
-//! Tests the standard streams of children. The tests cover every mapping of this process's streams to the
-//! child's streams, closed streams, and pipes that other processes also hold. Each test runs in its own
-//! process.
+//! Tests the standard streams and other descriptors of children, the program's path, the directory and the
+//! environment. The tests cover every mapping of this process's streams to the child's streams, and closed
+//! streams. Each test runs in its own process.
 #![allow(unsafe_code, reason = "closing and replacing standard streams, by their numbers")]
 
 use crate::common::nr;
@@ -51,7 +51,8 @@ pub(crate) fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl Fn
     result
 }
 
-/// Runs `body` while some of the three streams are closed. Each bit of `closed` represents a stream.
+/// Runs `body` while some of the three streams are closed and the others are `/dev/null`. Bit *n* of `closed`
+/// is set if descriptor *n* is closed.
 pub(crate) fn with_closed<R>(closed: u8, body: impl FnOnce() -> R) -> R {
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
     let open = |number: u8| (closed >> number & 1 == 0).then(|| null.as_fd());
@@ -324,7 +325,7 @@ fn open_in(command: &mut Command<'_>) -> BTreeSet<RawFd> {
     text.lines().map(|line| line.parse().unwrap()).collect()
 }
 
-/// A child does not receive this process's files, sockets and pipes unless they are inheritable.
+/// A child does not receive this process's descriptors above 2 unless they are inheritable.
 fn fds_of_the_parent_are_not_in_the_child() {
     let file = common::file(b"");
     let (socket, _other) = UnixStream::pair().unwrap();
@@ -350,8 +351,8 @@ fn fds_of_the_parent_are_not_in_the_child() {
     assert_eq!(io::is_close_on_exec(&file), Ok(false));
 }
 
-/// One file can be both a standard stream and a mapped descriptor. The file's close-on-exec flag stays set in
-/// this process.
+/// One file can be both a standard stream and a mapped descriptor. The close-on-exec flag of this process's
+/// descriptor stays set.
 fn fd_map_of_what_is_a_stream_too() {
     let file = common::file(b"");
     let mut command = program("mark", &["1", "7", "2", "8"]);
@@ -362,8 +363,8 @@ fn fd_map_of_what_is_a_stream_too() {
     assert_eq!(io::is_close_on_exec(&file), Ok(true));
 }
 
-/// `close_other_fds` also closes a descriptor above the limit if the limit was lowered after the descriptor
-/// was created.
+/// With `close_range`, `close_other_fds` also closes a descriptor above the limit. Such a descriptor exists
+/// if the limit was lowered after the descriptor was created.
 fn close_other_fds_above_a_lowered_limit() {
     let test = "close_other_fds_above_a_lowered_limit";
     if common::descriptors_without_limit(test) {
@@ -457,7 +458,7 @@ fn link_to_this(folder: &std::path::Path, name: &OsStr) -> std::path::PathBuf {
 }
 
 /// If a program name contains a slash, `PATH` is not searched. A relative path is resolved in the child's
-/// directory.
+/// directory, and the name may contain any bytes.
 fn program_by_a_relative_path_or_by_any_bytes() {
     if common::emulated() {
         let test = "program_by_a_relative_path_or_by_any_bytes";

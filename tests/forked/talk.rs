@@ -1,5 +1,6 @@
 //! Tests `communicate` with every combination of pipes, in several steps, and with other processes that hold
-//! the other ends of the pipes. Each test runs in its own process.
+//! the other ends of the pipes. Other tests use a traced child, or prevent the guard against `SIGPIPE`. Each
+//! test runs in its own process.
 
 #![allow(unsafe_code, reason = "a tracer")]
 
@@ -26,8 +27,8 @@ fn some_bytes(count: usize) -> Vec<u8> {
     (0..count).map(pattern).collect()
 }
 
-/// Starts a child with all three pipes. A separate pipe keeps the child or its own child alive until the
-/// returned write end is dropped.
+/// Starts a child with all three pipes and with a separate pipe as descriptor 7. A program that reads
+/// descriptor 7 runs until the returned write end is dropped.
 fn held(name: &str) -> (Child, PipeWriter) {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let mut command = program(name, &[]);
@@ -88,8 +89,8 @@ fn communicate_input_begun_by_hand() {
     assert!(first == input[..10] && output.stdout == input[10..]);
 }
 
-/// Each call that reaches its limit returns exactly as many bytes as the limit. No byte is lost or repeated
-/// between calls.
+/// If an output reaches the limit, the error holds exactly as many bytes of this output as the limit. No byte
+/// is lost or repeated between calls.
 fn communicate_limit_in_steps_loses_nothing() {
     const STEP: usize = 70_001;
     let (size, errors) = (1_000_000, 300_000);
@@ -124,7 +125,7 @@ fn communicate_limit_in_steps_loses_nothing() {
     assert!(err.len() == errors && is_pattern(&err));
 }
 
-/// The lengths of the outputs are close to sizes at which the buffer grows. The child writes both outputs at
+/// Most lengths of the outputs are close to sizes at which the buffer grows. The child writes both outputs at
 /// the same time.
 fn communicate_output_of_every_length() {
     let pipe = 65_536;
@@ -141,8 +142,8 @@ fn communicate_output_of_every_length() {
     }
 }
 
-/// If a child writes endlessly, `communicate` still writes the input, reads standard error and observes the
-/// deadline.
+/// `communicate` writes the input and reads both outputs of a child. If a child writes endlessly,
+/// `communicate` still reads standard error and observes the deadline.
 fn communicate_endless_output_and_a_deadline() {
     let input = some_bytes(300_000);
     let mut command = program("aside", &[]);
@@ -222,8 +223,8 @@ fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     assert_eq!(output.status, status);
 }
 
-/// If a shell has ended but its child continues, `communicate` with a deadline fails soon after the deadline,
-/// and the error holds the output.
+/// If a shell has ended but its child continues, `communicate` with a deadline fails at the deadline, and the
+/// error holds the output.
 fn communicate_shell_with_a_child_that_lives_on() {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let mut shell = rawpipe::process::Command::new("/bin/sh");

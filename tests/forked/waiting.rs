@@ -1,5 +1,6 @@
-//! Tests deadlines while signals arrive, writes without `SIGPIPE`, and behaviour without certain system
-//! calls. Each test runs in its own process, and changes process-wide state only in a child.
+//! Tests writes without `SIGPIPE`, deadlines while signals arrive, adaptive waits, and fallbacks for rejected
+//! system calls. Each test runs in its own process. Only children of that process install filters or change
+//! the action of `SIGPIPE`.
 #![allow(unsafe_code, reason = "signals, by the C library")]
 
 use crate::common::nr;
@@ -40,7 +41,8 @@ fn mortal(body: impl FnOnce() -> u8) -> ExitStatus {
     child.wait().unwrap()
 }
 
-/// Runs `body` with `pwritev2`, and again with filters that reject `pwritev2` with various errors.
+/// Runs `body` with `pwritev2`, and once for each of four errors with which a filter rejects `pwritev2`. Each
+/// run is in a child in which `SIGPIPE` has its default action.
 fn both_ways(test: &str, body: impl Fn() -> u8) {
     let status = mortal(&body);
     assert!(status.success(), "{status}");
@@ -176,7 +178,7 @@ fn without_sigpipe_leaves_a_pending_one() {
         // inner guards must not consume that signal.
         without_sigpipe(|| {
             let writer = broken_pipe();
-            assert_eq!(writer.write(b"x"), Err(Errno::EPIPE)); // the signal is pending from this line
+            assert_eq!(writer.write(b"x"), Err(Errno::EPIPE));
             assert!(sigpipe_is_pending());
             assert_eq!(without_sigpipe(|| writer.write(b"x")), Ok(Err(Errno::EPIPE)));
             assert!(sigpipe_is_pending());
@@ -203,7 +205,7 @@ fn sigpipe_is_in(set: &str) -> bool {
     mask & 1 << (SIGPIPE - 1) != 0
 }
 
-/// Installs a handler that counts the signals it receives.
+/// Installs a handler that counts each `SIGPIPE`.
 fn sigpipe_is_counted() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -214,7 +216,7 @@ fn sigpipe_is_counted() {
     signal(SIGPIPE, handler as extern "C" fn(i32) as usize);
 }
 
-/// Makes another process send the signal to this process.
+/// Makes a child send `SIGPIPE` to this process.
 fn sigpipe_from_a_child() {
     let parent = std::process::id();
     let mut sender = child(|| {
@@ -224,7 +226,7 @@ fn sigpipe_from_a_child() {
     assert!(sender.wait().unwrap().success());
 }
 
-/// Sends the signal from this process to itself. This signal has the same sender id as a signal that a system
+/// Sends `SIGPIPE` from this process to itself. This signal has the same sender id as a signal that a system
 /// call raises.
 fn sigpipe_from_itself() {
     common::kill(std::process::id(), SIGPIPE);
@@ -381,7 +383,8 @@ fn nosignal_guard_refused_errno_before_the_first_byte() {
 
 // ---------------------------------------------------------------- deadlines
 
-/// A timeout never expires early, and on an idle machine it does not expire late.
+/// A deadline never expires early. On an idle machine, at least one of five deadlines expires at most 20 ms
+/// late.
 fn read_deadline_under_signals_is_exact() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let timeout = Duration::from_millis(50);
@@ -423,8 +426,9 @@ fn deadlines_go_on_after_signals() {
     assert!(writing.wait().unwrap().success());
 }
 
-/// If the kernel rejects the flags of `preadv2` and `pwritev2`, `try_read` and `try_write` fall back to other
-/// calls. The test covers the errors with which a kernel or a filter can reject these flags.
+/// If the kernel rejects the flags of `preadv2` and `pwritev2`, `try_read` and `try_write` on pipes fall back
+/// to other calls. If those calls are also rejected, both functions fail with `EOPNOTSUPP`. The test covers
+/// the errors with which a kernel or a filter can reject these flags.
 fn try_calls_refused_fall_back_or_say_so() {
     let refusals = [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
     for errno in refusals {
@@ -480,7 +484,7 @@ fn try_calls_refused_fall_back_or_say_so() {
     }
 }
 
-/// Without `epoll_pwait2`, the timeout is rounded up to milliseconds.
+/// Without `epoll_pwait2`, the timeout is rounded up to whole milliseconds.
 fn epoll_pwait2_refused_is_not_shorter_than_asked() {
     use rawpipe::event::{Epoll, Event, PollEvents};
     for errno in [Errno::ENOSYS, Errno::EPERM] {

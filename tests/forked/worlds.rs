@@ -1,7 +1,7 @@
 //! Runs the same checks of spawning, waiting and signals in many process environments, called worlds.
-//! Examples are other namespaces, a tracer, discarded statuses, few descriptors, and a hostile user. Each
-//! check runs in its own process, which first enters its world. A second process kills the check if the check
-//! hangs.
+//! Examples are other namespaces, a tracer, discarded statuses and few descriptors. Some worlds, such as one
+//! with a hostile user, have their own checks instead. Each check runs in its own process, which first enters
+//! its world. A second process kills the check if the check hangs.
 #![allow(unsafe_code, reason = "calls of the C library that set up the worlds")]
 
 mod checks;
@@ -93,7 +93,7 @@ impl World {
     }
 }
 
-/// Creates the directory of the reporting program. Returns its path.
+/// Creates a directory for the reporting program and its report, and returns the path of the directory.
 fn furnish(place: &Place) -> PathBuf {
     let base = place.folder().join("0");
     let folder = base.join("good");
@@ -149,7 +149,7 @@ fn spawn_with_standard_streams_closed() {
 }
 
 /// Without a free descriptor, the first spawn of a process and a later spawn have the same result. With free
-/// descriptors the spawn works.
+/// descriptors, the spawn starts the program or reports that the program does not exist.
 fn spawn_without_a_descriptor_left_emfile() {
     World::new("no descriptor left", || Ok(())).make(&[
         ("first and later", |_| checks::without_descriptors(&[])),
@@ -159,7 +159,7 @@ fn spawn_without_a_descriptor_left_emfile() {
 
 // ---- worlds with their own checks ----
 
-/// The spawned program is the init process of a new PID namespace.
+/// A program that is the init process of a new PID namespace starts with its parent-death signal set.
 fn parent_death_signal_as_init_of_a_new_pid_namespace() {
     World::new("first in a pid name space", ways::empty_pid_namespace)
         .make(&[("death signal", checks::death_signal_is_set)]);
@@ -172,7 +172,8 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
         .make(&[("uid", checks::uid_without_groups)]);
 }
 
-/// This process is permitted to change its user but not its groups.
+/// This process is permitted to change its user but not its groups. A spawn with another user fails with
+/// `EPERM` if this process has supplementary groups.
 fn spawn_uid_without_cap_setgid_eperm() {
     World::new("no CAP_SETGID, with groups", || ways::no_cap_setgid(&[1, 2]))
         .make(&[("uid", checks::uid_with_groups_eperm)]);
@@ -207,7 +208,7 @@ fn spawn_with_an_attacker_beside() {
     World::new("attacker", ways::root).make(&[("attack", checks::attacked)]);
 }
 
-/// A hundred threads fork and spawn at the same time.
+/// A hundred threads (ten if workloads are reduced) fork and spawn at the same time.
 fn spawn_by_a_hundred_threads() {
     if emulated() {
         return skip(

@@ -1,13 +1,14 @@
-//! Copies the source of the ring without changes, and once with each mistake. The tests then prove that the
-//! model checker finds each mistake. The build fails if the source does not contain the text that a mistake
-//! replaces.
+//! Copies the source of the ring without its module documentation: once without further changes, and once
+//! with each mistake. The tests then prove that the model checker finds each mistake. The build fails if the
+//! source does not contain the text that a mistake replaces.
 
 use std::path::Path;
 use std::{env, fs};
 
 const SOURCE: &str = "../../src/chunk/shared/ring.rs";
 
-/// The name of a mistake, a text that occurs exactly once in the source, and the replacement of this text.
+/// The name and the changes of each version of the ring. Each change replaces a text that occurs exactly once
+/// in the source.
 const MISTAKES: &[(&str, &[(&str, &str)])] = &[
     ("intact", &[]),
     (

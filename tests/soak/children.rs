@@ -26,8 +26,9 @@ pub(crate) struct Cat {
 }
 
 impl Worker {
-    /// Returns the hard limit of the scarce resource. Programs start with this limit, because they could not
-    /// start at the lower limit of this process.
+    /// Returns the scarce resource and its hard limit, or `None` if programs can start at the limit of this
+    /// process. Otherwise programs start with the hard limit, because they could not start at the lower
+    /// limit.
     fn enough(&self) -> Option<(Resource, Rlimit)> {
         let resource = match self.shared.role {
             Role::Memory => Resource::AS,
@@ -382,7 +383,7 @@ impl Worker {
         }
     }
 
-    /// Runs a pipeline of three programs. In about half of the runs one program is missing.
+    /// Runs a pipeline of three programs. In about half of the runs, the last program does not exist.
     pub(crate) fn pipeline(&mut self) {
         if !self.programs {
             return;
@@ -439,8 +440,8 @@ impl Worker {
         }
     }
 
-    /// Starts a program in one of several ways that must fail. The error must name the cause, and no child
-    /// may remain.
+    /// Starts a program in one of several ways that must fail, and checks the stage and the errno of the
+    /// error.
     pub(crate) fn failures(&mut self) {
         let mut command = Command::new("/no/such/program");
         let expected = match self.random.below(4) {

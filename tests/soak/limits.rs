@@ -1,4 +1,4 @@
-//! The limits of the system, and functions that approach them.
+//! Reads and sets the limits of this process, and reads its current use of resources.
 
 use crate::common::nr;
 use crate::common::{emulated, programs, tool};
@@ -55,7 +55,7 @@ impl Role {
         }
     }
 
-    /// Returns a description of how calls fail at the limit.
+    /// Returns a description of how calls fail at the limit, or `None` if no resource is scarce.
     pub(crate) const fn refusal(self) -> Option<&'static str> {
         match self {
             Self::Plain => None,
@@ -85,7 +85,7 @@ pub(crate) fn set_limit(resource: usize, soft: u64) {
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
 }
 
-/// Returns the hard limit of a resource.
+/// Returns the hard limit of a resource, as both the soft and the hard value.
 pub(crate) fn hard(resource: Resource) -> Rlimit {
     Rlimit::both(limit(resource.as_raw() as usize)[1])
 }
@@ -97,8 +97,8 @@ pub(crate) fn most_pipes() -> usize {
     usize::try_from(limit(RLIMIT_NOFILE)[0] / 2).unwrap_or(usize::MAX).saturating_sub(300).max(50)
 }
 
-/// Brings the process close to the limit, or returns the reason why that is impossible. The process will then
-/// start `children` children and run `threads` threads.
+/// Prepares this process for a run at the limit, or returns the reason why such a run is impossible. The
+/// process will then start `children` children and run `threads` threads.
 pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &'static str> {
     match role {
         Role::Plain | Role::Descriptors => Ok(()),
@@ -194,13 +194,13 @@ fn memory_ahead() -> Result<(), &'static str> {
     }
 }
 
-/// Returns the numbers of the open descriptors.
+/// Returns the numbers of the open descriptors, or `None` if they cannot be listed.
 pub(crate) fn descriptors() -> Option<BTreeSet<u64>> {
     let listed = fs::read_dir("/proc/self/fd").ok()?;
     listed.map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Returns a number from a file in `/proc/self` without allocating.
+/// Returns the first number at or after word `nth` of a file, or 0 if no number is found. Does not allocate.
 fn number(path: &str, nth: usize) -> u64 {
     let mut text = [0; 256];
     let count = File::open(path).and_then(|mut file| file.read(&mut text)).unwrap_or(0);
@@ -208,12 +208,12 @@ fn number(path: &str, nth: usize) -> u64 {
     words.skip(nth).find_map(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// Returns the size of the address space of this process.
+/// Returns the size of the address space of this process in bytes.
 pub(crate) fn address_space() -> u64 {
     number("/proc/self/statm", 0) * page()
 }
 
-/// Returns the size of the resident memory of this process.
+/// Returns the size of the resident memory of this process in bytes.
 pub(crate) fn resident() -> u64 {
     number("/proc/self/statm", 1) * page()
 }
@@ -225,7 +225,7 @@ fn page() -> u64 {
     u64::try_from(getpagesize()).expect("a page has a size")
 }
 
-/// Returns the mappings of this process.
+/// Returns the mappings of this process, as lines of `/proc/self/maps`.
 pub(crate) fn maps() -> Vec<String> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     maps.lines().map(String::from).collect()

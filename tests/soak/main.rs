@@ -1,10 +1,11 @@
-//! Tests transfers, deadlines, messages and signals with hundreds of pipes and children at the same time. At
-//! the end, no byte may be lost, and no resource may remain in use. Further runs perform the same operations
+//! Tests transfers, deadlines, messages and signals with many pipes and children at the same time. At the
+//! end, no byte may be lost, and no descriptor or child may remain. Further runs perform the same operations
 //! at the limits of the system, where calls fail at random.
 //!
-//! By default each test runs briefly. With `RAWPIPE_SOAK_SECONDS` set, each test runs for that many seconds,
-//! with 1,000 pipes and 50 children, and prints its counts. `RAWPIPE_SOAK_SEED` sets the seed of all random
-//! choices. Each test prints its seed. The results also depend on the scheduler.
+//! By default each test runs briefly, with at most 100 pipes and 6 children. If `RAWPIPE_SOAK_SECONDS` is
+//! set, the test that the first argument names runs for that many seconds. Such a run uses at most 1,000
+//! pipes and 50 children. `RAWPIPE_SOAK_SEED` sets the seed of all random choices. Each test prints its seed.
+//! The results also depend on the scheduler.
 #![allow(unsafe_code, reason = "limits, users and signals, by the C library")]
 
 #[path = "../common/mod.rs"]
@@ -24,8 +25,8 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{env, fs, thread};
 use worker::{Counts, Shared, Worker};
 
-/// The time limit for one operation of a worker. The longest wait that an operation requests is 3 ms, but the
-/// machine may be busy.
+/// The time limit for one operation of a worker. Operations set deadlines of less than 3 ms, but the machine
+/// may be busy.
 const PATIENCE: Duration = Duration::from_secs(200);
 
 unsafe extern "C" {
@@ -165,7 +166,7 @@ fn soak(role: Role) {
     }
 }
 
-/// Installs a handler so that signals only interrupt calls.
+/// Installs a handler for `SIGUSR1`, so that this signal only interrupts calls.
 fn handle_signals() {
     extern "C" fn handler(_signal: i32) {
         HANDLED.fetch_add(1, Ordering::Relaxed);
@@ -296,8 +297,7 @@ fn main() {
         soak_at_the_limit_of_processes_eagain,
         soak_everything_at_once,
     ];
-    // A long run has a separate watchdog and prints its counts. A script starts a process for each test and
-    // passes the name of the test.
+    // A script starts a process for each long run, and passes the name of the test.
     if seconds().is_some() {
         let name = env::args().nth(1).unwrap_or_default();
         let chosen = all.iter().find(|(known, _)| *known == name);

@@ -24,7 +24,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Set if a signal may interrupt a call that does not wait. Under `tests/copying`, a signal can interrupt a
-/// call before the supervisor receives the call. An interrupted operation ends if its deadline has passed.
+/// call before the supervisor receives the call. If the deadline has already passed, the interrupted call is
+/// not retried. It fails with `ETIMEDOUT` even if the pipe is ready.
 pub(crate) static INTERRUPTIBLE: LazyLock<bool> = LazyLock::new(common::vmsplice_copies);
 
 /// A pipe and its expected contents.
@@ -38,7 +39,8 @@ pub(crate) struct Slot {
 }
 
 impl Worker {
-    /// Returns the index of a slot with a pipe, and creates the pipe if necessary.
+    /// Returns the index of a random slot, and creates the slot's pipe if necessary. Returns `None` if the
+    /// pipe cannot be created.
     fn some(&mut self) -> Option<usize> {
         let index = self.random.below(self.slots.len());
         self.open(index);
@@ -453,7 +455,8 @@ impl Worker {
         self.slots[index] = Some(slot);
     }
 
-    /// Checks that `poll`, `epoll` or `select` finds exactly the pipes that hold data.
+    /// Checks that `poll`, `epoll` or `select` finds exactly the pipes that hold data. Also checks the count
+    /// of a new eventfd.
     pub(crate) fn ready(&mut self) {
         const MANY: usize = 32;
         let first = self.random.below(self.slots.len());
@@ -488,7 +491,7 @@ impl Worker {
         }
     }
 
-    /// Uses duplicates of both ends.
+    /// Writes to a duplicate of the write end, and reads from a duplicate of the read end.
     pub(crate) fn duplicate(&mut self) {
         let Some(index) = self.some() else { return };
         let Some(mut slot) = self.slots[index].take() else { return };
@@ -656,10 +659,11 @@ impl Worker {
         self.require(held.len() == 0, || "a packet is lost".into());
     }
 
-    /// Sends chunks through a nonblocking pipe until the pipe is full, and reads until the pipe is empty.
+    /// Sends chunks through a nonblocking pipe. Reads the pipe until it is empty if a chunk does not fit,
+    /// after random chunks, and at the end.
     pub(crate) fn chunks(&mut self) {
         let Some((reader, writer)) = self.made(Builder::new().nonblocking()) else { return };
-        // Short chunks are copied.
+        // Half of the runs use the longest chunks, because short chunks are copied.
         let long = self.random.one_in(2);
         let len = if long { LONGEST } else { self.random.length(LONGEST) };
         let mut builder = ChunkWriter::builder().chunk(len);

@@ -26,7 +26,7 @@ impl Random {
         self.below(times) == 0
     }
 
-    /// Returns a length of at most `most`. All orders of magnitude are about equally likely.
+    /// Returns a length from 1 to `most`. All orders of magnitude are about equally likely.
     pub(crate) fn length(&mut self, most: usize) -> usize {
         let bits = self.below(most.ilog2() as usize + 1);
         (self.below(2 << bits) + 1).min(most)
@@ -60,7 +60,7 @@ pub(crate) struct Run {
     pub(crate) len: usize,
 }
 
-/// The contents of a pipe, a socket or a program, in order.
+/// The expected contents of a pipe, socket, file or program, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
     runs: VecDeque<Run>,
@@ -104,7 +104,8 @@ impl Held {
         self.clone().take(count)
     }
 
-    /// Removes as many bytes as `found` contains, and returns whether they equal `found`.
+    /// Removes as many bytes as `found` contains, and returns whether they equal `found`. If fewer bytes are
+    /// expected, removes nothing and returns false.
     pub(crate) fn matches(&mut self, found: &[u8]) -> bool {
         if found.len() > self.len {
             return false;

@@ -1,4 +1,4 @@
-//! A worker with its state and its sequence of operations.
+//! A worker with its state and its random sequence of operations.
 
 use crate::children::Cat;
 use crate::limits::{self, Role};
@@ -18,8 +18,8 @@ pub(crate) struct Shared {
     beats: Vec<Beat>,
     threads: Mutex<Vec<usize>>,
     violations: Mutex<Vec<String>>,
-    /// The number of bytes that all workers have read or duplicated. `accounted` counts the bytes that
-    /// arrived or were reported.
+    /// The number of bytes that entered the tracked streams of all workers, as in [`Counts::taken`].
+    /// `accounted` counts the bytes that arrived or were reported.
     taken: AtomicU64,
     accounted: AtomicU64,
     /// Set if a worker has reached a limit in this run.
@@ -85,7 +85,7 @@ impl Shared {
         self.violations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks that every byte that was read has arrived or was reported, and that no child exists.
+    /// Checks that the bytes that arrived or were reported add up to `taken`, and that no child exists.
     pub(crate) fn check_totals(&self, when: &str) {
         let (taken, accounted) =
             (self.taken.load(Ordering::Relaxed), self.accounted.load(Ordering::Relaxed));
@@ -115,12 +115,13 @@ pub(crate) struct Counts {
     pub(crate) most_children: u64,
     pub(crate) transfers: u64,
     pub(crate) messages: u64,
-    /// The number of bytes that calls reported as read or duplicated.
+    /// The number of bytes that calls reported as written or duplicated, or that a fan-out moved to a second
+    /// sink. The output of programs is also counted.
     pub(crate) taken: u64,
     /// The number of bytes that arrived at the right destination and were compared.
     pub(crate) delivered: u64,
-    /// The number of bytes that did not arrive but whose location is known: bytes that an error holds, or
-    /// unread bytes of a closed pipe.
+    /// The number of bytes that did not arrive but are accounted for. These are bytes that an error holds,
+    /// discarded bytes, and unread bytes of closed pipes, sockets and files.
     pub(crate) reported: u64,
     pub(crate) refusals: u64,
     pub(crate) timeouts: u64,
@@ -298,7 +299,7 @@ impl Worker {
         }
     }
 
-    /// Sets the limit far above the current use.
+    /// Sets the soft limit to the hard limit.
     fn lift_the_limit(&self) {
         match self.shared.role {
             Role::Descriptors => limits::set_limit(limits::RLIMIT_NOFILE, u64::MAX),

@@ -1,7 +1,7 @@
-//! Checks the guarantees that the listings of the public interface, `tests/api/*.txt`, give to users. Apart
-//! from the exceptions listed below, each type implements `Send`, `Sync`, `Unpin` and the unwind-safety
-//! traits, and later versions of the crate can add fields or variants. `.ci/api.sh` writes the listings and
-//! compares them with the sources.
+//! Checks the guarantees that the listings of the public interface, `tests/api/*.txt`, give to users. Each
+//! type implements `Send`, `Sync`, `Unpin` and the unwind-safety traits, and later versions of the crate can
+//! add fields or variants. The exceptions are listed below. `.ci/api.sh` writes the listings and compares
+//! them with the sources.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -120,11 +120,11 @@ mod default {
         rawpipe::transfer::TransferMechanism,
         rawpipe::transfer::Transferred,
     }
-    // This type borrows a reader exclusively.
+    // This type borrows a reader exclusively, so the unwind-safety traits are not required.
     types! { LENT: Send | Sync | Unpin =>
         rawpipe::chunk::shared::SharedChunk<'static>,
     }
-    // This type belongs to the signal mask of one thread.
+    // This type belongs to the signal mask of one thread, so `Send` and `Sync` are not required.
     types! { OF_ONE_THREAD: Unpin | UnwindSafe | RefUnwindSafe =>
         rawpipe::event::SignalGuard,
     }
@@ -171,13 +171,13 @@ fn names<const N: usize>(lists: [&[&str]; N]) -> BTreeSet<String> {
     lists.into_iter().flatten().map(|name| name.replace(' ', "")).collect()
 }
 
-/// Splits a line of a listing into its text and its attributes.
+/// Splits a line of a listing into its attributes and its text.
 fn parts(line: &str) -> (&str, &str) {
     let start = line.rfind("#[").and_then(|last| Some(last + line[last..].find("] ")? + 2));
     line.split_at(start.unwrap_or(0))
 }
 
-/// Returns the name of the type that a line declares.
+/// Returns the name of the type that a line declares, or `None` if the line declares no type.
 fn type_of(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("pub struct ").or(line.strip_prefix("pub enum "));
     rest.or(line.strip_prefix("pub union "))?.split(['<', '(', ' ']).next()
@@ -195,7 +195,7 @@ fn closed(listing: &str) -> BTreeSet<String> {
         if let Some(name) = type_of(line) {
             open = (!attributes.contains("non_exhaustive")).then_some(name);
         }
-        // If a line declares a field or a variant, no keyword precedes the name.
+        // If a line declares a field or a variant, only `pub` precedes the name.
         if let (Some(name), Some(part)) = (open, line.strip_prefix("pub rawpipe::")) {
             assert!(format!("rawpipe::{part}").starts_with(name), "{part} stands under {name}");
             found.insert(name.to_owned());

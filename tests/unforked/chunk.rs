@@ -757,8 +757,7 @@ fn model_of_a_writer_and_a_queue_of_bytes() {
         for _ in 0..if common::slow() { 2_000 } else { 20_000 } {
             match random.below(5) {
                 0 => {
-                    // Requesting a chunk drops the unsent bytes of the previous chunk, even if the new chunk
-                    // is not filled.
+                    // Requesting a chunk drops the unsent bytes of the previous chunk.
                     let chunk = writer.chunk().unwrap();
                     fill(chunk, sent);
                     lent = chunk.len();
@@ -820,8 +819,8 @@ fn build_not_open_for_writing_ebadf() {
     assert_eq!(ChunkWriter::new(closed_fd()).unwrap_err(), Errno::EBADF);
 }
 
-/// Lent pages carry no packet boundaries, so a reader of a packet pipe would lose bytes with any buffer size.
-/// The writer therefore uses `write`.
+/// If pages were mixed with packets, a reader of a packet pipe could lose bytes. The writer therefore uses
+/// `write`.
 #[test]
 fn build_on_a_packet_pipe_writes_and_every_byte_arrives() {
     for reuse in REUSES {

@@ -1,5 +1,5 @@
-//! Checks the kind, number, errno and source of each error type, and which of these values a
-//! [`std::io::Error`] keeps.
+//! Checks the kind, number, errno and source of [`Errno`] and of the errors of exact reads and writes,
+//! messages and transfers. Also checks which of these values a [`std::io::Error`] keeps.
 #![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 
 use rawpipe::io::Incomplete;
@@ -10,7 +10,7 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 
-/// Returns the values of `$error` that each error type must provide.
+/// Returns the errno, the number and the kind of `$error`.
 macro_rules! words {
     ($error:expr) => {
         ($error.errno(), $error.raw_os_error(), $error.kind())

@@ -1,5 +1,6 @@
 //! Tests the fan-out from one source to several sinks: every sink receives every byte, and a failing sink
-//! does not affect the others.
+//! does not affect the others. Also tests limits, deadlines and the closure that receives the errors of
+//! sinks.
 //!
 //! No test in this file creates a process, for the reason that `pipe.rs` gives.
 #![cfg(all(feature = "std", feature = "transfer"))]

@@ -1,5 +1,5 @@
-//! Tests of reads and writes with unusual sizes and numbers of buffers, and of duplicated and closed
-//! descriptors.
+//! Tests of reads and writes with unusual sizes and numbers of buffers, of duplicated and closed descriptors,
+//! and of the flags of descriptors.
 #![cfg(feature = "std")]
 #![allow(unsafe_code, reason = "a null buffer, by number")]
 
@@ -44,8 +44,8 @@ fn write_of_nothing_from_nowhere_answers_0() {
     assert_eq!(answer, -(Errno::EFAULT.raw_os_error() as isize));
 }
 
-/// On x86 and ARM, the crate's own calls of `mmap2` and `ftruncate64` go through functions of the C library.
-/// The arguments of these functions differ from those of the system calls.
+/// On x86 and ARM, the crate makes its own calls of `mmap2` and `ftruncate64` with functions of the C
+/// library. A caller's raw calls must still reach the kernel with the arguments of the system calls.
 #[cfg(any(target_arch = "x86", target_arch = "arm"))]
 #[test]
 fn raw_calls_with_pages_and_64_bit_lengths_reach_the_kernel() {
@@ -72,7 +72,7 @@ fn raw_calls_with_pages_and_64_bit_lengths_reach_the_kernel() {
             // of which must be even, so one argument is unused.
             unsafe { raw::syscall4(nr::FTRUNCATE, number, 0, low, high) }
         } else {
-            // SAFETY: as above.
+            // SAFETY: no memory is mapped from the file.
             unsafe { raw::syscall3(nr::FTRUNCATE, number, low, high) }
         };
         assert_eq!(answer, 0);
@@ -87,7 +87,7 @@ fn lengths_beyond_0x7ffff000_are_cut_by_the_kernel() {
         let reason = "5 GiB, touched or not, are more than this machine grants";
         return common::skip("lengths_beyond_0x7ffff000_are_cut_by_the_kernel", reason);
     }
-    // The kernel allocates pages only on access, and no code accesses this memory.
+    // The kernel allocates pages only on access, and this test accesses only the first page.
     let mut huge = vec![0_u8; 5 << 30];
     let limit = 0x7fff_ffff
         & !({

@@ -1,4 +1,5 @@
-//! Tests messages that are read ahead, and several messages that are sent with one call.
+//! Tests messages that are read ahead, several messages that are sent with one call, and long messages that
+//! are sent with two calls.
 #![cfg(all(feature = "std", feature = "message"))]
 
 use crate::common;
@@ -310,7 +311,8 @@ fn into_inner_read_ahead_returns_the_receiver() {
     assert!(receiver.into_inner().is_ok());
 }
 
-/// The loop, which is taken from the documentation, checks the buffer before it polls the descriptor.
+/// `poll` does not report messages in the buffer, so a loop must call `has_message` before it polls the
+/// descriptor.
 #[test]
 fn poll_read_ahead_looks_at_the_buffer_first() {
     let (mut receiver, mut sender) = link();
@@ -460,7 +462,8 @@ fn receiver_debug_is_short() {
 
 // ---------------------------------------------------------------- bodies at the start of a page
 
-/// If the descriptor is a pipe, a long body at the start of a page is written with a separate call.
+/// If the descriptor is a pipe, a long body that starts less than 8 bytes from a page boundary is written
+/// with a separate call.
 #[test]
 fn send_of_a_body_at_any_offset_in_a_page_arrives_whole() {
     const PAGE: usize = 4096;
@@ -669,7 +672,7 @@ fn send_many_deadline_full_at_each_byte() {
     assert!(whole >= 6 && torn >= 40, "{whole} {torn}");
 }
 
-/// Short writes to a nonblocking pipe of one page lose no byte. The reader drains the pipe in pieces of each
+/// Short writes to a nonblocking pipe of one page lose no byte. Each repetition reads pieces of a different
 /// length.
 #[test]
 fn send_many_short_writes_lose_nothing() {

@@ -27,9 +27,9 @@ use std::time::Duration;
 struct Pipe {
     reader: PipeReader,
     writer: PipeWriter,
-    /// A writer that sends pages through the pipe.
+    /// A second writer of the pipe, which sends chunks.
     chunks: ChunkWriter,
-    /// A reader that receives all bytes of the pipe, regardless of the call that wrote them.
+    /// A second reader of the pipe, which reads chunks or splices bytes to the other pipe.
     chunk_reader: ChunkReader,
     queue: VecDeque<u8>,
     reader_waits: bool,
@@ -271,7 +271,8 @@ impl Model {
         }
     }
 
-    /// Moves as many bytes as possible without waiting, because the deadline has passed.
+    /// Moves as many bytes as possible without waiting, up to a random number, because the deadline has
+    /// passed.
     fn transfer(&mut self) {
         let wanted = self.len();
         let mut options = Transfer::new().deadline(now());
@@ -323,7 +324,8 @@ impl Model {
         }
     }
 
-    /// Writes pages to one of the pipes, or moves bytes from the first pipe to the second.
+    /// Fills a chunk and sends a part of it to one of the pipes, or splices bytes from the first pipe to the
+    /// second.
     fn chunk(&mut self) {
         let kind = self.random.below(4);
         if kind == 3 {
@@ -379,7 +381,7 @@ impl Model {
                     Ok(()) => self.packets.queue.push_back(packet),
                     Err(errno) => {
                         assert_eq!(errno, Errno::EAGAIN);
-                        // Each packet occupies a page.
+                        // Each packet occupies one slot, and the pipe holds at least four packets.
                         assert!(self.packets.queue.len() * PIPE_BUF >= 4 * PIPE_BUF);
                     }
                 }
@@ -456,7 +458,7 @@ impl Model {
     }
 }
 
-/// A deadline that does not pass during any operation of this test.
+/// A timeout that does not expire during any operation of this test.
 const LONG: Duration = Duration::from_secs(300);
 
 fn setting(name: &str, default: u64) -> u64 {

@@ -8,8 +8,8 @@ use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
 use std::io::{BufRead, BufReader, Read, Write};
 
 /// Runs one sequence of operations on blocking ends, and records the results. No operation waits, because
-/// each operation finds the bytes or the space that it needs. Each record, and each result of a `read`, has
-/// at most 1000 bytes.
+/// each operation finds the bytes or the space that it needs. Each direct call of `write` or `read` moves at
+/// most 1000 bytes, which is the length of a shared chunk.
 fn story_that_waits(reader: impl Read, mut writer: impl Write) -> Vec<String> {
     let mut told = Vec::new();
     let mut tell = |what: &str, result: std::io::Result<usize>| {

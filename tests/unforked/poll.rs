@@ -189,8 +189,8 @@ fn poll_entry_can_be_changed() {
 #[test]
 fn poll_more_entries_than_descriptors_einval() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
-    // `fs.nr_open` limits `RLIMIT_NOFILE` to at most a billion. The bound in the condition below is above the
-    // usual hard limit.
+    // With a larger limit, the list of entries would need too much memory. The usual soft limit is below the
+    // bound in this condition.
     let limit = std::fs::read_to_string("/proc/self/limits").unwrap();
     let line = limit.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let soft: usize = line.split_whitespace().nth(3).unwrap().parse().unwrap();

@@ -1,6 +1,6 @@
 //! Checks the names in `SCENARIOS.md`, `HAZARDS.md` and `docs/UNSAFE.md`. The named tests and files must
-//! exist, and every file with unsafe code must be listed. With `RAWPIPE_WRITE=1` set, a test writes the
-//! number of unsafe blocks in each file to `docs/UNSAFE.md`.
+//! exist, and every file with unsafe code and every public unsafe function must be listed. If `RAWPIPE_WRITE`
+//! is set, a test writes the number of unsafe blocks in each file to `docs/UNSAFE.md`.
 
 use crate::common::{self, listing::functions};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,14 +77,14 @@ fn all_tests(top: &Path) -> BTreeMap<String, BTreeSet<String>> {
     all
 }
 
-/// Returns the cells of each row of a table, without the header row.
+/// Returns the cells of each table row, without header rows.
 fn lines(text: &str) -> Vec<Vec<String>> {
     let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     let rows = rows.map(|row| row.split(" | ").map(str::to_owned).collect::<Vec<_>>());
     rows.filter(|cells| cells.last().is_some_and(|last| last != "here")).collect()
 }
 
-/// Returns the words in backquotes that name a test.
+/// Returns the topic and the name of each test that a word in backquotes names.
 fn names(cell: &str) -> Vec<(&str, &str)> {
     let quoted = cell.split('`').skip(1).step_by(2);
     quoted.filter(|word| !word.contains(' ')).filter_map(|word| word.split_once("::")).collect()

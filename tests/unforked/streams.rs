@@ -1,7 +1,8 @@
 //! Tests of long streams between each pair of kinds of descriptors. No byte may be lost, duplicated or
 //! reordered.
 //!
-//! `RAWPIPE_TRANSFER_BYTES` sets the length, which is 16 MiB by default, or less under tools and emulators.
+//! `RAWPIPE_TRANSFER_BYTES` sets the length in bytes. The default is one byte less than 16 MiB, or one byte
+//! less than 1.25 MiB under tools and emulators.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common;
@@ -21,7 +22,7 @@ enum Kind {
     Socket,
 }
 
-/// Returns the length of the streams, which is not a multiple of the page size.
+/// Returns the length of the streams. The default length is not a multiple of the page size.
 fn length() -> usize {
     let usual = if common::slow() { (5 << 18) - 1 } else { (16 << 20) - 1 };
     env::var("RAWPIPE_TRANSFER_BYTES")

@@ -58,7 +58,8 @@ fn pipes_have_nowait() -> bool {
     let bufs = [IoSlice::new(b"x")];
     let fd = usize::try_from(writer.as_raw_fd()).unwrap();
     let (list, here) = (bufs.as_ptr().expose_provenance(), usize::MAX);
-    // SAFETY: `IoSlice` has the layout of `struct iovec`, and the kernel reads its one byte.
+    // SAFETY: `IoSlice` has the layout of `struct iovec`, and the kernel reads the one byte to which the
+    // `IoSlice` refers.
     let answer = unsafe { raw::syscall6(nr::PWRITEV2, fd, list, 1, here, here, RWF_NOWAIT) };
     assert!(answer == 1 || answer < 0);
     answer == 1

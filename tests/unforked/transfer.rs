@@ -52,7 +52,7 @@ impl Source {
     }
 }
 
-/// The kinds of sinks, each with a way to read the bytes that arrived.
+/// The kinds of sinks from which `moved` reads the bytes that arrived.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Sink {
     File,
@@ -335,7 +335,8 @@ fn transfer_copy_semantics_gives_no_page_of_a_file_away() {
     }
 }
 
-/// A copy between overlapping ranges of one file never overwrites a byte before reading it.
+/// With `copy_semantics`, a copy to an earlier overlapping range of the same file reads each byte before it
+/// overwrites the byte.
 #[test]
 fn transfer_copy_semantics_from_a_file_to_itself() {
     let mut both = file(b"0123456789");
@@ -347,7 +348,7 @@ fn transfer_copy_semantics_from_a_file_to_itself() {
     assert_eq!(all_of(&both), b"1234567899");
 }
 
-/// A copy to the same range or to a later overlapping range of the same file fails with `EINVAL`, because it
+/// A copy within a file to the same range or to a later overlapping range fails with `EINVAL`, because it
 /// would read its own output. If the ranges do not overlap, or the copy is to an earlier range, a file may be
 /// its own sink.
 #[test]
@@ -396,8 +397,8 @@ fn transfer_of_an_open_file_to_itself_einval() {
     assert!(all_of(&both) == data(100_000));
 }
 
-/// Within a file, the bytes are copied through memory. Otherwise the kernel would copy overlapping bytes within
-/// a page, with a result that depends on the processor.
+/// Within a file, the bytes are copied through memory. Otherwise the kernel would copy overlapping bytes
+/// within a page, with a result that depends on the processor.
 #[test]
 fn transfer_within_a_file_towards_its_start_copies() {
     for distance in [1, 200, 4096, 70_000] {
@@ -609,8 +610,8 @@ fn transfer_reader_gone_epipe_and_every_byte_accounted_for() {
                 assert!(reset || error.errno() == Some(Errno::EPIPE), "{what}");
                 assert!(reading.join().unwrap() == bytes[..100_000], "{what}");
 
-                // The arrived bytes (some in a closed pipe or socket), the bytes in the error, and the bytes
-                // in the source must together contain every byte.
+                // No byte may be lost between the arrived bytes, the bytes in the error, and the bytes in the
+                // source. Some arrived bytes are in a closed pipe or socket.
                 let mut place = usize::try_from(error.bytes()).unwrap();
                 assert!(place >= 100_000, "{what}");
                 let in_hand = error.undelivered();
@@ -757,7 +758,7 @@ fn transfer_source_file_shrinks_meanwhile() {
 #[test]
 fn transfer_deadline_etimedout_names_the_side_and_counts() {
     let soon = || Deadline::after(Duration::from_millis(50));
-    // The source is empty, but its writer is open.
+    // The source holds four bytes, and its writer stays open.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (next_reader, next_writer) = rawpipe::pipe().unwrap();
     writer.write_all(b"some").unwrap();
@@ -970,7 +971,8 @@ fn transfer_deadline_now_moves_what_is_there() {
     }
 }
 
-/// The buffered bytes of a buffered reader are written before the transfer starts.
+/// If the caller first writes the bytes that a buffered reader holds, a transfer from the inner file moves
+/// exactly the remaining bytes.
 #[test]
 fn transfer_after_what_a_buffered_reader_holds() {
     use std::io::{BufRead, BufReader};

@@ -1,6 +1,7 @@
 //! Tests of transfers whose peer is silent, is slow, competes for data, or has closed one direction. The
 //! transfer passes available bytes on, meets its deadline, detects end of file, and names the failed side in
-//! its error.
+//! its error. Other tests use datagrams, records, terminals, error queues, and files that are copied to
+//! themselves.
 //!
 //! No test in this file creates a process, for the reason that `pipe.rs` gives. A transfer that may hang runs
 //! in a separate thread, and the test fails if the transfer does not return in time.
@@ -130,7 +131,7 @@ fn transfer_dialogue_of_an_exact_length() {
     dialogue(|| Transfer::new().exact(14));
 }
 
-/// A transfer to a full sink does not delay a process that writes to the source.
+/// A transfer that waits for a full sink does not delay a write to the source pipe.
 #[test]
 fn transfer_to_a_silent_reader_leaves_the_source_pipe_unlocked() {
     let (near, far) = UnixStream::pair().unwrap();
@@ -205,7 +206,8 @@ fn sockets_need_not_wait() -> bool {
     can
 }
 
-/// Returns the number of bytes that fill this socket.
+/// Makes this socket nonblocking, fills it in pieces of `piece` bytes, and returns the number of bytes that
+/// fit.
 fn room_of(socket: &UnixStream, piece: usize) -> usize {
     socket.set_nonblocking(true).unwrap();
     let mut room = 0;
@@ -257,7 +259,8 @@ fn until_deadline(
     (answer, begun.elapsed())
 }
 
-/// Returns a transfer that copies between files and pipes through a buffer.
+/// Returns a transfer that copies from a file or a pipe to a pipe through a buffer, because `Splice` is
+/// excluded.
 fn by_copy<'p>() -> Transfer<'p> {
     Transfer::new().without(TransferMechanism::Splice)
 }
@@ -390,7 +393,7 @@ fn assert_idle(what: &str, spent: Duration) {
     assert!(!measured || spent < Duration::from_millis(150), "{what}: {spent:?} of work");
 }
 
-/// While no byte can move, a transfer sleeps and does not retry, even if its ends are nonblocking.
+/// While no byte can move, a transfer uses almost no processor time, even if its ends are nonblocking.
 #[test]
 fn transfer_between_nonblocking_ends_sleeps_while_nothing_moves() {
     type Pair = (&'static str, OwnedFd, OwnedFd);
@@ -440,8 +443,8 @@ fn transfer_between_nonblocking_ends_sleeps_while_nothing_moves() {
     }
 }
 
-/// Returns a socket on which `poll` always reports an error, because the socket's error queue holds the time
-/// stamp of a packet.
+/// Returns the two ends of a connection, or `None` if the kernel provides no time stamps. `poll` always
+/// reports an error on the first end, because its error queue holds the time stamp of a packet.
 fn with_error_queue(nonblocking: bool) -> Option<(TcpStream, TcpStream)> {
     const SOL_SOCKET: i32 = 1;
     const SO_TIMESTAMPING: i32 = 37;
@@ -555,7 +558,7 @@ fn seqpacket() -> (OwnedFd, OwnedFd) {
     assert_eq!(unsafe { socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds.as_mut_ptr()) }, 0);
     // SAFETY: the kernel just created this descriptor, and no other code owns it.
     let one = unsafe { OwnedFd::from_raw_fd(fds[0]) };
-    // SAFETY: as above.
+    // SAFETY: the kernel just created this second descriptor, and no other code owns it.
     (one, unsafe { OwnedFd::from_raw_fd(fds[1]) })
 }
 

@@ -66,10 +66,11 @@ pub(crate) enum Group {
     Missing,
 }
 
-/// A fault that must occur before the search for the program.
+/// A fault in the request. In each form that the fault affects, the spawn must fail before the search for the
+/// program.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
-    /// A directory that does not exist.
+    /// A path to which the child cannot change its directory.
     Folder,
     /// A string that contains a NUL byte.
     Nul,
@@ -81,14 +82,16 @@ pub(crate) enum Fault {
     Group,
     /// A user to which this process is not permitted to change.
     User,
-    /// A source that is not open. Only [`Spawn`](rawpipe::process::Spawn) accepts this request.
+    /// A source that is not open. Only [`Spawn`](rawpipe::process::Spawn) and `posix_spawn` accept this
+    /// source.
     Source,
 }
 
 #[derive(Clone)]
 pub(crate) struct Case {
     // The launcher's state.
-    /// The open descriptors: an index into the worker's [`OBJECTS`], the number, and the close-on-exec flag.
+    /// The open descriptors. Each entry holds the index of one of the worker's [`OBJECTS`] open files, the
+    /// descriptor number, and the close-on-exec flag.
     pub(crate) objects: Vec<(usize, i32, bool)>,
     pub(crate) limit: i32,
     pub(crate) ignored: Vec<i32>,
@@ -130,7 +133,7 @@ fn signals() -> Vec<i32> {
     usual.chain([real_time, real_time + 6, 64]).collect()
 }
 
-/// The ids that a case can use for users and groups. `nobody` is excluded, because other tests attack its
+/// The user and group ids that a case can request. `nobody` is excluded, because other tests attack its
 /// processes.
 const IDS: [u32; 3] = [61_234, 0, 1000];
 
@@ -469,7 +472,8 @@ impl Case {
                     self.is_open(*number) || self.map.iter().any(|(_, to)| to == number)
                 };
                 let mut free = (14..self.limit).filter(|number| !used(number));
-                // Low numbers are excluded, because a mapping may use them for its temporary copies.
+                // The source is the highest free number, because a mapping may use low numbers for its
+                // temporary copies.
                 let (Some(to), Some(from)) = (free.next(), free.next_back()) else { return };
                 self.map.push((from, to));
             }
@@ -526,7 +530,7 @@ impl Case {
         )
     }
 
-    /// Returns the fault if it applies to `Command`.
+    /// Returns the fault if it applies to both `Command` types.
     pub(crate) fn commands_fault(&self) -> Option<Fault> {
         self.fault.filter(|fault| *fault != Fault::Source)
     }

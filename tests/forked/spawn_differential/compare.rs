@@ -121,8 +121,8 @@ pub(crate) fn kind(key: &str, ours: &Outcome) -> String {
     }
 }
 
-/// Returns a difference if the failure does not name the stage at which the fault must occur, or if the
-/// program was started despite the fault.
+/// Returns a difference if the program was started despite the fault, or if the failure names the wrong
+/// stage. Without a fault, the only correct stage is `Exec`.
 pub(crate) fn stage(fault: Option<Fault>, ours: &Outcome) -> Option<Difference> {
     let Outcome::Failed(failure) = ours else {
         let harmless = fault.is_none();

@@ -98,7 +98,7 @@ fn report(program: &Path) -> io::Result<()> {
     io::Write::write_all(&mut File::options().write(true).open(place)?, text.as_bytes())
 }
 
-/// Describes the file of a descriptor if the descriptor is open.
+/// Appends a line about a descriptor and its file to `text` if the descriptor is open.
 fn descriptor(text: &mut String, fd: i32) {
     let flags = libc::fcntl(fd, libc::F_GETFD);
     if flags < 0 {

@@ -73,8 +73,8 @@ fn group_of(group: Group) -> i32 {
     }
 }
 
-/// Applies the settings that have the same names in both `Command` types: arguments, environment, directory
-/// and streams.
+/// Applies the arguments, environment, directory and streams of the case. The methods for these settings have
+/// the same names in both `Command` types.
 macro_rules! usual {
     ($command:ident, $process:ident, $case:ident) => {
         $command.args($case.args.iter().map(|arg| text(arg)));

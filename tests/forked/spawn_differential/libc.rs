@@ -1,4 +1,4 @@
-//! Declares the functions of the C library that the reference forms, the launcher and the dump use.
+//! Declares the functions, types and constants of the C library that this test and the worlds use.
 
 use std::ffi::{c_char, c_int};
 
@@ -81,7 +81,7 @@ impl SignalSet {
     pub(crate) fn new(signals: &[i32]) -> Self {
         let mut set = Self([0; 128]);
         for signal in signals {
-            // SAFETY: the call sets a bit within the set.
+            // SAFETY: the call sets at most one bit within the set.
             unsafe { sigaddset(&raw mut set, *signal) };
         }
         set

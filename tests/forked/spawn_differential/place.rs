@@ -1,4 +1,4 @@
-//! Creates the directory for the copies of the program.
+//! Creates the directory that holds the program and the workers' directories.
 
 use crate::common;
 use std::os::unix::fs::PermissionsExt;

@@ -26,10 +26,11 @@ pub(crate) const NULL: i32 = FIRST;
 /// The descriptor number of the file to which the program writes its report.
 const REPORT: i32 = 520;
 const FINDINGS: i32 = 521;
-/// The maximum time for one case.
+/// The time without output after which a launcher is assumed to hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Creates the directories that search paths can name. All these directories are in the worker's directory.
+/// Creates the worker's directory. It contains the report, and the files and directories that a case can
+/// name.
 pub(crate) fn furnish(base: &Path, program: &Path) {
     let open = Permissions::from_mode(0o755);
     let folder = |name: &str| {

@@ -1,4 +1,4 @@
-//! Defines the checks that run in every world, and the checks of single worlds.
+//! Defines the checks that most worlds share, and the checks of single worlds.
 
 use super::libc;
 use crate::common::nr;
@@ -118,7 +118,7 @@ fn quiet(name: &str, args: &[&str]) -> Command<'static> {
     command
 }
 
-/// Reads until end of file. Panics if the end does not arrive in time.
+/// Reads until end of file and returns the bytes. Panics if the reader does not reach end of file in time.
 #[track_caller]
 fn end_of(reader: &PipeReader) -> Vec<u8> {
     let (mut all, mut bytes) = (Vec::new(), [0; 4096]);
@@ -147,7 +147,7 @@ fn is_gone(id: u32) -> bool {
 type Facts = BTreeMap<String, String>;
 
 impl Ground {
-    /// Returns a command that starts the reporting program.
+    /// Empties the report and returns a command that starts the reporting program.
     fn reporter(&self) -> Command<'static> {
         let mut command = Command::new(self.base.join("good").join(super::dump::NAME));
         command.on_drop(OnDrop::Kill);
@@ -218,8 +218,8 @@ fn standard_streams(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The child inherits its parent's inheritable descriptors. The child has no blocked or handled signals and
-/// no death signal.
+/// The child inherits exactly its parent's inheritable descriptors. The child has no blocked or handled
+/// signals and no death signal.
 fn report(ground: &Ground) -> Result<(), String> {
     let own: Vec<i32> = (0..256)
         .filter(|fd| libc::fcntl(*fd, libc::F_GETFD) == 0) // open and inheritable
@@ -268,7 +268,7 @@ fn map_to_standard_streams(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Lowers the descriptor limit. Returns the highest possible descriptor number.
+/// Lowers the descriptor limit to at most 128, and returns the highest possible descriptor number.
 fn last_number() -> i32 {
     let [soft, hard] = libc::descriptor_limit();
     let soft = soft.min(128);
@@ -296,7 +296,7 @@ fn map_to_the_last_number(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The mapping is a cycle of three descriptor numbers that includes the highest possible number.
+/// The first mapping is a cycle of three descriptor numbers that includes the highest possible number.
 fn map_permutation(ground: &Ground) -> Result<(), String> {
     let last = last_number();
     let (a, b, c) = (file(b"a"), file(b"b"), file(b"c"));
@@ -554,7 +554,7 @@ fn death_signal_arrives(_: &Ground) -> Result<(), String> {
             let mut command = program("stall", &["1"]);
             command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::null());
             let child = command.parent_death_signal(Signal::KILL).spawn();
-            // This process must not end before its program has started.
+            // The intermediate process must not end before its program has started.
             let begun = reader.read(&mut [0]) == Ok(1);
             libc::_exit(if child.is_ok() && begun { 0 } else { 1 });
         }
@@ -591,8 +591,9 @@ fn uid(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// An environment is passed on unchanged. `command::env_with_entries_that_are_no_variables` tests entries
-/// that are not variables, because such entries must be present when the process starts.
+/// An environment is passed on unchanged, even if it contains two variables with the same name.
+/// `command::env_with_entries_that_are_no_variables` tests entries that are not variables, because such
+/// entries must be present when the process starts.
 fn environment(ground: &Ground) -> Result<(), String> {
     const ENTRIES: [&CStr; 4] = [c"A=1", c"A=2", c"B=\xff", c"=x=y"];
     let command = ground.reporter();
@@ -615,7 +616,7 @@ fn environment(ground: &Ground) -> Result<(), String> {
 // ---- in their own worlds ----
 
 /// Without a free descriptor, the first spawn and a later spawn have the same result: success or the same
-/// failure. With free descriptors a spawn works again.
+/// failure. With free descriptors, a spawn starts the program or reports that the program does not exist.
 pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
     let own = env::current_exe().expect("the path of this test");
     let own = CString::new(own.into_os_string().into_encoded_bytes()).expect("a path");
@@ -670,7 +671,8 @@ pub(crate) fn uid_with_groups_eperm(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// A request for the groups that are already set is not an error.
+/// If a process has no supplementary groups, a spawn with another user succeeds without the permission to
+/// change groups. An explicit empty list of groups is not an error either.
 pub(crate) fn uid_without_groups(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     let facts = ground.facts(command.uid(USER).spawn().expect("a program"));
@@ -791,8 +793,8 @@ pub(crate) fn killed_before_exec(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Starts programs as another user for several seconds. A process of that user stops, continues and kills the
-/// programs as soon as it finds them.
+/// Starts programs as another user for three seconds, or for one second if workloads are reduced. A process
+/// of that user stops, continues and kills the programs as soon as it finds them.
 pub(crate) fn attacked(ground: &Ground) -> Result<(), String> {
     let time = Duration::from_secs(if common::slow() { 1 } else { 3 });
     let parent = std::process::id();

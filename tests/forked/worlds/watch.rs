@@ -25,7 +25,7 @@ pub(crate) enum Verdict {
     Failed(String),
 }
 
-/// The task of this process while the check runs.
+/// The way in which this process watches a check. `Beside` does not trace the check.
 pub(crate) enum Watch {
     Beside,
     /// This process traces the check and all its descendants.
@@ -112,8 +112,8 @@ fn read(reader: &PipeReader, text: &mut Vec<u8>) -> bool {
     count == 0
 }
 
-/// Kills and reaps all children. Returns the number of children that were still running, not counting the
-/// check itself.
+/// Reaps all children, and kills the children that still run after two seconds. Returns 0 if all children
+/// ended by themselves, not counting the check itself.
 fn clear(checker: i32) -> usize {
     let mut left = 0;
     let mut status = 0;
@@ -128,7 +128,6 @@ fn clear(checker: i32) -> usize {
                 let children =
                     children.split_whitespace().filter_map(|word| word.parse::<i32>().ok());
                 for child in children.filter(|child| *child != checker) {
-                    // Children have two seconds to end by themselves.
                     if begin.elapsed() > Duration::from_secs(2) {
                         left += 1;
                         libc::kill(child, 9);
@@ -148,8 +147,8 @@ fn seize(pid: i32) -> bool {
     ptrace(PTRACE_SEIZE, pid, 0_usize, OPTIONS) == 0
 }
 
-/// Continues each process after each stop, as `strace -f` does. Returns the result of the check, or `None` if
-/// the check hangs.
+/// Continues each process after each stop except a group stop, as `strace -f` does. Returns the result of the
+/// check, or `None` if the check hangs.
 fn trace(checker: i32, reader: &PipeReader) -> Option<String> {
     const PTRACE_CONT: u32 = 7;
     const PTRACE_LISTEN: u32 = 0x4208;

@@ -118,7 +118,7 @@ pub(crate) fn init() -> Result<(), String> {
     Ok(())
 }
 
-/// Creates a user namespace. If this process is root, the namespace maps all users.
+/// Creates a user namespace. If this process is root, the namespace maps the ids 0–65534 to themselves.
 pub(crate) fn user_namespace() -> Result<(), String> {
     if is_root() { all_users(false) } else { own_user(0) }
 }
@@ -182,7 +182,7 @@ fn set_groups(groups: &[u32]) -> Result<(), String> {
 #[repr(C)]
 struct Capabilities([[u32; 3]; 2]);
 
-/// Drops `CAP_SETGID` and keeps `CAP_SETUID`.
+/// Sets the supplementary groups, and then drops `CAP_SETGID` and keeps `CAP_SETUID`.
 pub(crate) fn no_cap_setgid(groups: &[u32]) -> Result<(), String> {
     const VERSION_3: u32 = 0x2008_0522;
     const CAP_SETGID: u32 = 6;

@@ -42,7 +42,7 @@ impl Pair {
 
     fn look(&self, place: usize) -> usize {
         self.cells[place / UNIT].with(|cell| {
-            // SAFETY: as above.
+            // SAFETY: as in `fill`.
             unsafe { *cell }
         })
     }
@@ -102,8 +102,8 @@ impl<const WRITER: bool> Half<WRITER> {
         Self(Side::new(ends, pair.headers.len() * UNIT, pair.chunk))
     }
 
-    /// Waits until the peer has reached position `needed`. Returns `false` if the peer will never reach the
-    /// position.
+    /// Waits until the peer has reached position `needed`. Returns `Ok(false)` if the peer will never reach
+    /// the position.
     fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> crate::Result<bool> {
         if self.0.is_there(needed)? {
             self.0.disarm();
@@ -118,7 +118,8 @@ impl<const WRITER: bool> Half<WRITER> {
 }
 
 impl Half<true> {
-    /// Sends a record whose cell holds `value`. Returns `Ok(false)` if the reader was dropped.
+    /// Sends a record whose cell holds `value`. If the reader was dropped, returns `Ok(false)` or fails with
+    /// `EPIPE`.
     fn send(&mut self, value: usize, until: Option<Deadline<'_>>) -> crate::Result<bool> {
         self.0.claim()?;
         let (start, needed) = self.0.next();
@@ -223,6 +224,7 @@ pub(crate) fn reader_is_dropped() {
 }
 
 /// In a ring of four units with chunks of two units, the third chunk does not fit before the end of the ring.
+/// All three records arrive.
 pub(crate) fn skipped_ends_of_laps() {
     check(Some(3), || {
         let pair = Pair::new(4 * UNIT, 21);
@@ -240,7 +242,7 @@ pub(crate) fn skipped_ends_of_laps() {
     });
 }
 
-/// A half whose call returned `EAGAIN` is woken in the same way as a sleeping half.
+/// A reader whose call returned `EAGAIN` is woken in the same way as a sleeping reader.
 pub(crate) fn what_is_tried_is_armed() {
     check(Some(5), || {
         let pair = Pair::new(2 * UNIT, 8);
@@ -271,7 +273,8 @@ pub(crate) fn what_is_tried_is_armed() {
     });
 }
 
-/// Two processes hold copies of the writer, but only one process can use the writer.
+/// Two processes hold copies of the writer, but only one process can use the writer. The other process's call
+/// fails with `EBUSY`.
 pub(crate) fn one_process_of_two_writes() {
     loom::model(|| {
         let pair = Pair::new(2 * UNIT, 8);

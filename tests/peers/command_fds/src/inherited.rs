@@ -1,4 +1,4 @@
-//! Takes the descriptors that the parent left open, with rawpipe's `take_inherited`.
+//! Takes ownership of the descriptors that this process inherited, with rawpipe's `take_inherited`.
 
 use std::collections::HashMap;
 use std::error::Error;

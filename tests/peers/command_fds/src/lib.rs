@@ -30,8 +30,8 @@ impl Error for FdMappingCollision {}
 pub trait CommandFdExt {
     /// # Errors
     ///
-    /// Fails if two mappings have the same number in the child. rawpipe reports this error when the program
-    /// is started.
+    /// Fails if two mappings have the same number in the child. rawpipe's `fd_map` accepts such a mapping,
+    /// and rawpipe reports the error only when the program is started.
     fn fd_mappings(&mut self, mappings: Vec<FdMapping>) -> Result<&mut Self, FdMappingCollision>;
 
     fn preserved_fds(&mut self, fds: Vec<OwnedFd>) -> &mut Self;

@@ -69,7 +69,7 @@ impl Started {
         }
     }
 
-    /// Calls `call` for each program, and returns the first error.
+    /// Calls `call` for each program, even after an error, and returns the first error.
     pub(crate) fn for_each(
         &self,
         call: &mut dyn FnMut(&Running) -> io::Result<()>,
@@ -85,7 +85,7 @@ impl Started {
     }
 }
 
-/// A program. If this value is dropped before the program ends, a later start waits for the program.
+/// A program. If this value is dropped before the program ends, a later start collects the exit status.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Option<SharedChild>,
@@ -163,7 +163,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Reads the captured streams in threads.
+    /// Starts a thread for each captured stream, which reads the stream until end of file.
     pub(crate) fn new(started: Started, captured: [Option<PipeReader>; 2]) -> Self {
         let read = |reader: PipeReader| {
             Background::new(move || {
@@ -254,7 +254,8 @@ impl ReaderHandle {
 }
 
 impl Read for &ReaderHandle {
-    /// Reads the output. At end of file, waits for the programs, and fails if one of them was unsuccessful.
+    /// Reads the output. At end of file, waits for the programs, and fails if the resulting status is
+    /// unsuccessful and checked.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(buf)?;
         if count == 0 && !buf.is_empty() {

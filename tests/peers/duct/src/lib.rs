@@ -80,7 +80,7 @@ impl Expression {
         self.start()?.into_output()
     }
 
-    /// Returns the expression's output without the trailing newlines.
+    /// Returns the expression's output without trailing newlines and carriage returns.
     pub fn read(&self) -> io::Result<String> {
         let mut text = io::read_to_string(self.reader()?)?;
         text.truncate(text.trim_end_matches(['\n', '\r']).len());
@@ -196,8 +196,8 @@ impl Expression {
     }
 }
 
-/// The name of a program. A path without a directory refers to a program in the current directory, and `PATH`
-/// is not searched.
+/// The name or the path of a program. A `Path` without a directory refers to a program in the current
+/// directory, and `PATH` is not searched. A string is passed to `Command` unchanged.
 pub trait IntoExecutablePath {
     fn to_executable(self) -> OsString;
 }

@@ -55,7 +55,8 @@ enum Stream {
     Fd(MaybeOwnedFd<'static>),
 }
 
-/// The pipe of a captured stream, which is created when a program first needs it.
+/// The pipe of a captured stream, which is created when the first `Capture` setting for this stream is
+/// applied.
 type Capture = RefCell<Option<(PipeReader, MaybeOwnedFd<'static>)>>;
 
 #[derive(Clone)]

@@ -1,5 +1,5 @@
 //! Provides the interface of os_pipe. The types are rawpipe's own, which have the same methods and traits as
-//! those of os_pipe.
+//! os_pipe's types.
 
 extern crate rawpipe_std as std;
 

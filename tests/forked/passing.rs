@@ -191,8 +191,8 @@ fn ring_beyond_the_limit_of_files_efbig() {
     if !supported() {
         return;
     }
-    let before = open_fds();
     let mut trying = child(|| {
+        let before = open_fds();
         let limits = [4096_u64, u64::MAX];
         let place = (&raw const limits).expose_provenance();
         // SAFETY: the kernel reads the two limits at this address.

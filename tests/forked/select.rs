@@ -151,7 +151,7 @@ fn select_closed_descriptor_ebadf() {
         return skip("select_closed_descriptor_ebadf", "the emulator's sets end at 1024");
     }
     let numbers = [40, 63, 64, 65, 300, 100_000];
-    close_inherited(&numbers.map(|number| number as usize));
+    close_inherited(&numbers.map(|number| usize::try_from(number).unwrap()));
     let (reader, _writer) = rawpipe::pipe().unwrap();
     for number in numbers {
         // SAFETY: only the calls below use this number, and the calls must fail because the number is closed.

@@ -249,6 +249,7 @@ impl Link {
     fn recv_into(&mut self, len: usize) {
         let Some(receiver) = &mut self.receiver else { return };
         let mut buf = vec![0; len];
+        let had_part = self.decoder.has_part();
         let expected = self.decoder.recv_into(len);
         let (result, requested) = requested_by(|| match expected {
             Answer::NotYet => receiver.recv_into_deadline(&mut buf, now()),
@@ -261,8 +262,9 @@ impl Link {
             (expected, Err(error)) => assert_eq!(expected.error(), Some(*error)),
             _ => panic!("{expected:?}, not {result:?}"),
         }
-        // The receiver keeps a partial message in a vector, whose capacity doubles when it grows.
-        let most = if self.decoder.has_part() { (2 * len).max(8) } else { 0 };
+        // The receiver keeps a partial message in a vector, whose capacity doubles when it grows. The call may
+        // also complete a message of which an earlier call has kept a part.
+        let most = if had_part || self.decoder.has_part() { (2 * len).max(8) } else { 0 };
         assert!(requested <= most, "{requested} bytes of memory");
         self.next = self.next.wrapping_add(1);
     }

@@ -108,8 +108,8 @@ pub struct SignalInfo {
     pub pid: Option<u32>,
     /// The real user id of the process in `pid`.
     pub uid: Option<u32>,
-    /// The child's change of state, for `SIGCHLD` from the kernel: it has ended, was stopped, or was
-    /// continued. The caller must still wait for the child.
+    /// The child's change of state (ended, stopped or continued) if the signal is a `SIGCHLD` that the kernel
+    /// has sent. The caller must still wait for the child.
     pub child_status: Option<ExitStatus>,
 }
 

@@ -37,9 +37,12 @@ pub struct PipeWriter(OwnedFd);
 common_to_both_ends!(PipeWriter);
 
 impl PipeWriter {
-    /// Writes up to `buf.len()` bytes of `buf` and returns the number of bytes written. A successful write is
-    /// complete, unless this end is nonblocking, or a signal or the closing of the last read end interrupts
-    /// the write.
+    /// Writes up to `buf.len()` bytes of `buf` and returns the number of bytes written. The number can be
+    /// smaller than `buf.len()` in these cases:
+    ///
+    /// - This end is nonblocking. The call then writes as many bytes as fit.
+    /// - A signal handler runs, or the last read end is closed, during the write.
+    /// - `buf` is longer than the kernel's limit for one call, about 2 GiB.
     ///
     /// # Errors
     ///

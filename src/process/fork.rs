@@ -39,8 +39,8 @@ pub enum Fork {
 ///
 /// - If the process has other threads, the child does only [what a signal handler may
 ///   do](crate::process#what-a-child-may-do), until it ends or starts another program.
-/// - The child does not touch memory of which it has no private copy. Examples are memory marked with
-///   `MADV_DONTFORK` or `MADV_WIPEONFORK`, and shared memory that one process must use exclusively.
+/// - The child does not touch memory that is marked with `MADV_DONTFORK` or `MADV_WIPEONFORK`. The child also
+///   does not touch shared memory that the parent must use exclusively.
 /// - The two processes do not rely on independent output from random number generators whose state is in
 ///   memory.
 /// - Values whose `Drop` acts outside this process are dropped in at most one of the two processes, unless a
@@ -107,8 +107,8 @@ pub unsafe fn fork() -> Result<Fork> {
 ///
 /// The caller must ensure the following, in both processes:
 ///
-/// - The child does not touch memory of which it has no private copy. Examples are memory marked with
-///   `MADV_DONTFORK` or `MADV_WIPEONFORK`, and shared memory that one process must use exclusively.
+/// - The child does not touch memory that is marked with `MADV_DONTFORK` or `MADV_WIPEONFORK`. The child also
+///   does not touch shared memory that the parent must use exclusively.
 /// - The two processes do not rely on independent output from random number generators whose state is in
 ///   memory.
 /// - Values whose `Drop` acts outside this process are dropped in at most one of the two processes, unless a

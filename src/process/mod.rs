@@ -14,8 +14,8 @@
 //!
 //! # What a child is
 //!
-//! A child is a copy of this process with one thread: the one that forked. The child has a copy of this
-//! process's private memory and of all descriptors, including close-on-exec ones. The other threads do not
+//! A forked child is a copy of this process with one thread: the thread that forked. The child has a copy of
+//! this process's private memory and of all descriptors, including close-on-exec ones. The other threads do not
 //! exist in the child, so a lock that one of them held during the fork stays locked forever.
 //!
 //! # What a child may do

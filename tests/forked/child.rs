@@ -918,7 +918,7 @@ fn ptrace(request: isize, pid: u32, data: usize) -> bool {
 }
 
 /// Returns the signal that stopped a traced child, as `waitpid` reports it to the tracer. Returns `None` if
-/// `waitpid` has not reported the stop yet.
+/// `waitpid` reports no stop, for example because another wait has already consumed it.
 fn stop_of(pid: u32) -> Option<i32> {
     let mut status = 0;
     // SAFETY: the call writes one `int` to `status`.

@@ -84,7 +84,7 @@ fn lines(text: &str) -> Vec<Vec<String>> {
     rows.filter(|cells| cells.last().is_some_and(|last| last != "here")).collect()
 }
 
-/// Returns the topic and the name of each test that a word in backquotes names.
+/// Returns the topic and the name of each test that `cell` lists in backticks as `topic::test`.
 fn names(cell: &str) -> Vec<(&str, &str)> {
     let quoted = cell.split('`').skip(1).step_by(2);
     quoted.filter(|word| !word.contains(' ')).filter_map(|word| word.split_once("::")).collect()

@@ -87,7 +87,8 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// Returns the resources of the only half of the pair in this process.
+    /// Creates the resources of the first half of a pair in this process. If the process holds both halves,
+    /// [`other`](Self::other) creates those of the second.
     pub(super) const fn new(memory: Memory, bells: Bells) -> Self {
         Self { memory: ManuallyDrop::new(memory), mark: 0, bells }
     }

@@ -175,9 +175,9 @@ impl SharedReader {
     fn bytes(&self, start: usize) -> &[u8] {
         let side = &self.half.side;
         let bytes = side.link.bytes(side.lent_at() + start, side.lent.len - start);
-        // SAFETY: until these bytes are returned to the writer, they belong to the reader (2), and this
-        // process is the only reader (4). Returning the bytes borrows this value exclusively (6). The
-        // bytes are initialised (11).
+        // SAFETY: until these bytes are returned to the writer, they belong to the reader's half (point 2 of
+        // the module's argument). Only this process owns that half (point 4). Returning the bytes borrows
+        // this value exclusively (point 6). The bytes are initialised (point 11).
         unsafe { bytes.as_ref() }
     }
 

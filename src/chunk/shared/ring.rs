@@ -35,7 +35,7 @@ const FREE: usize = 0;
 const OWNED: usize = 1;
 const CLOSED: usize = 2;
 
-/// A position that shares no pair of cache lines with another value, because processors fetch cache
+/// A position that has an aligned pair of cache lines to itself, because some processors prefetch cache
 /// lines in pairs.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]

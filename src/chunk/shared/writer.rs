@@ -143,8 +143,9 @@ impl SharedWriter {
         let side = &mut self.half.side;
         side.lend(start);
         let mut bytes = side.link.bytes(side.lent_at(), side.chunk);
-        // SAFETY: the reader has returned these bytes, so they belong to the writer (2), and this process is
-        // the only writer (4). This value is borrowed exclusively (6), and the bytes are initialised (11).
+        // SAFETY: the reader has returned these bytes, so they belong to the writer's half (point 2 of the
+        // module's argument). Only this process owns that half (point 4). This value is borrowed exclusively
+        // (point 6), and the bytes are initialised (point 11).
         Ok(unsafe { bytes.as_mut() })
     }
 

@@ -57,8 +57,8 @@ impl Command<'_> {
 /// (`PWD`, `SHLVL`, `_`).
 ///
 /// Words are quoted for any POSIX shell. Control characters and bytes that are not UTF-8 are written in the
-/// form `"$(printf '\377')"`. A newline is written unchanged. The shell may interpret a program without a
-/// slash in its name as a shell command. `env` accepts neither a variable name that begins with `-` nor a
+/// form `"$(printf '\377')"`. A newline is written unchanged. If the program's name contains no slash, the
+/// shell may treat it as a keyword, builtin, function or alias. `env` accepts neither a variable name that begins with `-` nor a
 /// program with a `=` in its name. A command that cannot be started because of a NUL or an invalid name has
 /// no valid line.
 impl fmt::Debug for Command<'_> {

@@ -296,7 +296,7 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets the child's group: see [`Spawn::gid`]. With this setting, an ordinary fork creates the child, at
+    /// Sets the child's group id: see [`Spawn::gid`]. With this setting, an ordinary fork creates the child, at
     /// the [cost](Spawn#cost) of a fork.
     pub fn gid(&mut self, gid: u32) -> &mut Self {
         self.set(|spawn| spawn.gid(gid))

@@ -129,8 +129,8 @@ impl<'fd> Pipeline<'fd> {
     /// default these programs are killed and waited for, as with [`OnDrop::Kill`].
     ///
     /// This policy replaces [`Command::on_drop`] for these programs. Without a process group, `KillGroup`
-    /// does the same as `Kill`. With `Leave`, no handle of these programs remains. Each program then stays a
-    /// zombie after its end until [`wait_any`](crate::process::wait_any) or other code collects its status,
+    /// does the same as `Kill`. With `Leave`, these programs keep running, and the caller receives no handle to
+    /// them. Each program then stays a zombie after its end until [`wait_any`](crate::process::wait_any) or other code collects its status,
     /// or this process ends.
     pub fn on_failure(self, policy: OnDrop) -> Self {
         Self { on_failure: Some(policy), ..self }

@@ -251,8 +251,8 @@ impl<'a> Spawn<'a> {
     /// Immediately before the program begins, an ignored signal of
     /// [`default_signals`](Self::default_signals), such as `SIGPIPE`, is set to its default effect in the
     /// whole process. If another thread then writes to a pipe without a reader, `SIGPIPE` kills the process.
-    /// (std's `exec` has the same effect, and does not restore the ignored signal after a failure.) A process
-    /// that must not be killed in this way sets `default_signals` to the empty set.
+    /// (std's `exec` has the same effect, and does not restore the ignored signal after a failure.) To prevent
+    /// this, set `default_signals` to the empty set.
     ///
     /// # Settings that need a thread
     ///

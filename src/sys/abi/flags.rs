@@ -169,8 +169,8 @@ flags! {
     /// descriptor is nonblocking.
     const NONBLOCK = abi::SPLICE_F_NONBLOCK;
     /// Announces that more data follows immediately, so that a socket may delay sending until that data
-    /// arrives. Do not set this flag on the last call, because the flag delays the data of that call by up to
-    /// 200 ms.
+    /// arrives. Do not set this flag on the last call. A TCP socket may delay the last data by about 200 ms,
+    /// and a UDP socket does not send the data until a call without the flag.
     const MORE = 4;
 }
 

@@ -49,7 +49,8 @@ fn run(mut parent: UnixStream, words: &[*const libc::c_char]) -> ! {
     let told = parent.write_all(&number.to_ne_bytes()).and_then(|()| parent.read_exact(&mut [0]));
     if installed.is_ok() && told.is_ok() {
         drop(installed);
-        // SAFETY: the call only restores the default action, because std ignores this signal.
+        // std ignores this signal, and the command must start with the default action.
+        // SAFETY: the call sets the default action, and installs no handler.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         // SAFETY: the list ends with a null pointer, and each word with a null byte.
         unsafe { libc::execvp(words[0], words.as_ptr()) };

@@ -109,8 +109,8 @@ impl<W: AsFd> Sender<W> {
     /// does.
     ///
     /// The messages are copied into a buffer of at most 16 KiB on the stack. The buffer is written when it is
-    /// full or holds the last message. A message that no longer fits is written from its own memory, usually
-    /// in the same write. As with [`send`](Self::send), a long message may need a second write. On a TCP
+    /// full or holds the last message. A message that does not fit in the remaining space is written without
+    /// being copied, usually in the same write as the buffer. As with [`send`](Self::send), a long message may need a second write. On a TCP
     /// socket, each further write may wait for an acknowledgement. Set `TCP_NODELAY` to avoid this wait.
     ///
     /// # Errors

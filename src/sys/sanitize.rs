@@ -34,8 +34,8 @@ const ADDRESS: bool = cfg!(rawpipe_sanitize = "address");
 const MEMORY: bool = cfg!(rawpipe_sanitize = "memory");
 const THREAD: bool = cfg!(rawpipe_sanitize = "thread");
 
-// SAFETY: for any address, the functions marked safe access only the sanitizer's own memory, or print a
-// report and end the process.
+// SAFETY: for any address, each function marked `safe` accesses only the sanitizer's own memory, or prints a
+// report and ends the process.
 unsafe extern "C" {
     safe fn __asan_region_is_poisoned(begin: *const u8, size: usize) -> *const u8;
     safe fn __asan_report_load_n(address: *const u8, size: usize);

@@ -763,8 +763,8 @@ fn to_everybody(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Sends 200,001 bytes to this many files. The source is first a pipe that another process fills during the
-/// fan-out, and then a file.
+/// Runs two fan-outs of 200,001 bytes to this many files: one from a pipe that another process fills, and one
+/// from a file.
 fn fanout_arrives(count: usize) {
     let bytes = data(200_001);
     let (reader, writer) = rawpipe::pipe().unwrap();

@@ -290,7 +290,7 @@ fn stdio_same_as_stdout_for_another_stream_einval() {
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Arguments, Errno::EINVAL));
 }
 
-/// This process's descriptor 2 becomes the child's standard output, and the child inherits the same file as
+/// This process's descriptor 2 becomes the child's standard output. The child also inherits descriptor 2 as
 /// its standard error.
 fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
     let file = common::file(b"");

@@ -135,7 +135,7 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRI
     let [control_is, ring_is] = [call::statx(control.as_fd())?, call::statx(ring.as_fd())?];
     let len = usize::try_from(ring_is.stx_size).unwrap_or(usize::MAX);
     // Files with huge pages are rejected, because a huge page may be unavailable at its first access. A file
-    // with huge pages is on another device than a file of one page.
+    // with huge pages is on a different device from a file of one page.
     let fits = control_is.stx_size == page::size() as u64
         && ring_is.stx_dev == control_is.stx_dev
         && len.is_power_of_two()

@@ -231,7 +231,7 @@ impl std::io::Read for SharedReader {
 /// Holds a record that [`recv`](SharedReader::recv) lends. Dropping the value returns the record's room to
 /// the writer.
 ///
-/// If the value is leaked, the next call of the reader returns the room.
+/// If the value is leaked, the next method call on the reader gives the record's room back to the writer.
 pub struct SharedChunk<'reader> {
     reader: &'reader mut SharedReader,
     start: usize,

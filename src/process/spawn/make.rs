@@ -1,5 +1,5 @@
 //! Creates the child of a spawn and, if needed, a pipe through which the child reports a failure. Also
-//! replaces the program of this process, with a new thread if needed.
+//! executes a new program in this process, from a new thread if needed.
 //!
 //! # Safety
 //!

@@ -58,7 +58,8 @@ pub(crate) const MOVERS: &[Mover] = &[
 pub(crate) const WITH_DEADLINE: &[Mover] =
     &[WithDeadline, Chunk, SmallChunk, Progress, CopySemantics];
 
-/// The chunk size of the mover `SmallChunk`, in bytes. A chunk holds at least one event and less than a page.
+/// The chunk size of the mover `SmallChunk`, in bytes. A chunk has room for at least one event, but is smaller
+/// than a page.
 pub(crate) const SMALL: usize = 16;
 const CHUNK: usize = 8192;
 

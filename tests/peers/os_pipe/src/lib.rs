@@ -1,4 +1,4 @@
-//! Provides the interface of os_pipe. The types are rawpipe's own, which have the same methods and traits as
+//! Provides the interface of os_pipe. The types are those of rawpipe. They have the same methods and traits as
 //! os_pipe's types.
 
 extern crate rawpipe_std as std;

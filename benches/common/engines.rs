@@ -1,5 +1,5 @@
-//! The [`Move`] and [`Copy`] engines that the benchmarks compare. An engine moves the bytes with std or with
-//! this crate.
+//! The [`Move`] and [`Copy`] engines that the benchmarks compare. An engine uses std or this crate to move
+//! the bytes.
 //!
 //! A source generates bytes or sends a file. To generate bytes, the source copies them from [`Input::memory`]
 //! into its buffer immediately before it sends them. A sink sums the bytes, or moves the bytes to a file. The
@@ -11,15 +11,15 @@
 //! - `std-vec`: the same calls with plain `Vec`s. `std-copy`: `io::copy`.
 //! - `rawpipe`: `transfer`, `fanout`, or a `ChunkWriter` and a `ChunkReader`, with default options except the
 //!   chunk size.
-//! - `rawpipe-large`: `transfer` on pipes of `Capacity::Max`, in the questions in which `rawpipe` uses
-//!   default pipes.
+//! - `rawpipe-large`: `transfer` on pipes of `Capacity::Max`. This engine exists only for the questions in
+//!   which `rawpipe` uses default pipes.
 
 use super::*;
 use rawpipe::chunk::{ChunkMechanism, Reuse, WriterBuilder};
 use std::os::unix::net::UnixStream;
 
-/// The engine with std's default pipe, and `write_all` and `read` of 64 KiB. The source repeatedly sends the
-/// same bytes.
+/// The engine that uses `write_all` and `read` of 64 KiB on std's default pipe. The source repeatedly sends
+/// the same bytes.
 pub(crate) const STD: Move = Move {
     link: std_pipe,
     source: write_memory::<io::PipeWriter>,

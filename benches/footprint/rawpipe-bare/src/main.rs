@@ -7,7 +7,7 @@ use rawpipe::process;
 
 const WORDS: &[u8; 20] = b"Hello from the child";
 
-// The kernel starts the program here, with the stack aligned as required before a call.
+// The program starts here. The kernel has aligned the stack as a call requires.
 #[cfg(target_arch = "x86_64")]
 global_asm!(".globl _start", "_start:", "xor ebp, ebp", "call {begin}", begin = sym begin);
 #[cfg(target_arch = "aarch64")]

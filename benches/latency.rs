@@ -11,8 +11,8 @@
 //! Engines:
 //!
 //! - `std`: `std::io::pipe` with std's reads and writes. For operations that std lacks, the engine calls the
-//!   C library's functions. For `poll`, the engine calls `ppoll`, because `ppoll` and this crate's `poll`
-//!   both accept a timeout in nanoseconds.
+//!   C library's functions. For `poll`, the engine calls `ppoll`. Like this crate's `poll`, `ppoll` accepts a
+//!   timeout in nanoseconds.
 //! - `std-poll`: the C library's `poll`, whose system call exists on x86_64 but not on aarch64.
 //! - `rawpipe`: this crate with default settings.
 //! - `rawpipe-adaptive`: pipes of this crate, with `Wait::Adaptive` in both processes.

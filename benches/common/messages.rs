@@ -70,8 +70,8 @@ fn lengths_and_bytes(mut reader: impl Read + 'static, mut writer: impl Write + '
 
 enum Sending {
     Each,
-    /// Generates messages that together with their lengths have at most 8 KiB, and sends these messages with
-    /// one call. A `BufWriter` has a buffer of the same size.
+    /// Generates messages that, together with their lengths, occupy at most 8 KiB, and sends these messages
+    /// with one call. A `BufWriter` has a buffer of the same size.
     Together,
 }
 use Sending::{Each, Together};

@@ -250,8 +250,8 @@ pub(crate) fn pipe_close<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration>
     Ok(elapsed)
 }
 
-/// Pins this process and its children to one CPU during the measurement. The CPU of the child affects the
-/// time more than the crate does: it may be the parent's CPU or another one.
+/// Pins this process and its children to one CPU during the measurement. The time depends less on the crate
+/// than on whether a child runs on its parent's CPU.
 fn on_one_cpu<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let all = Cpus::allowed()?;
     all.each().next().expect("this process runs on one").stay()?;

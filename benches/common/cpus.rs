@@ -41,8 +41,8 @@ impl Place {
         cpu.expect("this process runs on one").stay()
     }
 
-    /// Runs `work` with this process pinned to the CPU of the source, except with [`Place::Free`].
-    /// Afterwards, this process may use all allowed CPUs again.
+    /// Pins this process to the CPU of the source, except with [`Place::Free`], and runs `work`. Afterwards,
+    /// this process may use all allowed CPUs again.
     pub(crate) fn during<T>(self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let all = Cpus::allowed()?;
         self.take(true)?;

@@ -114,13 +114,13 @@ fn channel(sending: Sending, is_ahead: bool) -> io::Result<Ends> {
 
 // ---------------------------------------------------------------- there and back
 
-/// One side of an exchange, which generates outgoing messages and sums incoming messages.
+/// One side of an exchange. It generates the outgoing messages and sums the incoming messages.
 pub(crate) trait Side {
     fn send(&mut self, numbers: &mut Numbers) -> io::Result<()>;
     fn receive(&mut self, sum: &mut Sum) -> io::Result<()>;
 }
 
-/// A function that creates both sides for messages of the given length in bytes.
+/// A function that creates both sides of an exchange. Its argument is the length of a message in bytes.
 pub(crate) type Sides = fn(usize) -> io::Result<[Box<dyn Side>; 2]>;
 
 pub(crate) const TRIPS: [(&str, Sides); 6] = [

@@ -93,7 +93,7 @@ pub(crate) struct Moved {
     pub(crate) by: &'static str,
 }
 
-/// The elapsed time and the CPU time of a run, and the mechanisms in order from the source to the sink.
+/// The elapsed time and the CPU time of a run, and the mechanisms, ordered from the source to the sink.
 pub(crate) struct Run {
     pub(crate) taken: Taken,
     pub(crate) by: String,
@@ -231,8 +231,8 @@ impl Input {
     }
 }
 
-/// Creates a file in the first directory that permits it, unlinks the file, and returns the file and the
-/// directory.
+/// Creates a file in the first directory in which this is possible, unlinks the file, and returns the file
+/// and the directory.
 fn scratch_file<'a>(folders: &[&'a Path]) -> io::Result<(File, &'a Path)> {
     let mut result = Err(io::ErrorKind::NotFound.into());
     for folder in folders {

@@ -88,7 +88,7 @@ fn tiny_elf() -> io::Result<Vec<u8>> {
     Ok(elf)
 }
 
-/// Memory of this process in which every page has been touched.
+/// Memory that belongs to this process. Every page of this memory has been touched.
 pub(crate) struct Ballast {
     address: *mut c_void,
     length: usize,

@@ -1,5 +1,5 @@
 //! The rows of a criterion group. Each row has several engines and one placement, and reports the CPU time of
-//! all processes, which criterion does not measure.
+//! all processes. Criterion itself does not measure this time.
 //!
 //! The mean CPU time of an iteration is appended to `cpu.tsv` in cargo's directory `target/tmp`.
 //! For each engine of each row, `benches/table` uses the last line.

@@ -5,10 +5,10 @@
 //! - `copy`: a `memcpy` of 64 KiB, which fits in the caches of most processors. The figure is the throughput
 //!   of a single copy.
 //! - `copy_large`: a `memcpy` of 64 MiB, which exceeds the caches of most processors.
-//! - `lend`: two processes on two CPUs. One process repeatedly lends pages to a pipe of `Capacity::Max`.
-//!   These pages belong to huge pages if the kernel supports huge pages. The other splices the pages to
-//!   `/dev/null`. Both processes repeat nonblocking calls and never sleep. Neither process reads the bytes.
-//!   This row serves only as a limit.
+//! - `lend`: two processes on two CPUs. One process repeatedly lends pages to a pipe of `Capacity::Max`, and
+//!   the other splices these pages to `/dev/null`. The memory consists of huge pages if the kernel supports
+//!   them. Both processes repeat nonblocking calls and never sleep. Neither process reads the bytes. This row
+//!   serves only as a limit.
 
 use super::common::*;
 use rawpipe::io::IoSlice;

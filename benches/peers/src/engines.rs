@@ -38,7 +38,7 @@ pub(crate) trait Pipes {
     fn write(to: &mut Self::Writer, bytes: &[u8]) -> io::Result<usize>;
 }
 
-/// Implements `Pipes` for a crate whose ends implement `Read` and `Write`.
+/// Implements `Pipes` for a crate whose pipe ends implement `Read` and `Write`.
 macro_rules! ends {
     ($engine:ident, $reader:ty, $writer:ty, $pipe:expr) => {
         impl Pipes for $engine {

@@ -80,8 +80,8 @@ const fn engine(name: &'static str, work: Work) -> Engine {
     Engine { name, work }
 }
 
-/// Creates an engine that measures a limit, in which no process examines the bytes. The source and the sink
-/// are pinned to separate CPUs. Without pinning, the results of one crate may vary by a factor of three.
+/// Creates an engine that measures a limit: a move in which no process examines the bytes. The source and the
+/// sink are pinned to separate CPUs. Without pinning, the results of one crate may vary by a factor of three.
 const fn moves(name: &'static str, work: Move) -> Engine {
     engine(name, Work::Move(Move { place: Place::Apart, ..common::unread(work) }))
 }
@@ -156,7 +156,7 @@ pub const QUESTIONS: &[Question] = &[
         text: "the source sends the same bytes repeatedly, using the fastest calls of each crate. By default, \
                rawpipe's `ChunkWriter` fills new pages for each chunk; with `Reuse::AfterRead` (`-afterread`) \
                it does not. rustix, nix and libc use a pipe of 1 MiB. `-vmsplice` lends the memory itself to \
-               the pipe, which is sound only because no code writes to the memory afterwards. \
+               the pipe; this is sound only because no code writes to the memory afterwards. \
                `rawpipe-vmsplice` makes the same call with this crate",
         bytes: Some(MOVED),
         engines: &[
@@ -220,9 +220,9 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "spawn_wait",
-        text: "a minimal program is started and waited for, with `Command`, `Exec`, `cmd`, or `posix_spawn` \
-               and `waitpid`; `rawpipe-spawn` is `Spawn`, which allocates nothing. rustix cannot start a \
-               program. All processes run on one CPU",
+        text: "a minimal program is started and waited for, with `Command`, `Exec` or `cmd`, or with both \
+               `posix_spawn` and `waitpid`; `rawpipe-spawn` is `Spawn`, which allocates nothing. rustix \
+               cannot start a program. All processes run on one CPU",
         bytes: None,
         engines: &[
             repeats("std", work::spawn_wait::<Std>),

@@ -36,8 +36,8 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     process::exit(5)
 }
 
-/// Copies bytes. The compiler may emit calls to this function, which a C library would provide. If the
-/// compiler copies the bytes inline instead, the linker omits the function.
+/// Copies bytes. The compiler may emit calls to this function, which a C library would otherwise provide. If
+/// the compiler copies the bytes inline instead, the linker omits the function.
 ///
 /// # Safety
 ///

@@ -3,20 +3,21 @@
 //! - `pingpong`: round trips of a message of 1 byte or 4 KiB between two processes. Each process generates
 //!   every message that it sends and sums every message that it receives. The processes run on separate CPUs
 //!   (`two`) or on the same CPU (`one`).
-//! - `pingpong_contended`: the round trips of 1 byte, while a busy process runs on each CPU.
-//! - `call`: single calls in one thread. The rows are `pipe2` with two `close` calls; a `write` with a `read`
-//!   of one byte; `dup` with `close`; and `poll` of 1 or 1,000 pipes.
+//! - `pingpong_contended`: the round trips of 1 byte, measured while a busy process runs on each CPU.
+//! - `call`: single calls in one thread. The rows are `pipe2` and two `close` calls; a `write` and a `read`
+//!   of one byte; `dup` and `close`; and `poll` of 1 or 1,000 pipes.
 //! - `epoll`: a wait on 1,000 watched pipes, of which one is ready.
 //!
 //! Engines:
 //!
-//! - `std`: `std::io::pipe` with std's reads and writes. Operations that std lacks use the C library's
-//!   functions. For `poll` the engine uses `ppoll`, which accepts a timeout in nanoseconds, as this crate's
-//!   `poll` does.
+//! - `std`: `std::io::pipe` with std's reads and writes. For operations that std lacks, the engine calls the
+//!   C library's functions. For `poll`, the engine calls `ppoll`. Like this crate's `poll`, `ppoll` accepts a
+//!   timeout in nanoseconds.
 //! - `std-poll`: the C library's `poll`, whose system call exists on x86_64 but not on aarch64.
 //! - `rawpipe`: this crate with default settings.
 //! - `rawpipe-adaptive`: pipes of this crate, with `Wait::Adaptive` in both processes.
-//! - `rawpipe-shared`, `rawpipe-shared-adaptive`: `chunk::shared`, with `Wait::Block` and `Wait::Adaptive`.
+//! - `rawpipe-shared`: `chunk::shared` with `Wait::Block`. `rawpipe-shared-adaptive`: the same with
+//!   `Wait::Adaptive`.
 #![allow(unsafe_code, reason = "the C library's own calls, to compare with and to pin")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 

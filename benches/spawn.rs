@@ -1,18 +1,19 @@
-//! Measures starting a program or forking a child, and waiting for its exit. The engines of a row run in
-//! turns.
+//! Measures how long it takes to start a program or fork a child, and to wait for the exit of that program or
+//! child. The engines of a row run in turns.
 //!
 //! - `spawn`: programs that start with default settings. On x86_64 and aarch64, `tiny` is a minimal static
 //!   program that only exits. On other architectures, it is a copy of `/bin/true`. `true` is `/bin/true`,
 //!   which needs the C library.
 //! - `spawn_mapped`: programs that start in a new session with a descriptor at a given number. Because std
-//!   supports neither setting, its caller must run code in the child with `pre_exec`, which makes std fork.
+//!   supports neither setting, the caller of std must use `pre_exec` to run code in the child, which makes
+//!   std fork.
 //! - `fork_wait`: a child that only exits. `std` is the C library's `fork` and `waitpid`. `rawpipe` is
 //!   `fork`, and `rawpipe-fork_with` is `fork_with`, which runs a closure.
 //! - `output`: a program that generates [`OUTPUT`] bytes. Its parent collects and sums these bytes.
 //!
-//! The number after the program's name is the additional memory that this process holds, in MiB. Every page
-//! is touched, because a fork copies the page tables of touched memory. `huge` means that the memory uses
-//! huge pages, if the kernel supports them.
+//! The number after the program's name is the amount of additional memory, in MiB, that this process holds.
+//! Every page is touched, because a fork copies the page tables of touched memory. `huge` means that the
+//! memory uses huge pages, if the kernel supports them.
 //!
 //! In rows named `one`, the parent and the child are pinned to the same CPU. In rows named `free`, the
 //! scheduler may run the two processes on one CPU or on two. On two CPUs, waking the other process may also

@@ -1,16 +1,16 @@
-//! Measures transfers from memory to another process, through a pipe or through shared memory, with chunks of
-//! several sizes.
+//! Measures transfers, in chunks of several sizes, from memory to another process. The bytes pass through a
+//! pipe or through shared memory.
 //!
 //! - `made_and_summed`: one process generates every byte, as numbered words, and another sums every word. The
 //!   sum is checked in every run. For published figures use `benches/scaling`, which compares the same
 //!   engines over more sizes and situations.
-//! - `contended`: the same transfer while a busy process runs on each CPU.
+//! - `contended`: the same transfer, measured while a busy process runs on each CPU.
 //! - `channel`: messages that one process generates and another sums. Each message is sent before the next
-//!   one is generated. The engine `std` sends the length of a message as 8 bytes before the message.
+//!   one is generated. The engine `std` sends the length of each message as 8 bytes before the message.
 //!   `rawpipe-read-ahead` creates its receiver with `with_read_ahead`.
-//! - `channel_many`: messages that may be sent together. `std` uses `BufWriter` and `BufReader`. `rawpipe`
-//!   sends at most 8 KiB, the size of the `BufWriter`'s buffer, in each call of `send_many`. Its receiver
-//!   reads ahead. In `channel` and `channel_many`, the engines of a row run in turns.
+//! - `channel_many`: messages that may be sent together. `std` uses `BufWriter` and `BufReader`. In each call
+//!   of `send_many`, `rawpipe` sends at most 8 KiB, which is the size of the `BufWriter`'s buffer. Its
+//!   receiver reads ahead. In `channel` and `channel_many`, the engines of a row run in turns.
 //! - `limits/mem_to_read`, `limits/mem_to_null`: transfers that send the same bytes repeatedly. The bytes are
 //!   read into memory or discarded, and no process examines them. These rows show the limit of the transfer
 //!   alone.
@@ -24,19 +24,19 @@
 //! - `std-vec`: the same calls with plain `Vec`s, for chunks of 64 KiB or more.
 //! - `rawpipe`: a `ChunkWriter` and a `ChunkReader`, with only the chunk size set. In `channel` and
 //!   `channel_many`, it is a `Channel`.
-//! - `rawpipe-afterread`: the same as `rawpipe`, with `Reuse::AfterRead`. `rawpipe-adaptive`: the same as
-//!   `rawpipe-afterread`, with `Wait::Adaptive`.
-//! - `rawpipe-shared`, `rawpipe-shared-adaptive`: `chunk::shared`, with `Wait::Block` and `Wait::Adaptive`.
+//! - `rawpipe-afterread`: the same as `rawpipe`, but with `Reuse::AfterRead`. `rawpipe-adaptive`: the same as
+//!   `rawpipe-afterread`, but with `Wait::Adaptive`.
+//! - `rawpipe-shared`: `chunk::shared` with `Wait::Block`. `rawpipe-shared-adaptive`: the same with
+//!   `Wait::Adaptive`.
 //! - `rawpipe-vmsplice-afterread`, `rawpipe-memfd-afterread`: a `ChunkWriter` with the named mechanism.
 //!
 //! In the limits, the source of `-afterread` fills a chunk only before the chunk's first use. Later uses send
 //! the same bytes again. `rawpipe` never reuses a page that it has passed to the pipe, so its source fills
 //! every chunk.
 //!
-//! Each run of an engine forks two processes before its measurement starts. A run fails if the number of
-//! bytes that arrive is wrong. Except in the limits, a run also fails if the sum of the bytes is wrong. The
-//! benchmark calls each engine through a pointer, so the compiler cannot inline the engine into the
-//! benchmark.
+//! Each run of an engine forks two processes before the measurement starts. A run fails if the wrong number
+//! of bytes arrives. Except in the limits, a run also fails if the sum of the bytes is wrong. The benchmark
+//! calls each engine through a pointer, so the compiler cannot inline the engine into the benchmark.
 
 mod common;
 #[path = "common/rows.rs"]

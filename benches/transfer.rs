@@ -5,11 +5,11 @@
 //!   `/dev/shm` if possible.
 //! - `pipe_to_pipe`, `socket_to_socket`: one process generates every byte. The measured process moves the
 //!   bytes between two pipes or sockets, and a third process reads the bytes.
-//! - `fanout`: a transfer from one pipe to two pipes, each of which has a separate reader.
+//! - `fanout`: a transfer from one pipe to two pipes. Each of these two has a separate reader.
 //! - `file_to_file`: a file → an empty file, copied by this process. Both files are in `/dev/shm` if
 //!   possible.
-//! - `limits/file_to_null`, `limits/pipes_to_null`: transfers of a file's bytes, which no process examines,
-//!   to `/dev/null`.
+//! - `limits/file_to_null`, `limits/pipes_to_null`: transfers of a file to `/dev/null`. No process examines
+//!   the bytes.
 //!
 //! Each row except the limits and `file_to_file` is measured with two placements. With `two`, the source runs
 //! on one CPU and all other processes run on another. With `one`, all processes run on the same CPU. The
@@ -19,17 +19,17 @@
 //! Engines, which `common/engines.rs` defines:
 //!
 //! - `std`: `read` and `write_all` of 64 KiB (`file_to_file`: 128 KiB), with page-aligned buffers. In
-//!   `limits/file_to_null`, all engines of std discard the bytes with `io::copy`.
+//!   `limits/file_to_null`, all std engines discard the bytes with `io::copy`.
 //! - `std-vec`: the same calls with plain `Vec`s. `std-copy`: `io::copy`.
 //! - `rawpipe`: `transfer` or `fanout` with default options. In `pipe_to_file` and `pipe_to_pipe`, the pipes
 //!   are the same as for `std`. In all other groups with pipes, the pipes have `Capacity::Max`.
 //! - `rawpipe-large`: the same calls on pipes of `Capacity::Max`.
 //!
-//! An iteration moves [`BYTES`]. Except in `file_to_file`, a sample is one run of the processes, which are
-//! forked before the measurement starts. A sample fails if the number of bytes that arrive is wrong. Before
-//! its first sample, each engine moves test bytes to a file, where every byte is compared. In `fanout`, only
-//! one of the two outputs is compared. The benchmark calls each engine through a pointer, so the compiler
-//! cannot inline the engine into the benchmark.
+//! An iteration moves [`BYTES`]. Except in `file_to_file`, a sample is one run of the processes. They are
+//! forked before the measurement starts. A sample fails if the wrong number of bytes arrives. Before its
+//! first sample, each engine moves test bytes to a file, where every byte is compared. In `fanout`, only one
+//! of the two outputs is compared. The benchmark calls each engine through a pointer, so the compiler cannot
+//! inline the engine into the benchmark.
 
 mod common;
 #[path = "common/rows.rs"]

@@ -7,11 +7,12 @@ use rawpipe::process::Child;
 use std::hint::black_box;
 use std::io;
 
-/// Processes that count in a loop, pinned round-robin to the CPUs that this process may use. Pinning prevents
-/// the scheduler from putting two of these processes on one CPU while another CPU is idle.
+/// Child processes that count in a loop and are pinned round-robin to the CPUs that this process may use.
+/// Pinning prevents the scheduler from putting two of these processes on one CPU while another CPU is idle.
 ///
 /// This value owns the write end of a pipe. The child processes exit when every copy of the write end is
-/// closed. This happens when the value is dropped, or when this process and its other children have ended.
+/// closed. All copies are closed when the value is dropped, or when this process and its other children have
+/// ended.
 pub(crate) struct Busy {
     held: Option<PipeWriter>,
     children: Vec<Child>,

@@ -4,8 +4,8 @@ use super::{FILE, Input, Moved, PAGE, Run, Taken, from_page, require};
 use std::fs::File;
 use std::io::{self, Seek};
 
-/// An engine that copies a file to an empty file in this process. `chunk` is the length of the buffer that
-/// the function receives.
+/// An engine that runs in this process and copies a file to an empty file. `chunk` is the length of the
+/// buffer that is passed to the function.
 pub(crate) struct Copy {
     pub(crate) copy: fn(&File, &File, &mut [u8]) -> io::Result<Moved>,
     pub(crate) chunk: usize,

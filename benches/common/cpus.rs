@@ -4,14 +4,14 @@
 use std::io;
 use std::sync::OnceLock;
 
-/// The CPUs that the processes of a row run on.
+/// The CPUs on which the processes of a row run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// The scheduler chooses the CPUs. The throughput of two processes may then vary several-fold between
     /// runs.
     Free,
-    /// The source runs on one CPU, and all other processes run on another, if this process may use at least
-    /// two CPUs.
+    /// If this process may use at least two CPUs, the source runs on one CPU and all other processes run on
+    /// another.
     Apart,
     /// All processes run on one CPU.
     Together,
@@ -41,8 +41,8 @@ impl Place {
         cpu.expect("this process runs on one").stay()
     }
 
-    /// Runs `work` with this process pinned to the CPU of the source, except with [`Place::Free`].
-    /// Afterwards, this process may use all allowed CPUs again.
+    /// Pins this process to the CPU of the source, except with [`Place::Free`], and runs `work`. Afterwards,
+    /// this process may use all allowed CPUs again.
     pub(crate) fn during<T>(self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let all = Cpus::allowed()?;
         self.take(true)?;
@@ -65,7 +65,7 @@ impl Cpus {
     const WORDS: usize = 1024 / usize::BITS as usize;
 
     /// Returns the CPUs that this program was allowed to use when this function was first called. A child
-    /// process inherits this value, even if its parent was pinned to a CPU after the first call.
+    /// process inherits this value, even if the parent was pinned to a CPU after the first call.
     pub(crate) fn allowed() -> io::Result<Self> {
         static FIRST: OnceLock<Cpus> = OnceLock::new();
         if let Some(first) = FIRST.get() {

@@ -1,5 +1,5 @@
-//! The [`Move`] and [`Copy`] engines that the benchmarks compare. An engine moves the bytes with std or with
-//! this crate.
+//! The [`Move`] and [`Copy`] engines that the benchmarks compare. An engine uses std or this crate to move
+//! the bytes.
 //!
 //! A source generates bytes or sends a file. To generate bytes, the source copies them from [`Input::memory`]
 //! into its buffer immediately before it sends them. A sink sums the bytes, or moves the bytes to a file. The
@@ -11,15 +11,15 @@
 //! - `std-vec`: the same calls with plain `Vec`s. `std-copy`: `io::copy`.
 //! - `rawpipe`: `transfer`, `fanout`, or a `ChunkWriter` and a `ChunkReader`, with default options except the
 //!   chunk size.
-//! - `rawpipe-large`: `transfer` on pipes of `Capacity::Max`, in the questions in which `rawpipe` uses
-//!   default pipes.
+//! - `rawpipe-large`: `transfer` on pipes of `Capacity::Max`. This engine exists only for the questions in
+//!   which `rawpipe` uses default pipes.
 
 use super::*;
 use rawpipe::chunk::{ChunkMechanism, Reuse, WriterBuilder};
 use std::os::unix::net::UnixStream;
 
-/// The engine with std's default pipe, and `write_all` and `read` of 64 KiB. The source repeatedly sends the
-/// same bytes.
+/// The engine that uses `write_all` and `read` of 64 KiB on std's default pipe. The source repeatedly sends
+/// the same bytes.
 pub(crate) const STD: Move = Move {
     link: std_pipe,
     source: write_memory::<io::PipeWriter>,
@@ -31,9 +31,9 @@ pub(crate) const STD: Move = Move {
     place: Place::Free,
 };
 
-/// The engine with a pipe of `Capacity::Max`, usually 1 MiB, and calls of 256 KiB. A call moves a quarter of
-/// such a pipe, so one process can fill the pipe while the other drains it. Buffers that exceed the caches
-/// are slower.
+/// The engine that uses calls of 256 KiB on a pipe of `Capacity::Max`, which is usually 1 MiB. A call moves a
+/// quarter of the pipe's capacity, so one process can fill the pipe while the other drains it. Buffers that
+/// exceed the caches are slower.
 pub(crate) const RAW: Move = Move {
     link: large_pipe,
     source: write_memory::<PipeWriter>,
@@ -43,7 +43,7 @@ pub(crate) const RAW: Move = Move {
     ..STD
 };
 
-/// Creates a move through a default pipe, from a `ChunkWriter` with chunks of 1 MiB to a `ChunkReader`.
+/// Creates a move from a `ChunkWriter` with chunks of 1 MiB, through a default pipe, to a `ChunkReader`.
 macro_rules! chunks {
     ($send:ident, $builder:expr) => {
         Move {
@@ -58,7 +58,7 @@ macro_rules! chunks {
 }
 
 /// The engine that repeatedly sends the same bytes from the writer's chunks. [`STD`] and [`RAW`] send the
-/// bytes directly from [`Input::memory`]. The source fills only new chunks. It does not change a chunk that
+/// bytes directly from [`Input::memory`]. The source fills only new chunks, and does not change a chunk that
 /// still holds the bytes of an earlier use. With `Reuse::Never`, every chunk is new.
 pub(crate) const CHUNKS: Move = chunks!(send_ready, DEFAULT);
 pub(crate) const CHUNKS_AFTER_READ: Move = chunks!(send_ready, AFTER_READ);
@@ -81,7 +81,7 @@ pub(crate) const STD_FILE: Move = Move { source: io_copy_file, period: FILE, ..S
 pub(crate) const RAW_FILE: Move =
     Move { source: transfer_file, period: FILE, sink: Sink::Read(read_chunks), ..RAW };
 
-/// The name of an engine, and the move, copy or function that it runs.
+/// The name of an engine, and the move, copy or function that the engine runs.
 pub(crate) type Named<T> = (&'static str, T);
 
 // ---------------------------------------------------------------- work
@@ -168,7 +168,7 @@ pub(crate) const MEM_TO_READ: [Named<Move>; 5] = [
 ];
 
 /// The same bytes, sent repeatedly → a pipe → discarded. No engine uses the buffer that [`Move::vec`]
-/// replaces, so no `std-vec` is listed.
+/// replaces, so `std-vec` is not listed.
 pub(crate) const MEM_TO_NULL: [Named<Move>; 3] = [
     ("std", Move { sink: Sink::Null(io_copy_to_file), ..STD }),
     ("rawpipe", Move { sink: Sink::Null(transfer_all), ..CHUNKS }),

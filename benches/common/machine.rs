@@ -1,4 +1,4 @@
-//! Describes in one line the properties of the machine that affect measurements.
+//! Describes, in one line, the machine's properties that affect measurements.
 
 use std::fmt::Write;
 use std::{env, fs, thread};

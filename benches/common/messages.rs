@@ -1,4 +1,4 @@
-//! Messages that one process generates and another sums, sent one way or as round trips.
+//! Messages that one process generates and another sums. They are sent in one direction or as round trips.
 
 use super::summed::{Ends, Numbers, Sum, Way};
 use super::{KIB, PAGE, Place, Taken, finish, spent, spent_by, start};
@@ -11,8 +11,8 @@ use std::time::Instant;
 
 // ---------------------------------------------------------------- one way
 
-/// The engines that send messages in one direction. Each message is sent before the next one is generated.
-/// The std engines send the length of a message as 8 bytes before the message.
+/// The engines that send messages in one direction. The sender sends each message before it generates the
+/// next one. The std engines send the length of each message as 8 bytes before the message.
 pub(crate) const MESSAGES: [(&str, Way); 5] = [
     ("std", by_std),
     ("std-vec", by_std_vec),
@@ -70,8 +70,8 @@ fn lengths_and_bytes(mut reader: impl Read + 'static, mut writer: impl Write + '
 
 enum Sending {
     Each,
-    /// Generates messages of at most 8 KiB with their lengths, and sends these messages with one call. A
-    /// `BufWriter` has a buffer of the same size.
+    /// Generates messages that, together with their lengths, occupy at most 8 KiB, and sends these messages
+    /// with one call. A `BufWriter` has a buffer of the same size.
     Together,
 }
 use Sending::{Each, Together};
@@ -114,13 +114,13 @@ fn channel(sending: Sending, is_ahead: bool) -> io::Result<Ends> {
 
 // ---------------------------------------------------------------- there and back
 
-/// One side of an exchange, which generates outgoing messages and sums incoming messages.
+/// One side of an exchange. It generates the outgoing messages and sums the incoming messages.
 pub(crate) trait Side {
     fn send(&mut self, numbers: &mut Numbers) -> io::Result<()>;
     fn receive(&mut self, sum: &mut Sum) -> io::Result<()>;
 }
 
-/// A function that creates both sides for messages of the given length in bytes.
+/// A function that creates both sides of an exchange. Its argument is the length of a message in bytes.
 pub(crate) type Sides = fn(usize) -> io::Result<[Box<dyn Side>; 2]>;
 
 pub(crate) const TRIPS: [(&str, Sides); 6] = [
@@ -132,10 +132,10 @@ pub(crate) const TRIPS: [(&str, Sides); 6] = [
     ("rawpipe-shared-adaptive", |len| shared_sides(len, Wait::Adaptive)),
 ];
 
-/// Measures `count` round trips between this process and a child, after one round trip that is not measured.
+/// Measures `count` round trips between this process and a child. One unmeasured round trip precedes them.
 /// Each process generates every message that it sends and sums every message that it receives.
 pub(crate) fn round_trips(sides: Sides, len: usize, place: Place, count: u64) -> io::Result<Taken> {
-    // A side with `Wait::Adaptive` does not poll if the process that creates it is pinned to one CPU.
+    // A side with `Wait::Adaptive` does not poll if the process that creates the side is pinned to one CPU.
     // Therefore create both sides before pinning.
     let sides = sides(len)?;
     place.during(|| round_trips_by(sides, len, place, count))

@@ -2,12 +2,12 @@
 //! this code.
 //!
 //! A [`Move`] describes the processes and their roles. [`Move::run`] forks the processes, waits until all are
-//! ready, and sends the start signal. The method then measures from this signal until every process has
-//! reported that it is done. The measured time therefore excludes forking these processes, opening files and
+//! ready, and sends the start signal. The measurement lasts from this signal until every process has reported
+//! that it is done. The measured time therefore excludes forking these processes, opening files and
 //! allocating page-aligned buffers. It may include the creation of a `Vec`, a `ChunkWriter`, a `ChunkReader`
-//! or a fanout's second reader. Processes that use std and processes that use this crate are created in the
-//! same way. A [`Copy`] copies a file repeatedly in this process. In a [`Summed`], one process generates all
-//! bytes and another sums them.
+//! or a fanout's second reader. The processes are created in the same way whether they use std or this crate.
+//! A [`Copy`] copies a file repeatedly in this process. In a [`Summed`], one process generates all bytes and
+//! another sums them.
 //!
 //! The roles are in [`parts`], the engines are in [`engines`], and messages and round trips are in
 //! [`messages`]. [`turns`] combines engines into the rows of a benchmark, and [`machine`] describes the
@@ -65,7 +65,7 @@ pub(crate) struct Move {
     pub(crate) source: Source,
     /// The number of bytes that the source sends before it restarts at the front of its input.
     pub(crate) period: usize,
-    /// The function of the process in the middle, and the length of its buffer.
+    /// The function that the process in the middle runs, and the length of that process's buffer.
     pub(crate) middle: Option<(Mover, usize)>,
     pub(crate) sink: Sink,
     /// The buffer length of the source and the sink.
@@ -79,21 +79,21 @@ pub(crate) struct Move {
 /// A function that creates a pipe or a socket pair, and returns the read end and the write end.
 pub(crate) type Link = fn() -> io::Result<(OwnedFd, OwnedFd)>;
 
-/// A function that sends the stream and returns the name of the mechanism, which is empty if none is
+/// A function that sends the stream and returns the mechanism's name, which is empty if no mechanism is
 /// reported. The length of the buffer is the chunk size.
 pub(crate) type Source = fn(OwnedFd, &Input, &Stream, &mut [u8]) -> io::Result<&'static str>;
 
-/// A function that moves bytes between descriptors until end of file and counts them. The length of the
+/// A function that moves bytes between descriptors until end of file, and counts the bytes. The length of the
 /// buffer is the chunk size.
 pub(crate) type Mover = fn(OwnedFd, OwnedFd, &mut [u8]) -> io::Result<Moved>;
 
-/// The number of bytes moved, and the name of the mechanism, which is empty if none is reported.
+/// The number of bytes moved, and the mechanism's name, which is empty if no mechanism is reported.
 pub(crate) struct Moved {
     pub(crate) bytes: u64,
     pub(crate) by: &'static str,
 }
 
-/// The elapsed time and the CPU time of a run, and the mechanisms in order from the source to the sink.
+/// The elapsed time and the CPU time of a run, and the mechanisms, ordered from the source to the sink.
 pub(crate) struct Run {
     pub(crate) taken: Taken,
     pub(crate) by: String,
@@ -231,8 +231,8 @@ impl Input {
     }
 }
 
-/// Creates a file in the first directory that permits it, unlinks the file, and returns the file and the
-/// directory.
+/// Creates a file in the first directory in which this is possible, unlinks the file, and returns the file
+/// and the directory.
 fn scratch_file<'a>(folders: &[&'a Path]) -> io::Result<(File, &'a Path)> {
     let mut result = Err(io::ErrorKind::NotFound.into());
     for folder in folders {
@@ -254,7 +254,7 @@ pub(crate) fn touched(bytes: usize) -> &'static mut [u8] {
     from_page(memory, bytes)
 }
 
-/// Returns `len` bytes of the memory, from the start of a page.
+/// Returns `len` bytes of the memory, which begin at the start of a page.
 pub(crate) fn from_page(memory: &mut [u8], len: usize) -> &mut [u8] {
     let start = memory.as_ptr().align_offset(PAGE);
     &mut memory[start..][..len]
@@ -267,7 +267,7 @@ impl Move {
         self.run_stream(input, &Stream { bytes, period: self.period }, false)
     }
 
-    /// Moves more bytes than a pipe of 1 MiB holds, and compares each byte. The number of bytes is
+    /// Moves more bytes than fit in a pipe of 1 MiB, and compares each byte. The number of bytes is
     /// deliberately not a multiple of the page size.
     pub(crate) fn check(&self, input: &Input) -> io::Result<()> {
         // The file repeats the memory, so the source may restart before the end of the file.
@@ -290,8 +290,8 @@ impl Move {
         if checked || matches!(self.sink, Sink::File(_)) {
             input.check_output_len(stream.bytes)?;
         }
-        // Stages report in the order in which they finish. The sort puts the source first, because it has the
-        // highest stage number.
+        // Stages report in the order in which they finish. The sort puts the source first, because the source
+        // has the highest stage number.
         done.sort_by_key(|report| std::cmp::Reverse(report.stage));
         let mut by: Vec<_> = done.into_iter().map(|report| report.by).collect();
         by.retain(|name| !name.is_empty());
@@ -340,8 +340,8 @@ impl Move {
     }
 }
 
-/// Returns the number of repetitions, up to `most`, that take about `target`. The search starts with `count`
-/// repetitions.
+/// Returns the number of repetitions that together take about `target`, but at most `most`. The search starts
+/// with `count` repetitions.
 pub(crate) fn often(
     target: Duration,
     mut count: u64,
@@ -349,7 +349,7 @@ pub(crate) fn often(
     mut run: impl FnMut(u64) -> io::Result<Duration>,
 ) -> io::Result<u64> {
     loop {
-        // Use the median of three runs, because waiting for a CPU may take longer than the work.
+        // Use the median of three runs, because a wait for a CPU may take longer than the work itself.
         let mut elapsed = [run(count)?, run(count)?, run(count)?];
         elapsed.sort();
         let elapsed = elapsed[1];

@@ -1,4 +1,5 @@
-//! The links between processes and the roles of the processes, implemented with std and with this crate.
+//! The links between processes, and the roles of these processes. Each is implemented with std and with this
+//! crate.
 
 use super::{Input, KIB, Moved, Show, Stream, finish, require, start, summed, touched};
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ReaderBuilder, WriterBuilder};
@@ -252,7 +253,7 @@ fn send_chunks(
     })
 }
 
-/// Reads in chunks of at most 256 KiB, which is the default of a `ChunkReader`.
+/// Reads in chunks of at most 256 KiB, the default chunk size of a `ChunkReader`.
 pub(crate) fn read_chunks(from: OwnedFd, buffer: &mut [u8], show: Show<'_>) -> io::Result<u64> {
     read_chunks_by(ChunkReader::builder().chunk(buffer.len().min(256 * KIB)), from, show)
 }
@@ -270,7 +271,7 @@ fn read_chunks_by(builder: ReaderBuilder, from: OwnedFd, show: Show<'_>) -> io::
     }
 }
 
-/// Transfers the file without a limit on the bytes of a call.
+/// Transfers the file, and does not limit how many bytes a call may move.
 pub(crate) fn transfer_file(
     to: OwnedFd,
     from: &Input,
@@ -280,8 +281,8 @@ pub(crate) fn transfer_file(
     transfer_parts(to, from, stream, Transfer::new)
 }
 
-/// Returns a transfer that calls a closure for each chunk. Boxing a closure without captures allocates
-/// nothing, so no memory is leaked.
+/// Returns a transfer that calls a closure for each chunk. Boxing a closure that captures nothing does not
+/// allocate, so no memory is leaked.
 fn by_chunks(len: usize) -> Transfer<'static> {
     Transfer::new().chunk(len).progress(Box::leak(Box::new(|_| ControlFlow::Continue(()))))
 }

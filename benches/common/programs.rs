@@ -47,8 +47,8 @@ impl Drop for Tiny {
     }
 }
 
-/// Returns a static executable with one segment and the code of `exit(0)`, on x86_64 and aarch64. On other
-/// architectures, returns the bytes of `/bin/true`.
+/// On x86_64 and aarch64, returns a static executable with one segment, which contains the code of `exit(0)`.
+/// On other architectures, returns the bytes of `/bin/true`.
 fn tiny_elf() -> io::Result<Vec<u8>> {
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
@@ -88,7 +88,7 @@ fn tiny_elf() -> io::Result<Vec<u8>> {
     Ok(elf)
 }
 
-/// Memory of this process in which every page has been touched.
+/// Memory that belongs to this process. Every page of this memory has been touched.
 pub(crate) struct Ballast {
     address: *mut c_void,
     length: usize,
@@ -150,13 +150,13 @@ fn succeeded(success: bool) -> io::Result<()> {
     if success { Ok(()) } else { Err(io::Error::other("the program failed")) }
 }
 
-/// Starts a program with std and waits for its exit.
+/// Uses std to start a program and to wait for its exit.
 #[inline(never)]
 pub(crate) fn std_spawn(program: &Path) -> io::Result<()> {
     succeeded(Command::new(program).spawn()?.wait()?.success())
 }
 
-/// Starts a program with this crate and waits for its exit.
+/// Uses this crate to start a program and to wait for its exit.
 #[inline(never)]
 pub(crate) fn raw_spawn(program: &Path) -> io::Result<()> {
     succeeded(process::Command::new(program).spawn()?.wait()?.success())
@@ -167,7 +167,7 @@ pub(crate) type Start = fn(&Path) -> io::Result<()>;
 
 pub(crate) const PLAIN: [Named<Start>; 2] = [("std", std_spawn), ("rawpipe", raw_spawn)];
 
-/// The engines that start the program in a new session and give it a descriptor at a chosen number. The
+/// The engines that start the program in a new session and pass it a descriptor at a chosen number. The
 /// command of this crate takes ownership of the descriptor. Every repetition of both engines therefore opens
 /// `/dev/null` again.
 pub(crate) const MAPPED: [Named<Start>; 2] = [
@@ -179,8 +179,8 @@ fn null() -> io::Result<OwnedFd> {
     Ok(File::open("/dev/null")?.into())
 }
 
-/// Returns engines that start the program once in each repetition, while this process holds `mib` MiB of
-/// memory, in huge pages if `huge` is set.
+/// Returns engines that start the program once in each repetition. This process meanwhile holds `mib` MiB of
+/// memory, which uses huge pages if `huge` is set.
 pub(crate) fn starts<'a>(
     place: Place,
     program: &'a Path,
@@ -202,8 +202,8 @@ pub(crate) fn starts<'a>(
 /// The number of the descriptor in programs that [`std_spawn_mapped`] and [`raw_spawn_mapped`] start.
 const NUMBER: c_int = 9;
 
-/// Starts a program with std, in a new session and with a descriptor at [`NUMBER`]. With std, both settings
-/// require a closure that runs in the child after the fork.
+/// Uses std to start a program in a new session, and passes a descriptor at [`NUMBER`]. With std, both
+/// settings require a closure that runs in the child after the fork.
 #[inline(never)]
 pub(crate) fn std_spawn_mapped(program: &Path, fd: &OwnedFd) -> io::Result<()> {
     unsafe extern "C" {
@@ -224,7 +224,7 @@ pub(crate) fn std_spawn_mapped(program: &Path, fd: &OwnedFd) -> io::Result<()> {
     succeeded(command.spawn()?.wait()?.success())
 }
 
-/// Starts a program with this crate, and with the settings of [`std_spawn_mapped`].
+/// Uses this crate to start a program with the settings of [`std_spawn_mapped`].
 #[inline(never)]
 pub(crate) fn raw_spawn_mapped(program: &Path, fd: OwnedFd) -> io::Result<()> {
     let mut command = process::Command::new(program);
@@ -238,7 +238,7 @@ const EXIT_CODE: u8 = 7;
 /// A function that performs one repetition of a measurement.
 pub(crate) type Work = fn() -> io::Result<()>;
 
-/// The engines that create a child, which exits immediately, and wait for it.
+/// The engines that create a child and wait for it. The child exits immediately.
 pub(crate) const FORKS: [(&str, Work); 3] =
     [("std", libc_fork), ("rawpipe", raw_fork), ("rawpipe-fork_with", raw_fork_with)];
 
@@ -301,7 +301,8 @@ const COUNT: u64 = OUTPUT / CHUNK as u64;
 /// A function that runs a program and returns the program's output.
 pub(crate) type Output = fn(&Path) -> io::Result<Vec<u8>>;
 
-/// Returns engines that collect the output of `program` and sum the words of the output in each repetition.
+/// Returns engines that, in each repetition, collect the output of `program` and sum the words of this
+/// output.
 pub(crate) fn outputs(place: Place, program: &Path) -> Vec<Engine<'_>> {
     let output = |(name, output): Named<Output>| {
         let once = move || check_output(&output(program)?);

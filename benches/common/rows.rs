@@ -1,8 +1,8 @@
 //! The rows of a criterion group. Each row has several engines and one placement, and reports the CPU time of
-//! all processes, which criterion does not measure.
+//! all processes. Criterion itself does not measure this time.
 //!
 //! The mean CPU time of an iteration is appended to `cpu.tsv` in cargo's directory `target/tmp`.
-//! `benches/table` uses the last line for each engine of each row.
+//! For each engine of each row, `benches/table` uses the last line.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use super::common::{Engine, Place, Taken};
@@ -20,9 +20,9 @@ pub(crate) struct Rows<'c> {
     in_turns: bool,
 }
 
-/// Configures criterion with short measurements and a tenth of the default resampling. The benchmarks have
-/// many rows, so the default resampling would consume most of the time. With `--quick`, drawing the plots
-/// would consume most of the time, so no plots are drawn.
+/// Configures criterion to take short measurements, and to do a tenth of the default resampling. The
+/// benchmarks have many rows, so the default resampling would consume most of the time. With `--quick`,
+/// drawing the plots would consume most of the time, so no plots are drawn.
 pub(crate) fn criterion() -> Criterion {
     let is_quick = env::args().any(|argument| argument == "--quick");
     let criterion = Criterion::default();

@@ -50,7 +50,7 @@ pub(crate) fn stage(
 }
 
 /// Waits until all stages are ready, and sends the start signal by dropping `go`. Measures from this signal
-/// until all stages are done. The CPU time is the sum over all stages, without their preparation.
+/// until all stages are done. The CPU time is the sum over all stages, and excludes their preparation.
 pub(crate) fn clocked(
     reports: &PipeReader,
     stages: Vec<Child>,
@@ -72,7 +72,7 @@ pub(crate) fn clocked(
 /// The number of the first stage. The number of the sink is 0.
 pub(crate) const SOURCE: u8 = 2;
 
-/// The report that a stage sends when it is ready and again when it has finished.
+/// The report that a stage sends twice: when it is ready, and when it has finished.
 pub(crate) struct Report {
     pub(crate) bytes: u64,
     cpu: Duration,

@@ -14,8 +14,8 @@ use std::io::{self, Read, Write};
 const READ: usize = 64 * KIB;
 const WORD: usize = 8;
 
-/// A counter from 0 that fills chunks with consecutive 8-byte words, or with single bytes if a chunk is
-/// shorter than 8 bytes.
+/// A counter that starts at 0 and fills chunks with consecutive 8-byte words, or with single bytes if a chunk
+/// is shorter than 8 bytes.
 #[derive(Default)]
 pub(crate) struct Numbers(u64);
 
@@ -45,7 +45,8 @@ pub(crate) fn of(piece: &[u8]) -> u64 {
     words.map(word).fold(rest, u64::wrapping_add)
 }
 
-/// The running sum of bytes that [`Numbers`] generated, the number of missing bytes, and the expected sum.
+/// The running sum of the bytes that [`Numbers`] generated, the number of bytes still missing, and the
+/// expected sum.
 pub(crate) struct Sum {
     by_words: bool,
     left: u64,
@@ -93,8 +94,8 @@ impl Sum {
 
 // ---------------------------------------------------------------- from process to process
 
-/// Both ends of a transfer. Each end receives page-aligned, touched memory as a buffer. An end that uses
-/// another buffer ignores this memory.
+/// Both ends of a transfer. Each end receives page-aligned memory as a buffer, and every page of this memory
+/// has been touched. An end that uses another buffer ignores this memory.
 pub(crate) struct Ends {
     /// Generates and sends the given number of chunks. The memory is as long as one chunk.
     pub(crate) make: Box<Make>,
@@ -144,7 +145,7 @@ impl Summed {
     }
 }
 
-/// Creates ends that write whole chunks and read the available bytes until end of file.
+/// Creates one end that writes whole chunks, and one that reads the available bytes until end of file.
 pub(crate) fn by_calls(
     mut write: impl FnMut(&[u8]) -> io::Result<()> + 'static,
     mut read: impl FnMut(&mut [u8]) -> io::Result<usize> + 'static,
@@ -215,7 +216,7 @@ pub(crate) fn by_chunks_adaptive(chunk: usize) -> io::Result<Ends> {
 
 fn by_ends(builder: WriterBuilder, reading: ReaderBuilder, chunk: usize) -> io::Result<Ends> {
     let (reader, writer) = rawpipe::pipe()?;
-    // An end with `Wait::Adaptive` does not poll if the process that creates it is pinned to one CPU.
+    // An end with `Wait::Adaptive` does not poll if the process that creates the end is pinned to one CPU.
     // Therefore create both ends before pinning.
     let mut writer = builder.chunk(chunk).build(writer)?;
     let mut reader = reading.build(reader)?;

@@ -40,7 +40,7 @@ impl AddAssign for Taken {
     }
 }
 
-/// Returns the CPU time used so far by this process and by all children that it has waited for.
+/// Returns the CPU time that this process and all children that it has waited for have used so far.
 pub(crate) fn spent() -> Duration {
     unsafe extern "C" {
         fn getrusage(who: i32, usage: *mut [i64; 18]) -> i32;
@@ -65,7 +65,7 @@ pub(crate) fn spent_by(pid: u32) -> Duration {
         fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
     }
     let mut time = [0; 2];
-    // This expression computes the id of the process's CPU clock as `clock_getcpuclockid` does.
+    // This expression computes the id of the process's CPU clock in the same way as `clock_getcpuclockid`.
     let clock = !i32::try_from(pid).unwrap_or(0) << 3 | SCHEDULER;
     // SAFETY: the call writes one `struct timespec`, which is at most two 64-bit words.
     unsafe { clock_gettime(clock, &raw mut time) };

@@ -39,7 +39,7 @@ pub(crate) fn moves<'a>(
     engines.iter().filter(works).map(engine).collect()
 }
 
-/// Returns engines that generate, send and sum `chunks` chunks in each repetition.
+/// Returns engines that, in each repetition, generate, send and sum `chunks` chunks.
 pub(crate) fn sums(
     input: &Input,
     place: Place,
@@ -54,7 +54,7 @@ pub(crate) fn sums(
     ways.iter().filter(works).map(sum).collect()
 }
 
-/// Returns engines that send a message to another process and receive a reply in each repetition.
+/// Returns engines that, in each repetition, send a message to another process and receive a reply.
 pub(crate) fn trips(place: Place, len: usize) -> Vec<Engine<'static>> {
     let trip = |(name, sides)| engine(name, move |count| round_trips(sides, len, place, count));
     TRIPS.into_iter().filter(|(engine, _)| has_buffer(engine, len)).map(trip).collect()

@@ -1,6 +1,6 @@
 //! Measures the questions in rounds. In each round, every engine has one turn of about the same duration, and
-//! each round starts with the next engine. Ratios are computed within a round, so load that lasts longer than
-//! a round affects both figures of a ratio.
+//! each round starts with a different engine: the next one in the list. Ratios are computed within a round,
+//! so load that lasts longer than a round affects both figures of a ratio.
 //!
 //! Prints one line for each engine, with these columns:
 //! - the question and the engine

@@ -1,14 +1,14 @@
-//! The limits that no library can exceed, measured with minimal code that has no fallbacks.
+//! Measures the limits that no library can exceed, with minimal code that has no fallbacks.
 //!
 //! - `trap`: a system call with minimal work (`getppid`), made with [`raw::syscall0`].
-//! - `write_read`: a write of one byte to a pipe and a read of that byte, with two traps.
+//! - `write_read`: a write of one byte to a pipe, and a read of that byte, which together make two traps.
 //! - `copy`: a `memcpy` of 64 KiB, which fits in the caches of most processors. The figure is the throughput
 //!   of a single copy.
 //! - `copy_large`: a `memcpy` of 64 MiB, which exceeds the caches of most processors.
-//! - `lend`: two processes on two CPUs. One process repeatedly lends pages to a pipe of `Capacity::Max`, in
-//!   huge pages if the kernel supports them. The other splices the pages to `/dev/null`. Both processes
-//!   repeat nonblocking calls and never sleep, and neither process reads the bytes. This row serves only as a
-//!   limit.
+//! - `lend`: two processes on two CPUs. One process repeatedly lends pages to a pipe of `Capacity::Max`, and
+//!   the other splices these pages to `/dev/null`. The memory consists of huge pages if the kernel supports
+//!   them. Both processes repeat nonblocking calls and never sleep. Neither process reads the bytes. This row
+//!   serves only as a limit.
 
 use super::common::*;
 use rawpipe::io::IoSlice;
@@ -134,7 +134,7 @@ fn lend() -> io::Result<f64> {
     Ok(gib / seconds.as_secs_f64())
 }
 
-/// Allocates memory and touches every page, in huge pages if the kernel supports them.
+/// Allocates memory, in huge pages if the kernel supports them, and touches every page.
 fn huge(len: usize) -> io::Result<&'static [u8]> {
     const MADV_HUGEPAGE: usize = 14;
     let memory = vec![0_u8; 2 * len].leak();

@@ -1,24 +1,24 @@
-//! Measures the series `summed`. In the transfers, one process generates every byte, another sums every word,
-//! and every run checks the sum.
+//! Measures the series `summed`. In each transfer, one process generates every byte and another sums every
+//! word. Every run checks the sum.
 //!
 //! Each line contains the situation, the chunk length, the engine, the measured value, and the CPU seconds of
 //! all processes per GiB or operation. The next fields are the lower quartile, the median and the upper
-//! quartile of the ratio to std. The last field is the median ratio of the CPU seconds to those of std. "std"
-//! is whichever of `std` and `std-vec` has the better median, or `make` in the situation `limit`. The
-//! situations are:
+//! quartile of the ratio to std. The last field is the median ratio of the CPU seconds to std's CPU seconds.
+//! In the situation `limit`, "std" means `make`. In all others, it means whichever of `std` and `std-vec` has
+//! the better median. The situations are:
 //!
 //! - `limit`: GiB/s of one process that only generates (`make`) or only sums (`sum`) the bytes of a single
 //!   chunk.
-//! - `free`, `one`, `two`: GiB/s with the two processes placed by the scheduler, on one CPU, or on separate
-//!   CPUs.
-//! - `busy-1`, `busy-2`, `busy-4`: the same as `free`, while 1, 2 or 4 busy processes count in a loop, each
-//!   pinned to a CPU.
+//! - `free`, `one`, `two`: GiB/s between two processes. In `free`, the scheduler places the processes. In
+//!   `one`, they run on one CPU, and in `two`, on separate CPUs.
+//! - `busy-1`, `busy-2`, `busy-4`: the same as `free`, but measured while 1, 2 or 4 busy processes, each
+//!   pinned to a CPU, count in a loop.
 //! - `trip-0`, `trip-1`, `trip-2`, `trip-4`: microseconds per round trip of a message that each process
 //!   generates and sums. The suffix is the number of busy processes that count in a loop at the same time.
 //! - `set-up`: microseconds to create a pair of ends, pass one byte and drop the pair.
 //!
-//! In one situation and with one chunk length, the turns of all engines last for about the same time. With
-//! shared chunks, a turn includes the first use of a new ring's memory.
+//! For each combination of situation and chunk length, the turns of all engines last for about the same time.
+//! With shared chunks, a turn includes the first use of a new ring's memory.
 
 use super::common::summed::{Numbers, SIZES, Sum, WAYS};
 use super::common::*;
@@ -175,7 +175,7 @@ fn limits(plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// Measures each engine in every round, and prints one line for each engine.
+/// Measures every engine in each round, and prints one line for each engine.
 fn print(
     plan: &Plan,
     situation: &str,

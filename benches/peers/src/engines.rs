@@ -1,11 +1,11 @@
 //! Adapters for the crates. The traits cover pipes, splicing, forks, starting a program, and collecting a
-//! program's output. Each crate's type implements the traits for which the crate has functions, with the
-//! calls that the crate's documentation shows.
+//! program's output. Each crate's type implements the traits for which the crate has functions. The
+//! implementations use the calls that the crate's documentation shows.
 //!
 //! # Safety
 //!
-//! This file must uphold the contracts of the crates' `unsafe` functions: plain C functions, `fork`, and
-//! lending memory to a pipe. While a pipe holds lent memory, no code may write to that memory.
+//! This file must uphold the contracts of the crates' `unsafe` functions: plain C functions, `fork`, and the
+//! functions that lend memory to a pipe. While a pipe holds lent memory, no code may write to that memory.
 #![allow(unsafe_code, reason = "the C library's calls, fork, and vmsplice")]
 
 use std::ffi::{CString, c_int};
@@ -38,7 +38,7 @@ pub(crate) trait Pipes {
     fn write(to: &mut Self::Writer, bytes: &[u8]) -> io::Result<usize>;
 }
 
-/// Implements `Pipes` for a crate whose ends implement `Read` and `Write`.
+/// Implements `Pipes` for a crate whose pipe ends implement `Read` and `Write`.
 macro_rules! ends {
     ($engine:ident, $reader:ty, $writer:ty, $pipe:expr) => {
         impl Pipes for $engine {
@@ -91,7 +91,7 @@ impl Pipes for Nix {
     }
 }
 
-/// Converts the result of a C function that returns a count, or returns -1 and sets `errno`.
+/// Converts the result of a C function, which either returns a count, or returns -1 and sets `errno`.
 fn count(result: isize) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
@@ -337,12 +337,12 @@ impl Spawns for Duct {
 
 /// A crate that can collect the output of a program.
 pub(crate) trait Runs {
-    /// Writes input to the program and collects its output at the same time.
+    /// Writes input to the program and, at the same time, collects the program's output.
     fn communicate(program: &str, fed: &'static [u8]) -> io::Result<Vec<u8>>;
     fn output(program: &Path, arg: &str) -> io::Result<Vec<u8>>;
 }
 
-/// Returns `bytes`, the output of a program, or an error if the program failed.
+/// Returns `bytes`, which is the output of a program, or returns an error if the program failed.
 fn written(success: bool, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     if success { Ok(bytes) } else { Err(io::Error::other("the program failed")) }
 }

@@ -2,9 +2,9 @@
 //!
 //! [`QUESTIONS`] lists the questions. An [`Engine`] is named after its crate. `rawpipe` is this crate with
 //! default settings. A suffix, as in `rawpipe-…` or `…-vmsplice`, names the mode. The calls to the crates are
-//! in [`engines`], with one `impl` for each crate and trait, and in [`summed`]. The code around the calls, in
-//! [`work`], is the same for every crate. The code that manages the processes and files and compares the
-//! bytes is shared with this crate's own benchmarks.
+//! in [`engines`], which has one `impl` for each crate and trait, and in [`summed`]. The code around the
+//! calls, in [`work`], is the same for every crate. This crate's own benchmarks share the code that manages
+//! the processes and the files, and compares the bytes.
 
 #[path = "../../common/mod.rs"]
 mod common;
@@ -58,7 +58,7 @@ enum Work {
     /// sums them.
     Sum(Way, usize),
     Repeat(Repeated),
-    /// A function that runs a program, and the number of input bytes of the program.
+    /// A function that runs a program, and the number of bytes of the program's input.
     Run(Program, usize),
 }
 
@@ -72,16 +72,16 @@ pub struct Here {
 const KIB: usize = common::KIB;
 const MIB: usize = common::MIB;
 
-/// The number of bytes that one repetition moves between processes. Sums in chunks shorter than 512 bytes
-/// move fewer bytes.
+/// The number of bytes that one repetition moves between processes. If the bytes are summed in chunks shorter
+/// than 512 bytes, a repetition moves fewer bytes.
 const MOVED: u64 = 16 << 20;
 
 const fn engine(name: &'static str, work: Work) -> Engine {
     Engine { name, work }
 }
 
-/// Creates an engine that measures a limit, in which no process examines the bytes. The source and the sink
-/// are pinned to separate CPUs. Without pinning, the results of one crate may vary by a factor of three.
+/// Creates an engine that measures a limit: a move in which no process examines the bytes. The source and the
+/// sink are pinned to separate CPUs. Without pinning, the results of one crate may vary by a factor of three.
 const fn moves(name: &'static str, work: Move) -> Engine {
     engine(name, Work::Move(Move { place: Place::Apart, ..common::unread(work) }))
 }
@@ -94,7 +94,7 @@ const fn runs(name: &'static str, program: Program, fed: usize) -> Engine {
     engine(name, Work::Run(program, fed))
 }
 
-/// Returns the number of chunks of this length in a repetition, at most 32,768.
+/// Returns the number of chunks of this length in a repetition. The number is at most 32,768.
 const fn count(chunk: usize) -> u64 {
     let count = MOVED / chunk as u64;
     if count < 32 << 10 { count } else { 32 << 10 }
@@ -127,10 +127,10 @@ pub const QUESTIONS: &[Question] = &[
         "made_and_summed_64",
         "one process generates every byte and another sums it, on two CPUs, in chunks of 64 bytes. Every \
          crate is compared with `rawpipe-shared`. `-vmsplice` lends a ring of chunks to a pipe of 1 MiB, and \
-         fills a chunk again once the pipe can no longer hold it. shmem-ipc fills and reads a ring in \
+         refills a chunk once the pipe can no longer hold that chunk. shmem-ipc fills and reads a ring in \
          place, with its unsafe calls for trusted peers; ipc_ring copies into a ring and out of it. Neither \
-         ring has an end of file; shmem-ipc never detects the death of its peer, and ipc_ring detects it \
-         only with a timer",
+         ring has an end of file; shmem-ipc never detects the death of its peer, and ipc_ring detects this \
+         death only with a timer",
         64
     ),
     made_and_summed!("made_and_summed_4k", "the same with 4 KiB", 4 * KIB),
@@ -153,10 +153,10 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "limits/mem_to_read",
-        text: "the source sends the same bytes repeatedly, with the fastest calls of each crate. By default, \
+        text: "the source sends the same bytes repeatedly, using the fastest calls of each crate. By default, \
                rawpipe's `ChunkWriter` fills new pages for each chunk; with `Reuse::AfterRead` (`-afterread`) \
                it does not. rustix, nix and libc use a pipe of 1 MiB. `-vmsplice` lends the memory itself to \
-               the pipe, which is sound only because no code writes to the memory afterwards. \
+               the pipe; this is sound only because no code writes to the memory afterwards. \
                `rawpipe-vmsplice` makes the same call with this crate",
         bytes: Some(MOVED),
         engines: &[
@@ -190,8 +190,8 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "pingpong",
-        text: "one byte travels to another process over a pipe, and the byte plus one returns over a second \
-               pipe; both processes run on one CPU",
+        text: "one byte travels to another process over a pipe; that process adds one to the byte and \
+               returns it over a second pipe. Both processes run on one CPU",
         bytes: None,
         engines: &[
             repeats("std", work::pingpong::<Std>),
@@ -220,9 +220,9 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "spawn_wait",
-        text: "a minimal program is started and waited for, with `Command`, `Exec`, `cmd`, or `posix_spawn` \
-               and `waitpid`; `rawpipe-spawn` is `Spawn`, which allocates nothing. rustix cannot start a \
-               program. All processes run on one CPU",
+        text: "a minimal program is started and waited for, with `Command`, `Exec` or `cmd`, or with both \
+               `posix_spawn` and `waitpid`; `rawpipe-spawn` is `Spawn`, which allocates nothing. rustix \
+               cannot start a program. All processes run on one CPU",
         bytes: None,
         engines: &[
             repeats("std", work::spawn_wait::<Std>),

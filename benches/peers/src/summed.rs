@@ -23,9 +23,9 @@ pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
     let (mut reader, writer) = (P::Reader::from(reader), P::Writer::from(writer));
     Ok(Ends {
         make: Box::new(move |count, _| {
-            // A pipe has one slot for each page of its capacity, and a chunk uses one slot for each full or
-            // partial page. Therefore `chunks - 1` chunks fill the pipe, and the pipe no longer holds the
-            // oldest chunk.
+            // A pipe has one slot for each page of its capacity, and a chunk uses one slot for each of its
+            // full or partial pages. Therefore `chunks - 1` chunks fill the pipe, and the pipe no longer
+            // holds the oldest chunk.
             let chunks = LARGE as usize / PAGE / chunk.div_ceil(PAGE) + 1;
             let mut numbers = Numbers::default();
             let mut ring = touched(chunks * chunk).chunks_exact_mut(chunk).collect::<Vec<_>>();
@@ -34,9 +34,9 @@ pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
                 numbers.fill(ring[index]);
                 let mut left = &*ring[index];
                 while !left.is_empty() {
-                    // SAFETY: the memory is never freed. Before the memory is written again, all other chunks
-                    // have been lent, and these chunks fill the pipe. The reader's `read` has copied all
-                    // bytes that have left the pipe.
+                    // SAFETY: the memory is never freed. Before this memory is written again, all other
+                    // chunks are lent to the pipe and fill it. The reader's `read` has copied all bytes that
+                    // have left the pipe.
                     left = &left[unsafe { P::vmsplice(&writer, left) }?..];
                 }
             }
@@ -53,7 +53,7 @@ pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
     })
 }
 
-/// Creates ends that generate and sum the bytes in a ring, with shmem-ipc's functions for trusted peers. The
+/// Creates ends that use shmem-ipc's functions for trusted peers to generate and sum the bytes in a ring. The
 /// ring has no end of file.
 pub(crate) fn by_shmem_ipc(chunk: usize) -> io::Result<Ends> {
     let capacity = ring_size(chunk);

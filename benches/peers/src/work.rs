@@ -1,7 +1,8 @@
 //! The measured code around the calls to the crates. This code is the same for every crate.
 //!
 //! The functions that make the calls are generic over the crate. The compiler may inline the crate's
-//! functions into these functions. `#[inline(never)]` keeps these functions separate from their callers.
+//! functions into these generic functions. `#[inline(never)]` keeps the generic functions separate from their
+//! callers.
 
 use crate::Here;
 use crate::common::{Cpus, FILE, Input, Move, Moved, Place, Sink, Stream, finish, require, start};
@@ -27,8 +28,8 @@ const QUARTER: usize = LARGE as usize / 4;
 
 // ---------------------------------------------------------------- moving
 
-/// Returns a move through a default pipe. The buffer of each `write` and each `read` has 64 KiB, the usual
-/// capacity of a default pipe.
+/// Returns a move through a default pipe. Each `write` and each `read` uses a buffer of 64 KiB, which is the
+/// usual capacity of a default pipe.
 pub(crate) const fn plain<P: Pipes>() -> Move {
     Move {
         link: link::<P>,
@@ -58,7 +59,7 @@ pub(crate) const fn spliced<P: Splices>() -> Move {
     Move { source: splice_file::<P>, period: FILE, sink, ..large::<P>() }
 }
 
-/// Returns a move of a file through a default pipe to `/dev/null`, with `io::copy`.
+/// Returns a move that uses `io::copy` to move a file through a default pipe to `/dev/null`.
 pub(crate) const fn copied<P: Pipes<Reader: Read, Writer: Write>>() -> Move {
     let sink = Sink::Null(copy_to_file::<P>);
     Move { source: copy_file::<P>, period: FILE, sink, ..plain::<P>() }
@@ -193,8 +194,8 @@ fn copy_to_file<P: Pipes<Reader: Read>>(
 
 // ---------------------------------------------------------------- calls and exchanges
 
-/// Measures round trips on one CPU, in which the child returns each received byte plus one. The child replies
-/// until it reaches end of file.
+/// Measures round trips on one CPU. The child adds one to each received byte and returns the result, until it
+/// reaches end of file.
 #[inline(never)]
 pub(crate) fn pingpong<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration> {
     on_one_cpu(|| exchange_bytes::<P>(turns))
@@ -249,8 +250,8 @@ pub(crate) fn pipe_close<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration>
     Ok(elapsed)
 }
 
-/// Pins this process and its children to one CPU during the measurement. The time depends more on whether a
-/// child runs on its parent's CPU than on the crate.
+/// Pins this process and its children to one CPU during the measurement. The time depends less on the crate
+/// than on whether a child runs on its parent's CPU.
 fn on_one_cpu<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let all = Cpus::allowed()?;
     all.each().next().expect("this process runs on one").stay()?;

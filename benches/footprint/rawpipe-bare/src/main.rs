@@ -7,7 +7,7 @@ use rawpipe::process;
 
 const WORDS: &[u8; 20] = b"Hello from the child";
 
-// The kernel starts the program here, with the stack aligned as required before a call.
+// The program starts here. The kernel has aligned the stack as a call requires.
 #[cfg(target_arch = "x86_64")]
 global_asm!(".globl _start", "_start:", "xor ebp, ebp", "call {begin}", begin = sym begin);
 #[cfg(target_arch = "aarch64")]
@@ -36,8 +36,8 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     process::exit(5)
 }
 
-/// Copies bytes. The compiler may emit calls to this function, which a C library would provide. If the
-/// compiler copies the bytes inline instead, the linker omits the function.
+/// Copies bytes. The compiler may emit calls to this function, which a C library would otherwise provide. If
+/// the compiler copies the bytes inline instead, the linker omits the function.
 ///
 /// # Safety
 ///

@@ -1,5 +1,5 @@
-//! The measured program with rustix, whose fork is not public. The child is therefore this program, which std
-//! starts again with an argument.
+//! The measured program with rustix, whose fork is not public. The child is therefore a second run of this
+//! program, which std starts with an argument.
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::process::{Command, ExitCode};

@@ -1,5 +1,5 @@
-//! The measured program with std, which has no fork. The child is therefore this program, started again with
-//! an argument.
+//! The measured program with std, which has no fork. The child is therefore a second run of this program,
+//! with an argument.
 
 use std::env;
 use std::io::{self, Read, Write};

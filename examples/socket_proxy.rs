@@ -1,5 +1,5 @@
-//! Forwards connections between Unix sockets. Each connection uses two transfers in separate threads, with
-//! the same deadline.
+//! Forwards connections between Unix sockets. Each connection uses two transfers, which run in separate
+//! threads and have the same deadline.
 //!
 //! ```text
 //! socket_proxy LISTEN TARGET [SECONDS]

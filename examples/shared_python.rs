@@ -21,7 +21,7 @@ fn main() -> Result<()> {
         command.fd_map(part, number);
     }
     let mut python = command.spawn()?;
-    drop(command); // closes the copies of Python's descriptors, which would hide Python's exit
+    drop(command); // closes its copies of Python's descriptors, because they would hide Python's exit
 
     let mut sum = 0;
     for record in 0..records {

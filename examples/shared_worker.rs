@@ -28,7 +28,7 @@ fn feed(chunks: u64) -> Result<()> {
         command.fd_map(part, number);
     }
     let mut worker = command.spawn()?;
-    drop(command); // closes the copies of the worker's descriptors, which would hide its exit
+    drop(command); // closes its copies of the worker's descriptors, because they would hide the worker's exit
 
     let words = 0..chunks * (64 << 10) / 8;
     for chunk in 0..chunks {

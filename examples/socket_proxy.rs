@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// Moves all bytes in both directions, and returns the byte count or the error of each direction.
+/// Moves all bytes in both directions. For each direction, returns the byte count or the error.
 fn serve(
     client: &UnixStream,
     target: &Path,

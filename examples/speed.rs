@@ -6,8 +6,8 @@
 //! ```
 //!
 //! [`questions`] lists the comparisons. In `made_and_summed` and `messages`, one process generates every byte
-//! immediately before sending it, and another process reads every byte that arrives. In rows whose path
-//! begins with `limits/`, no process generates, examines or keeps the bytes. Those rows therefore show the
+//! immediately before sending it, and another process reads every byte that arrives. In rows whose paths
+//! begin with `limits/`, no process generates, examines or keeps the bytes. Those rows therefore show the
 //! limit of the transfer alone.
 //!
 //! Each row measures one engine, which is one way to do the work. The engine `std` uses page-aligned buffers,
@@ -21,13 +21,13 @@
 //! If the column `CPUs` contains `two`, the source (in `round_trip`, this program) is pinned to one CPU, and
 //! all other processes are pinned to another CPU. If the column contains `one`, all processes are pinned to
 //! the same CPU. In one-way transfers, a separate process measures the time from the start signal until all
-//! other processes have reported completion. This process does no other work. Before this signal, all
-//! processes are forked, and their files and page-aligned buffers are ready. Plain `Vec`s and `ChunkWriter`s
-//! may be created after the signal. `round_trip`, `output`, `spawn` and `spawn_mapped` have no start signal,
-//! and this program measures their repeated calls. Every measurement of `made_and_summed`, `messages`,
-//! `round_trip` and `output` compares the sum of the bytes with the expected sum. In the other one-way
-//! transfers, each engine compares every byte once before its first round. Every run of these transfers
-//! checks the byte count.
+//! other processes have reported completion. The timing process does no other work. Before the start signal,
+//! all processes are forked, and their files and page-aligned buffers are ready. Plain `Vec`s and
+//! `ChunkWriter`s may be created after the signal. `round_trip`, `output`, `spawn` and `spawn_mapped` have no
+//! start signal, and this program measures their repeated calls. Every measurement of `made_and_summed`,
+//! `messages`, `round_trip` and `output` compares the sum of the bytes with the expected sum. In the other
+//! one-way transfers, each engine compares every byte once before its first round. Every run of these
+//! transfers checks the byte count.
 //!
 //! The example needs Rust 1.87 for `std::io::pipe`.
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]

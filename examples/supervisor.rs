@@ -5,9 +5,9 @@
 //! ```
 //!
 //! Each worker receives its number in the environment variable `WORKER` and leads a process group. When a
-//! worker ends, the supervisor kills all remaining processes of that group. Until shutdown begins, a
-//! worker that fails is restarted, at most three times. At end of file on standard input, or on `SIGTERM` or
-//! `SIGINT`, the process groups of all workers receive `SIGTERM`. One second later, the groups of workers
+//! worker ends, the supervisor kills all remaining processes of the worker's group. Until shutdown begins, a
+//! worker that fails is restarted, at most three times. At end of file on standard input, on `SIGTERM`, and
+//! on `SIGINT`, the process groups of all workers receive `SIGTERM`. One second later, the groups of workers
 //! that are still running receive `SIGKILL`.
 //!
 //! One `poll` waits for the input, for a signal, and for the pidfd of each worker. The signals are blocked

@@ -1,5 +1,4 @@
-//! Writes a line repeatedly until this process is killed or the reader closes the pipe. Usage: `yes
-//! [WORD]...`
+//! Writes a line repeatedly (`yes [WORD]...`) until this process is killed or the reader closes the pipe.
 //!
 //! `yes no | head -n 3`
 //!

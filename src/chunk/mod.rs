@@ -79,9 +79,9 @@
 //!    If a chunk was sent several times, the end of its last send counts. Bytes of other writers in the same
 //!    pipe make `FIONREAD` larger, so these bytes can only delay the proof. (The kernel counts up to 4 GiB. A
 //!    pipe can hold more only in buffers of many pages each, and only another writer could add such buffers.)
-//!    If a consumer *reads*, the bytes that have left the pipe were copied. The kernel copies, removes and
-//!    counts them under the same lock. **This guarantee does not hold for a consumer that splices or tees the
-//!    bytes onward.** A consumer that splices or tees the bytes may see later bytes of the same stream in
+//!    If a consumer *reads*, the bytes that have left the pipe have been copied. The kernel copies, removes
+//!    and counts them under the same lock. **This guarantee does not hold for a consumer that splices or tees
+//!    the bytes onward.** A consumer that splices or tees the bytes may see later bytes of the same stream in
 //!    place of earlier bytes. Because of point 1, that consumer sees no bytes of other memory.
 //!    [`Reuse::AfterRead`] is therefore not the default. If no unused memory remains and the count does not
 //!    prove for any chunk that it has left the pipe, the writer does not wait. Instead, the writer releases
@@ -91,14 +91,14 @@
 //!    memory never refers to the pages in the pipe. A memfd's mapping stays shared with the parent. Each
 //!    writer that hands over pages therefore maps an additional page, which the kernel wipes in a child.
 //!    [`chunk`](ChunkWriter::chunk), [`send`](ChunkWriter::send) and [`resend`](ChunkWriter::resend) check
-//!    this page. If the page was wiped, `chunk` maps new memory, and the other two fail. The child therefore
-//!    cannot send a chunk that was lent before the fork. (Linux before 4.14 does not support wiping pages,
-//!    and a user-mode emulator may accept the advice without effect. In these environments, only plain writes
-//!    work.) Code that continues *writing* to that chunk in the child violates the contract of
-//!    [`fork`](crate::fork()). In each process, dropping the writer unmaps its addresses, which have held no
-//!    other mapping since the writer mapped them. `MADV_DONTFORK` is not sufficient, because it leaves a gap
-//!    in the child's address space. Dropping the writer would unmap any other mapping that the child has
-//!    created in that gap.
+//!    this page. If the page was wiped, `chunk` maps new memory, and the other two functions fail. The child
+//!    therefore cannot send a chunk that was lent before the fork. (Linux before 4.14 does not support wiping
+//!    pages, and a user-mode emulator may accept the advice without effect. In these environments, only plain
+//!    writes work.) Code that continues *writing* to that chunk in the child violates the contract of
+//!    [`fork`](crate::fork()). In each process, dropping the writer unmaps the writer's addresses. These
+//!    addresses have held no other mapping since the writer mapped them. `MADV_DONTFORK` is not sufficient,
+//!    because it leaves a gap in the child's address space. Dropping the writer would unmap any other mapping
+//!    that the child has created in that gap.
 //! 6. *Rust's aliasing rules are respected.* `chunk` borrows the writer exclusively, so the slice is no
 //!    longer alive when `send` is called. No other code in this process can reach the memory. The kernel
 //!    reads the memory through its own mappings, for any process that reads the pipe. The kernel writes to

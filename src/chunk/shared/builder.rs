@@ -46,8 +46,8 @@ impl SharedBuilder {
 
     /// Sets the size of a chunk in bytes, which is the maximum size of a record. 0 counts as 1.
     ///
-    /// A shorter record occupies only its own size in the ring, plus 8 bytes, rounded up to a multiple of 16
-    /// bytes. Chunks and records are aligned to 16 bytes.
+    /// A record that is shorter than a chunk occupies only its own size plus 8 bytes in the ring, rounded up
+    /// to a multiple of 16 bytes. Chunks and records are aligned to 16 bytes.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }

@@ -6,7 +6,7 @@ use crate::wait::Spin;
 use crate::{Deadline, Result, Wait};
 use core::hint;
 
-/// The number of checks of the memory that a half with [`Wait::Adaptive`] makes before it sleeps. The checks
+/// The number of times that a half with [`Wait::Adaptive`] checks the memory before it sleeps. The checks
 /// take about 50 microseconds. After a wake-up, the peer needs about the same time to start running.
 const CHECKS: u32 = 2048;
 

@@ -110,9 +110,9 @@
 //!
 //! # Why this is sound
 //!
-//! Most points name the tests that try to break them. The tests are in `tests/forked`, `tests/loom` and
-//! `fuzz`. In `tests/loom`, a model checker runs the ring. The checker also runs variants of the ring that
-//! contain a deliberate mistake, and must find this mistake.
+//! Most points end with the names of tests that try to violate the point. The tests are in `tests/forked`,
+//! `tests/loom` and `fuzz`. In `tests/loom`, a model checker runs the ring. The checker also runs variants of
+//! the ring that contain a deliberate mistake, and must find this mistake.
 //!
 //! 1. *The memory belongs to the pair.* The memory is mapped for this purpose, and is never part of an
 //!    allocator's memory or a stack. Usually the memory has no name and no descriptor, so only the process

@@ -4,9 +4,9 @@
 //!
 //! Positions are counted in bytes and wrap around. The ring's size is a power of two, so the lower bits of a
 //! position are an offset in the ring. A record begins at a multiple of [`UNIT`], and the word that begins
-//! `HEADER` bytes before the record holds the record's length. A chunk that does not fit before the end of
-//! the ring begins at the start of the ring. In the header at the position where the chunk would otherwise
-//! begin, [`SKIP`] then replaces the length.
+//! `HEADER` bytes before the record holds the record's length. If a chunk does not fit before the end of the
+//! ring, the chunk begins at the start of the ring. In the header at the position where the chunk would
+//! otherwise begin, [`SKIP`] then replaces the length.
 //!
 //! The reader and the writer treat the two positions in the same way, so both use the type [`Side`]. Each
 //! side stores its own position, loads the peer's position, and stores, in a separate word, the position for
@@ -45,8 +45,9 @@ pub(super) struct Position(pub(super) AtomicUsize);
 #[derive(Debug, Default)]
 pub(super) struct Words {
     pub(super) position: Position,
-    /// If the half waits, the peer's position for which it waits, plus 1. Otherwise, 0. This word and `state`
-    /// share a cache line, because both change rarely and a `send` loads both words of the reader.
+    /// The peer's position for which the half waits, plus 1. If the half does not wait, the value is 0. This
+    /// word and `state` share a cache line, because both change rarely and a `send` loads both words of the
+    /// reader.
     wants: AtomicUsize,
     state: AtomicUsize,
 }

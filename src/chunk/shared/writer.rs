@@ -152,9 +152,9 @@ impl SharedWriter {
     /// Sends the first `len` bytes of the lent chunk as one record. Never waits. If `len` is 0, the call
     /// sends nothing, and the chunk stays lent.
     ///
-    /// If the reader was killed, or was dropped before its first use, the writer may not detect this
-    /// immediately. The writer then detects the reader's end when it must wake the reader, or when the ring
-    /// has no room. Records that were sent earlier are lost, as in a pipe.
+    /// If the reader was killed, or was dropped before its first use, the writer may detect this late: when
+    /// it must wake the reader, or when the ring has no room. Records that were sent earlier are lost, as in
+    /// a pipe.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Passes halves to other programs, using sealed files instead of inherited memory.
+//! Passes halves to other programs. These halves use sealed files instead of inherited memory.
 //!
 //! # Safety
 //!
@@ -71,7 +71,7 @@ impl SharedBuilder {
     ///
     /// # Errors
     ///
-    /// Fails as [`pass_reader`](Self::pass_reader) does, except with `EINVAL`.
+    /// Fails as [`pass_reader`](Self::pass_reader) does, but never with `EINVAL`.
     ///
     /// # Examples
     ///
@@ -95,7 +95,7 @@ impl SharedBuilder {
         Ok((parts, SharedCopier(SharedReader { half, taken: 0 })))
     }
 
-    /// Builds a pair, and returns the descriptors of one half and the other half itself.
+    /// Builds a pair. Returns the descriptors of one half, and the value of the other half.
     fn pass<const WRITER: bool>(self) -> Result<([OwnedFd; 4], Half<WRITER>)> {
         let len = self.ring_size().ok_or(Errno::ENOMEM)?.max(page::size());
         let control = map::file(c"rawpipe-control", page::size())?;
@@ -199,7 +199,7 @@ impl SharedCopier {
     ///
     /// # Errors
     ///
-    /// Fails as [`SharedWriter::from_parts`] does, except with `EPERM`.
+    /// Fails as [`SharedWriter::from_parts`] does, but never with `EPERM`.
     pub fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
         adopt(parts, wait).map(|half| Self(SharedReader { half, taken: 0 }))
     }

@@ -77,7 +77,8 @@ pub struct SharedReader {
 impl SharedReader {
     /// Waits for a record and lends it. `None` means end of file. Retries on `EINTR`.
     ///
-    /// End of file means that all records were received, and the writer was dropped or its process has ended.
+    /// End of file means that all records were received, and that either the writer was dropped or its
+    /// process has ended.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ use crate::{Deadline, Errno, Result};
 use core::mem;
 
 /// The alignment of records in bytes. With an alignment of 64 bytes (a cache line), records of up to 64 bytes
-/// would occupy more memory and be 20% slower.
+/// would occupy more memory, and their transfer would be 20% slower.
 pub(super) const UNIT: usize = 16;
 
 /// The maximum size of a ring in bytes.
@@ -46,8 +46,8 @@ pub(super) struct Position(pub(super) AtomicUsize);
 pub(super) struct Words {
     pub(super) position: Position,
     /// The peer's position for which the half waits, plus 1. If the half does not wait, the value is 0. This
-    /// word and `state` share a cache line, because both change rarely and a `send` loads both words of the
-    /// reader.
+    /// word and `state` share a cache line, because both words change rarely, and because a `send` loads both
+    /// words of the reader.
     wants: AtomicUsize,
     state: AtomicUsize,
 }

@@ -24,8 +24,8 @@ use std::io;
 fn main() -> Result<(), Box<dyn Error>> {
     let log = std::env::args_os().nth(1).ok_or("usage: daemonize LOG")?;
     let (reader, writer) = rawpipe::pipe()?;
-    // SAFETY: neither process uses copied state on which the other relies, such as random state or buffered
-    // output.
+    // SAFETY: neither process uses copied state on which the other process relies, such as random state or
+    // buffered output.
     match unsafe { process::fork_single_threaded() }? {
         Fork::Parent(mut child) => {
             drop(writer);
@@ -65,11 +65,12 @@ fn daemon(log: &OsString, ready: PipeWriter) -> io::Result<()> {
     redirect(&log, StdStream::Stdout)?;
     redirect(&log, StdStream::Stderr)?;
     drop(log);
-    // SAFETY: all closed descriptors were inherited, so no value in this process owns any of them.
+    // SAFETY: all descriptors that this call closes were inherited, so no value in this process owns any of
+    // them.
     unsafe { process::close_other_fds(&[ready.as_fd()]) }?;
 
     let stop = SignalSet::empty().with(Signal::TERM);
-    let _blocked = stop.block()?; // from here on, `SIGTERM` stays pending until `wait_signal`
+    let _blocked = stop.block()?; // from here on, `SIGTERM` stays pending until `wait_signal` receives it
     ready.write_all(format!("ready {}", process::getpid()).as_bytes())?;
     drop(ready);
     println!("started, in session {:?}", session());

@@ -5,8 +5,8 @@
 //! Rust ignores `SIGPIPE` before it calls `main`, so a write to a pipe without a reader fails with `EPIPE`. A
 //! program that reports this error prints a message although no failure occurred. Filters that keep the
 //! default action are killed silently, as the shell and a waiting parent expect. This filter restores the
-//! default action of `SIGPIPE` when it starts. By default, programs that this crate starts also begin with
-//! that action.
+//! default action of `SIGPIPE` when it starts. By default, a program that this crate starts also begins with
+//! this action.
 //!
 //! The Python counterpart is `signal.signal(signal.SIGPIPE, signal.SIG_DFL)`.
 #![allow(unsafe_code, reason = "std has no function to set a signal's effect")]

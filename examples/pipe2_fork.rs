@@ -1,4 +1,4 @@
-//! Writes to a child over a nonblocking pipe, which the child may read before the parent has written.
+//! Writes to a child over a nonblocking pipe. The child may read before the parent has written.
 //!
 //! The Python counterparts are `os.pipe2` with `os.O_NONBLOCK`, `os.fork`, `os.close`, `os.write`,
 //! `os.fdopen` and `select.poll`.

@@ -1,4 +1,4 @@
-//! Writes to a child, which reads until end of file with a `BufReader`.
+//! Writes to a child, which uses a `BufReader` to read until end of file.
 //!
 //! The Python counterparts are `os.pipe`, `os.fork`, `os.close`, `os.write` and `os.fdopen`.
 //!

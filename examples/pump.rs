@@ -1,5 +1,5 @@
-//! Moves a file or standard input to standard output, and with `--tee` also to files. The bytes stay inside
-//! the kernel if possible.
+//! Moves the bytes of a file or of standard input to standard output and, with `--tee`, also to files. The
+//! bytes stay inside the kernel if possible.
 //!
 //! ```text
 //! pump disk.img | gzip > disk.img.gz
@@ -67,8 +67,8 @@ fn run() -> Result<(), Failure> {
     let output = duplicate(io::stdout()).map_err(|error| Failure::output(errno_of(&error)))?;
     let left = left_in(&input);
     if left.is_some() && same_file(&input, &output) {
-        // The input is also the output, so the file would grow as fast as it is read. `cat` also rejects the
-        // same file as input and output.
+        // The input is also the output, so the file would grow as fast as it is read. `cat` also rejects a
+        // file that is both its input and its output.
         return Err(Failure::because(1, format!("{name}: input file is output file")));
     }
 
@@ -109,9 +109,8 @@ fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Moves the input to the output and to the files, and returns the byte count. If sinks fail, the other sinks
-/// still receive every byte. The function then returns the error of the failed sink that is first in the
-/// list.
+/// Moves the input to the output and to the files, and returns the byte count. If some sinks fail, the other
+/// sinks still receive every byte. The function then returns the error of the first failed sink in the list.
 fn pump_to_all(
     input: &File,
     name: &str,

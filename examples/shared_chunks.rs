@@ -1,4 +1,4 @@
-//! Passes chunks to a child in shared memory. The parent fills the chunks, and the child sums the words in
+//! Passes chunks in shared memory to a child. The parent fills the chunks, and the child sums the words in
 //! place, so no byte is copied. Both processes print their throughput.
 //!
 //! The Python counterpart is `multiprocessing.shared_memory`, combined with pipes on which the processes

@@ -1,5 +1,5 @@
-//! Starts a Python program and passes it chunks in shared memory. The Python program needs only the standard
-//! library.
+//! Starts a Python program, and passes chunks in shared memory to that program. The Python program needs only
+//! the standard library.
 //!
 //! Run this example with `cargo run --release --example shared_python [RECORDS]`.
 
@@ -21,7 +21,7 @@ fn main() -> Result<()> {
         command.fd_map(part, number);
     }
     let mut python = command.spawn()?;
-    drop(command); // closes copies of Python's descriptors; open copies would hide the exit of Python
+    drop(command); // closes its copies of Python's descriptors, because they would hide Python's exit
 
     let mut sum = 0;
     for record in 0..records {

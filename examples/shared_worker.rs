@@ -1,4 +1,4 @@
-//! Starts a second copy of this program as a worker, and passes chunks to the worker in shared memory. The
+//! Starts a second copy of this program as a worker, and passes chunks in shared memory to the worker. The
 //! worker sums the words in place.
 //!
 //! The Python counterpart is `subprocess.Popen(pass_fds=…)` with `multiprocessing.shared_memory`.
@@ -28,7 +28,7 @@ fn feed(chunks: u64) -> Result<()> {
         command.fd_map(part, number);
     }
     let mut worker = command.spawn()?;
-    drop(command); // closes copies of the worker's descriptors; open copies would hide the worker's exit
+    drop(command); // closes its copies of the worker's descriptors, because they would hide the worker's exit
 
     let words = 0..chunks * (64 << 10) / 8;
     for chunk in 0..chunks {
@@ -50,8 +50,8 @@ fn feed(chunks: u64) -> Result<()> {
 
 fn work() -> Result<()> {
     let own = |number| {
-        // SAFETY: the parent has mapped these descriptors, and no other code in this program uses these
-        // numbers.
+        // SAFETY: the parent has passed descriptors with these numbers, and no other code in this program
+        // uses the numbers.
         unsafe { take_inherited(FIRST + number) }
     };
     let reader = SharedCopier::from_parts([own(0)?, own(1)?, own(2)?, own(3)?], Wait::Block)?;

@@ -9,8 +9,8 @@ use std::io;
 fn main() -> io::Result<()> {
     let (reader, writer) = rawpipe::pipe()?;
 
-    // The pipe holds the bytes until they are read. A pipe usually holds up to 64 KiB. A single process that
-    // writes more than that before it reads waits indefinitely.
+    // The pipe holds the bytes until they are read. A pipe usually holds up to 64 KiB. If a single process
+    // writes more than that before it reads, the process waits indefinitely.
     writer.write_all(b"Hello from pipe!")?;
 
     // A read returns all available bytes, up to the length of the buffer.

@@ -1,5 +1,5 @@
-//! Forwards connections between Unix sockets. Each connection uses two transfers in separate threads, with
-//! the same deadline.
+//! Forwards connections between Unix sockets. Each connection uses two transfers, which run in separate
+//! threads and have the same deadline.
 //!
 //! ```text
 //! socket_proxy LISTEN TARGET [SECONDS]
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// Moves all bytes in both directions, and returns the byte count or the error of each direction.
+/// Moves all bytes in both directions. For each direction, returns the byte count or the error.
 fn serve(
     client: &UnixStream,
     target: &Path,

@@ -1,4 +1,4 @@
-//! Compares std with rawpipe for common uses of pipes, in one run that takes less than 20 seconds by default.
+//! Compares std with rawpipe for common uses of pipes. By default, a run takes less than 20 seconds.
 //!
 //! ```text
 //! cargo run --release --example speed
@@ -6,27 +6,28 @@
 //! ```
 //!
 //! [`questions`] lists the comparisons. In `made_and_summed` and `messages`, one process generates every byte
-//! immediately before sending it, and another process reads every byte that arrives. In rows whose path
-//! begins with `limits/`, no process generates, examines or keeps the bytes, so those rows show the limit of
-//! the transfer alone.
+//! immediately before sending it, and another process reads every byte that arrives. In rows whose paths
+//! begin with `limits/`, no process generates, examines or keeps the bytes. Those rows therefore show the
+//! limit of the transfer alone.
 //!
 //! Each row measures one engine, which is one way to do the work. The engine `std` uses page-aligned buffers,
 //! `std-vec` uses plain `Vec`s, and `std-copy` uses `io::copy`. Each ratio is relative to the fastest engine
 //! whose name begins with `std`. Each comparison has at least 7 rounds. In each round, every engine runs
 //! once, and the order changes from round to round. All engines run for about the same time. A value is the
 //! median over the rounds, and a ratio is the median of the ratios within each round. A ratio may therefore
-//! differ slightly from the ratio of the values. The ratio of CPU times covers all processes, for the same
-//! amount of work.
+//! differ slightly from the ratio of the values. The ratio of CPU times covers all processes and compares
+//! equal amounts of work.
 //!
-//! If the column `CPUs` contains `two`, the source (in `round_trip`, this program) is pinned to one CPU and
-//! all other processes to another. If the column contains `one`, all processes are pinned to the same CPU. In
-//! one-way transfers, a separate process, which does no other work, measures the time from the start signal
-//! until all other processes have reported completion. Before this signal, all processes are forked, and
-//! their files and page-aligned buffers are ready. Plain `Vec`s and `ChunkWriter`s may be created after the
-//! signal. `round_trip`, `output`, `spawn` and `spawn_mapped` have no start signal, and this program measures
-//! their repeated calls. Every measurement of `made_and_summed`, `messages`, `round_trip` and `output`
-//! compares the sum of the bytes with the expected sum. In the other one-way transfers, each engine compares
-//! every byte once before its first round. Every run of these transfers checks the byte count.
+//! If the column `CPUs` contains `two`, the source (in `round_trip`, this program) is pinned to one CPU, and
+//! all other processes are pinned to another CPU. If the column contains `one`, all processes are pinned to
+//! the same CPU. In one-way transfers, a separate process measures the time from the start signal until all
+//! other processes have reported completion. The timing process does no other work. Before the start signal,
+//! all processes are forked, and their files and page-aligned buffers are ready. Plain `Vec`s and
+//! `ChunkWriter`s may be created after the signal. `round_trip`, `output`, `spawn` and `spawn_mapped` have no
+//! start signal, and this program measures their repeated calls. Every measurement of `made_and_summed`,
+//! `messages`, `round_trip` and `output` compares the sum of the bytes with the expected sum. In the other
+//! one-way transfers, each engine compares every byte once before its first round. Every run of these
+//! transfers checks the byte count.
 //!
 //! The example needs Rust 1.87 for `std::io::pipe`.
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
@@ -229,7 +230,7 @@ impl Unit {
         if self.scale > 0.0 { seconds * self.scale } else { 1.0 / self.cpu(seconds, each) }
     }
 
-    /// Returns the seconds per GiB if this unit is GiB/s, or the time in this unit otherwise.
+    /// Converts `seconds` to seconds per GiB if this unit is GiB/s, and otherwise to this unit.
     #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
     fn cpu(self, seconds: f64, each: u64) -> f64 {
         const GIB: f64 = 1_073_741_824.0;

@@ -1,4 +1,4 @@
-//! Writes to a program through one pipe and reads its output from another.
+//! Writes to a program through one pipe, and reads the program's output through another pipe.
 //!
 //! The Python counterpart is `subprocess.Popen` with `stdin=PIPE`, `close_fds=True`, and the write
 //! end of `os.pipe` as `stdout`.

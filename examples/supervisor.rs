@@ -5,9 +5,9 @@
 //! ```
 //!
 //! Each worker receives its number in the environment variable `WORKER` and leads a process group. When a
-//! worker ends, the supervisor kills all remaining processes of that group. Until shutdown begins, a
-//! worker that fails is restarted, at most three times. At end of file on standard input, or on `SIGTERM` or
-//! `SIGINT`, the process groups of all workers receive `SIGTERM`. One second later, the groups of workers
+//! worker ends, the supervisor kills all remaining processes of the worker's group. Until shutdown begins, a
+//! worker that fails is restarted, at most three times. At end of file on standard input, on `SIGTERM`, and
+//! on `SIGINT`, the process groups of all workers receive `SIGTERM`. One second later, the groups of workers
 //! that are still running receive `SIGKILL`.
 //!
 //! One `poll` waits for the input, for a signal, and for the pidfd of each worker. The signals are blocked
@@ -65,8 +65,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 running.push(worker);
                 continue;
             }
-            // Kill the group before collecting the status, because a new group can reuse the group's id
-            // afterwards.
+            // Kill the group before collecting the status, because after the collection a new group can reuse
+            // the group's id.
             let _ = worker.child.kill_group();
             let status = worker.child.wait()?;
             writeln!(io::stdout(), "worker {}: {status}", worker.number)?;
@@ -91,7 +91,7 @@ fn start(program: &[OsString], number: usize) -> io::Result<Child> {
 
 /// Waits for events. Returns whether the input is readable or at end of file, whether a signal is pending,
 /// and which workers have ended. If `left` is set, the workers are stopping. The function then waits only for
-/// the workers, and at most for that time.
+/// the workers, and at most for the time in `left`.
 fn wait(
     workers: &[Worker],
     requests: &SignalFd,

@@ -1,4 +1,4 @@
-//! Copies standard input to standard output and to files, like `tee`.
+//! Like the program `tee`, copies standard input to standard output and to files.
 //!
 //! ```text
 //! tee FILE...

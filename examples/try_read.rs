@@ -20,7 +20,7 @@ fn main() -> io::Result<()> {
 
     let late = thread::spawn(move || {
         thread::sleep(Duration::from_millis(50));
-        writer.write_all(b"late") // drops the writer at the end of the closure
+        writer.write_all(b"late") // the end of the closure also drops the writer
     });
     let long = Duration::from_secs(10);
     print_what_came("Later", reader.read_deadline(&mut data, Deadline::after(long)), &data)?;

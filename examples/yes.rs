@@ -1,11 +1,11 @@
-//! Writes a line repeatedly until this process is killed or the reader closes the pipe: `yes [WORD]...`
+//! Writes a line repeatedly (`yes [WORD]...`) until this process is killed or the reader closes the pipe.
 //!
 //! `yes no | head -n 3`
 //!
-//! One chunk of at most 256 KiB holds as many copies of the line as fit. A longer line fills a chunk alone. A
-//! pipe receives the same pages each time, so no byte is copied. For other outputs the program calls `write`.
-//! If the output has no reader, `SIGPIPE` kills the program, as is usual for filters. See
-//! `filter_sigpipe.rs`.
+//! One chunk of at most 256 KiB holds as many copies of the line as fit. A line longer than 256 KiB fills a
+//! chunk of its own. A pipe receives the same pages each time, so no byte is copied. For other outputs the
+//! program calls `write`. If the output has no reader, `SIGPIPE` kills the program, as is usual for filters.
+//! See `filter_sigpipe.rs`.
 #![allow(unsafe_code, reason = "std has no function to set a signal's effect")]
 
 use rawpipe::chunk::ChunkWriter;

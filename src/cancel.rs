@@ -9,8 +9,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// [`Deadline`] was [combined](Deadline::or_cancelled) with this value. A cancelled value stays cancelled.
 ///
 /// A cancelled call behaves as if its deadline had passed, but fails with
-/// [`ECANCELED`](crate::Errno::ECANCELED) rather than `ETIMEDOUT`. The error reports the same counts of bytes
-/// as after a timeout. Functions such as [`poll_deadline`](crate::event::poll_deadline) and
+/// [`ECANCELED`](crate::Errno::ECANCELED) rather than `ETIMEDOUT`. The error reports the same byte counts as
+/// an error after a timeout. Functions such as [`poll_deadline`](crate::event::poll_deadline) and
 /// [`Child::wait_deadline`](crate::process::Child::wait_deadline) report a passed deadline with an empty
 /// result. If the deadline is cancelled, these functions fail with `ECANCELED` unless they have a result to
 /// return. As with a passed deadline, a call still returns data that is ready, so no data is lost. A cancel
@@ -67,14 +67,14 @@ impl Cancel {
         Ok(Self(eventfd, AtomicBool::new(false)))
     }
 
-    /// Cancels this value. Waits that have begun end immediately, and later waits end without sleeping.
-    /// Repeated calls have no effect.
+    /// Cancels this value. Waits in progress end immediately, and later waits end without sleeping. Repeated
+    /// calls have no effect.
     ///
     /// This function makes one `write` and one atomic store, so a signal handler may call it.
     pub fn cancel(&self) {
         self.1.store(true, Ordering::Release);
-        // The `eventfd` is nonblocking. If the counter is full, after 2⁶⁴ − 2 calls, the `eventfd` is already
-        // readable.
+        // The `eventfd` is nonblocking. If the counter is full (after 2⁶⁴ − 2 calls), the `eventfd` is
+        // already readable.
         let _ = call::write(self.as_fd(), &1_u64.to_ne_bytes());
     }
 

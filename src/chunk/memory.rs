@@ -19,16 +19,16 @@ const MADE_HERE: u8 = 1;
 #[derive(Debug)]
 pub(super) struct Memory {
     map: Map,
-    /// The mapping that was used before `map`. Its pages are released just before the mapping is used again,
-    /// when the pipe rarely holds any of them. This process therefore usually frees the pages itself, and the
-    /// kernel can give the same pages to this process again. If a reader on another processor freed these
-    /// pages, this process would receive pages that are not in its cache. Under a hypervisor, this process
-    /// could even receive pages that the host has reclaimed.
+    /// The mapping that was used before `map`. Its pages are released just before the mapping is used again.
+    /// At that time, the pipe rarely holds any of these pages. This process therefore usually frees the pages
+    /// itself, and the kernel can give the same pages to this process again. If a reader on another processor
+    /// freed these pages, this process would receive pages that are not in its cache. Under a hypervisor,
+    /// this process could even receive pages that the host has reclaimed.
     before: Option<Map>,
     /// The mapped file, with [`ChunkMechanism::Memfd`].
     file: Option<OwnedFd>,
-    /// A page that the kernel wipes in a forked child. The value is `None` for plain writes: no pipe refers
-    /// to the pages after a write, so the child can use its copy.
+    /// A page that the kernel wipes in a forked child. The value is `None` for plain writes: after a write,
+    /// no pipe refers to the pages, so the child can use its own copy of them.
     marker: Option<Map>,
 }
 
@@ -54,8 +54,8 @@ impl Memory {
 
     /// Releases the pages, now or at the next call of this function, and replaces them with new pages.
     pub(super) fn renew(&mut self) -> Result<()> {
-        // A second mapping is used only if the memory is one huge page (2 MiB), of which a pipe of 1 MiB
-        // holds half. Of a larger mapping, such a pipe holds at most a quarter.
+        // A second mapping is used only if the memory is one huge page (2 MiB). A pipe of 1 MiB holds half of
+        // a huge page, but at most a quarter of a larger mapping.
         let in_turns = self.file.is_none() && self.map.len() == map::HUGE;
         let discarded = match &mut self.before {
             Some(before) => before.discard(),
@@ -110,8 +110,8 @@ impl Memory {
             None => {
                 // SAFETY: this value has mapped the pages for this purpose, and they never become other
                 // memory (points 1 and 2 of the module's argument). The pool decides when the writer may
-                // write to these pages again (3 and 4). If the descriptor has become a read end, the call
-                // writes to the pages, which are borrowed exclusively (7).
+                // write to these pages again (points 3 and 4). If the descriptor has become a read end, the
+                // call writes to the pages, which are borrowed exclusively (point 7).
                 unsafe { call::vmsplice_mut(pipe, self.bytes_mut(range), flags) }
             }
         }

@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     start: usize,
-    /// The length of the stream in bytes after the last byte of this chunk that was handed over by reference.
+    /// The length of the stream in bytes, up to and including the last byte of this chunk that was handed
+    /// over by reference.
     end_in_stream: u64,
 }
 
@@ -23,15 +24,15 @@ pub(super) struct Pool {
     /// pages.
     stride: usize,
     len: usize,
-    /// The offset from which on no byte has been handed over by reference since the last reset.
+    /// Since the last reset, no byte at this offset or after it has been handed over by reference.
     next: usize,
     /// The chunks that were handed over by reference and may still be in the pipe, in the order of their last
     /// sends. The list is empty with `Reuse::Never`.
     in_flight: VecDeque<InFlight>,
     /// Set if a chunk was added to `in_flight` since the unread bytes were last counted.
     recount: bool,
-    /// The offsets of the free chunks. The chunk that became free last is lent first, because it is probably
-    /// still in the processor's caches.
+    /// The offsets of the free chunks. The pool lends the most recently freed chunk first, because it is
+    /// probably still in the processor's caches.
     free: Vec<usize>,
 }
 
@@ -58,8 +59,8 @@ impl Pool {
     /// Returns the offset of a chunk that may be written, or `None` if the memory must be renewed. `read`
     /// returns the number of bytes of the stream that have certainly left the pipe.
     pub(super) fn take(&mut self, read: impl FnOnce() -> u64) -> Option<usize> {
-        // A chunk that was copied by a small send is free immediately. `read` makes a system call and is not
-        // needed then.
+        // A chunk that was copied by a small send is free immediately. `read` makes a system call, which is
+        // not needed in that case.
         if !self.in_flight.is_empty() && (self.recount || self.free.is_empty()) {
             let read = read();
             self.recount = false;
@@ -85,8 +86,8 @@ impl Pool {
     }
 
     /// Puts a chunk that is no longer lent back into the pool. All bytes that were handed over by reference
-    /// are among the first `used` bytes of the chunk. `end_in_stream` is the length of the stream after the
-    /// last of these bytes, or `None` if no byte was handed over by reference.
+    /// are among the first `used` bytes of the chunk. `end_in_stream` is the length of the stream up to and
+    /// including the last of these bytes, or `None` if no byte was handed over by reference.
     pub(super) fn put(&mut self, start: usize, used: usize, end_in_stream: Option<u64>) {
         match (self.reuse, end_in_stream) {
             (Reuse::Never, None) => {}

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 /// The behaviour of a mechanism on this kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// The pipe holds the page itself, and the page stays unchanged when the writer releases it.
+    /// The pipe holds the page itself, and the page's bytes stay unchanged when the writer releases the page.
     References = 1,
     /// The pipe holds a copy, which is correct but costs more than a plain write.
     Copies = 2,
@@ -67,7 +67,7 @@ fn send(memory: &mut Memory, page: usize, writer: &PipeWriter, byte: u8) -> Resu
     if memory.hand_over(0..page, writer.as_fd(), false)? == page { Ok(()) } else { Err(Errno::EIO) }
 }
 
-/// Reads a page from the pipe. Returns the value of its bytes if they are all equal, and otherwise `None`.
+/// Reads a page from the pipe. If all its bytes are equal, returns their value; otherwise returns `None`.
 fn receive(reader: &PipeReader, page: usize) -> Result<Option<u8>> {
     let mut buf = [0; 512];
     let mut bytes = 0;

@@ -1,4 +1,5 @@
-//! Implements [`ChunkReader`], which reads from a pipe into its own memory or moves the bytes elsewhere.
+//! Implements [`ChunkReader`], which either reads from a pipe into its own memory, or moves the bytes
+//! elsewhere.
 
 use super::READ_CHUNK;
 use crate::errno::retry;
@@ -8,8 +9,8 @@ use crate::sys::{call, map::Map};
 use crate::wait::{Spin, Wait};
 use crate::{PipeReader, Result, io};
 
-/// Reads a pipe in large chunks into its own memory, or moves the bytes to another descriptor without reading
-/// them.
+/// Reads large chunks from a pipe into its own memory, or moves the bytes to another descriptor without
+/// reading them.
 ///
 /// [`read_chunk`](Self::read_chunk) copies the bytes, so it is correct with a
 /// [`ChunkWriter`](super::ChunkWriter) that uses [`Reuse::AfterRead`](super::Reuse::AfterRead).
@@ -43,8 +44,8 @@ pub struct ChunkReader {
     chunk: usize,
     map: Map,
     spin: Spin,
-    /// Set before the first call, and if the last call moved fewer bytes than requested. The pipe may then be
-    /// empty.
+    /// Set before the first call, and after a call that moved fewer bytes than requested. The pipe may then
+    /// be empty.
     drained: bool,
 }
 
@@ -94,8 +95,8 @@ impl ChunkReader {
         Ok(&self.map.bytes()[..count])
     }
 
-    /// Moves up to `len` bytes to another descriptor without reading them, and returns the number of bytes
-    /// moved. A result of 0 means end of file. The function may move fewer bytes than `len`, because it does
+    /// Moves up to `len` bytes to another descriptor without reading them, and returns the number of moved
+    /// bytes. A result of 0 means end of file. The function may move fewer bytes than `len`, because it does
     /// not repeat a successful call. Retries on `EINTR`.
     ///
     /// If `to` is a blocking socket or terminal without room, the kernel holds this pipe's lock while it

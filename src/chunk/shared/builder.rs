@@ -38,22 +38,22 @@ pub struct SharedBuilder {
 }
 
 impl SharedBuilder {
-    /// Returns a builder with chunks of 64 KiB and [`Wait::Block`]. By default, the size of the ring is that
-    /// of four chunks, but at least 2 MiB, rounded up to a power of two.
+    /// Returns a builder with chunks of 64 KiB and [`Wait::Block`]. By default, the ring has the size of four
+    /// chunks or 2 MiB, whichever is larger, rounded up to a power of two.
     pub const fn new() -> Self {
         Self { chunk: 64 << 10, ring: 0, wait: Wait::Block, populate: false }
     }
 
     /// Sets the size of a chunk in bytes, which is the maximum size of a record. 0 counts as 1.
     ///
-    /// A shorter record occupies only its own size in the ring, plus 8 bytes, rounded up to a multiple of 16
-    /// bytes. Chunks and records are aligned to 16 bytes.
+    /// A record that is shorter than a chunk occupies only its own size plus 8 bytes in the ring, rounded up
+    /// to a multiple of 16 bytes. Chunks and records are aligned to 16 bytes.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
 
-    /// Sets the size of the ring in bytes. The size is raised to hold two chunks, and then to a power of two.
-    /// 0 selects the default size.
+    /// Sets the size of the ring in bytes. The size is raised if two chunks do not fit, and is then rounded
+    /// up to a power of two. 0 selects the default size.
     ///
     /// With a larger ring, both halves can run for a longer time before one of them must wait. However, a
     /// ring that is larger than the processor's cache is slower than a ring that fits into the cache.
@@ -61,8 +61,8 @@ impl SharedBuilder {
         Self { ring: bytes, ..self }
     }
 
-    /// Sets the policy with which both halves wait. With [`Wait::Adaptive`], a half may poll the memory
-    /// about two thousand times before it sleeps.
+    /// Sets the waiting policy of both halves. With [`Wait::Adaptive`], a half may poll the memory about two
+    /// thousand times before it sleeps.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
@@ -84,8 +84,8 @@ impl SharedBuilder {
     /// - [`ENOMEM`](Errno::ENOMEM) if the ring is larger than `RLIMIT_AS`, the overcommit limit or the
     ///   address space permits, or if the kernel lacks memory.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the kernel lacks `MADV_WIPEONFORK` (before Linux 4.14), if a
-    ///   filter rejects `madvise`, or under a user-mode emulator that accepts any advice. Without this
-    ///   support the crate cannot distinguish a forked child from its parent.
+    ///   filter rejects `madvise`, or if a user-mode emulator accepts any advice. Without this support the
+    ///   crate cannot distinguish a forked child from its parent.
     pub fn build(self) -> Result<(SharedReader, SharedWriter)> {
         let ring = self.ring_size().ok_or(Errno::ENOMEM)?;
         let cells = |len| Cells::new(len, None, true, self.populate);
@@ -112,9 +112,9 @@ impl SharedBuilder {
 
     /// Builds a pair, forks a child that runs `body` with the reader, and returns the writer.
     ///
-    /// Neither process keeps a copy of the other's half, so each process detects when the other process ends,
-    /// even if that process is killed. Children that are forked later inherit a copy of the parent's half.
-    /// While these later children run, the reader's process detects that the parent has dropped its half, but
+    /// Neither process keeps a copy of its peer's half. Each process therefore detects when its peer ends,
+    /// even if the peer is killed. Children that are forked later inherit a copy of the parent's half. While
+    /// these later children run, the child with the reader detects that the parent has dropped its half, but
     /// not that the parent was killed. The child exits with the value that `body` returns, as with
     /// [`fork_with`].
     ///
@@ -213,8 +213,8 @@ impl SharedBuilder {
         unsafe { fork_between(reader, body) }
     }
 
-    /// Builds two pairs, one for each direction, and forks a child that runs `body` with its reader and
-    /// writer. Returns the parent's reader and writer. In all other respects this function behaves as
+    /// Builds two pairs, one for each direction, and forks a child that runs `body` with the child's reader
+    /// and writer. Returns the parent's reader and writer. In all other respects this function behaves as
     /// [`fork_reader`](Self::fork_reader) does.
     ///
     /// With [`Wait::Adaptive`] and a separate processor for each process, a request and its reply take about
@@ -278,8 +278,8 @@ impl SharedBuilder {
     }
 }
 
-/// Forks a child that drops `kept` and runs `body`. The parent drops the values that `body` owns, and
-/// receives the child's handle and `kept`.
+/// Forks a child that drops `kept` and runs `body`. In the parent, drops the values that `body` owns, and
+/// returns the child's handle together with `kept`.
 ///
 /// # Safety
 ///

@@ -7,7 +7,7 @@ use crate::{Deadline, Result, Wait};
 use core::hint;
 
 /// The number of times that a half with [`Wait::Adaptive`] checks the memory before it sleeps. The checks
-/// take about 50 microseconds. A peer that is woken starts to run after about the same time.
+/// take about 50 microseconds. After a wake-up, the peer needs about the same time to start running.
 const CHECKS: u32 = 2048;
 
 /// One half of a pair, in one process.

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to access words only as atomics, and never within a lent record. The file is also
-//! trusted to unmap a process's memory only when the last half in that process is dropped. See
+//! This file is trusted to access words only as atomics, and to access no word inside a lent record. It is
+//! also trusted to unmap the memory in a process only when the last half in that process is dropped. See
 //! [`shared`](crate::chunk::shared#why-this-is-sound).
 #![allow(unsafe_code, reason = "atomics in mapped memory")]
 
@@ -31,7 +31,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Creates the marks, and a count of one half, for these mappings.
+    /// Creates, for these mappings, the marks and a count of one half.
     pub(super) fn new(control: Cells, ring: Cells) -> Result<Self> {
         let memory = Self { control, ring, marks: Cells::marks()?, holds: Cells::page()? };
         word(&memory.holds, 0).store(1, Ordering::Relaxed);
@@ -52,17 +52,17 @@ impl Memory {
 fn word(cells: &Cells, at: usize) -> &AtomicUsize {
     assert!(at % size_of::<usize>() == 0, "an atomic at an unaligned offset");
     let place = cells.at(at, size_of::<usize>()).cast::<AtomicUsize>();
-    // SAFETY: the word is mapped for as long as `cells` lives, and aligned (asserted above). Any bytes form a
-    // valid atomic. The crate creates no other reference to the word. A lent record ends before the next
-    // header, and a record that is copied word by word is never lent.
+    // SAFETY: the word is aligned (asserted above), and stays mapped for as long as `cells` lives. Any bytes
+    // form a valid atomic. The crate creates no other reference to the word. A lent record ends before the
+    // next header, and a record that is copied word by word is never lent.
     unsafe { place.as_ref() }
 }
 
-/// The pipe ends of a half: the read end of one pipe, which wakes this half, and the write end of another,
-/// which wakes the peer.
+/// The pipe ends of a half. The read end belongs to the pipe that wakes this half, and the write end belongs
+/// to the pipe that wakes the peer.
 ///
-/// Both ends are nonblocking. Waking the peer therefore never waits, and a read never waits after another
-/// process has read the byte.
+/// Both ends are nonblocking. Waking the peer therefore never waits. A read does not wait either, even if
+/// another process has already read the byte.
 pub(super) type Bells = (PipeReader, PipeWriter);
 
 /// Creates the two pipes. Returns the reader's ends, and then the writer's ends.
@@ -70,8 +70,8 @@ pub(super) fn bells() -> Result<[Bells; 2]> {
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     let (other_reader, other_writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     for pipe in [&writer, &other_writer] {
-        // A capacity of one byte is enough, and the kernel limits the total number of pages in a user's
-        // pipes.
+        // A capacity of one byte is enough. A small pipe is useful, because the kernel limits the total
+        // number of pages in a user's pipes.
         let _ = pipe.set_capacity(Capacity::Bytes(pipe::PIPE_BUF));
     }
     Ok([(reader, other_writer), (other_reader, writer)])
@@ -88,7 +88,7 @@ pub(super) struct Ends {
 
 impl Ends {
     /// Creates the resources of the first half of a pair in this process. If the process holds both halves,
-    /// [`other`](Self::other) creates those of the second.
+    /// [`other`](Self::other) creates the resources of the second half.
     pub(super) const fn new(memory: Memory, bells: Bells) -> Self {
         Self { memory: ManuallyDrop::new(memory), mark: 0, bells }
     }

@@ -1,5 +1,5 @@
-//! Passes chunks through shared memory. A [`SharedWriter`] fills memory in place, and its [`SharedReader`]
-//! reads the same bytes in place, in another thread, a forked process, or another program. Neither the kernel
+//! Passes chunks through shared memory. A [`SharedWriter`] fills memory in place. Its [`SharedReader`], in
+//! another thread, a forked process, or another program, reads the same bytes in place. Neither the kernel
 //! nor this crate copies a byte, with one exception: a [`SharedCopier`] copies the records of a program that
 //! is not trusted.
 //!
@@ -44,9 +44,9 @@
 //!
 //! # How it ends
 //!
-//! A pair ends in the same way as a pipe. After the writer was dropped, or its process has exited or was
-//! killed, the reader receives the remaining records and then end of file. After the reader has ended in the
-//! same way, the writer fails with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
+//! A pair ends in the same way as a pipe. After the writer has been dropped, or its process has exited or
+//! been killed, the reader receives the remaining records and then reaches end of file. After the reader has
+//! ended in the same way, the writer fails with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
 //!
 //! After a plain [`fork`](crate::fork()), other processes have copies of the halves. While these copies
 //! exist, the peer detects that a half was dropped only if the dropping process has used that half. The peer
@@ -59,15 +59,15 @@
 //!
 //! # After a fork
 //!
-//! After a fork, both processes hold both halves. The first process that sends, receives or borrows a chunk
-//! with a half, before or after the fork, becomes the owner of that half. In every other process, these calls
-//! fail with [`EBUSY`](crate::Errno::EBUSY), until the owner calls [`release`](SharedWriter::release).
-//! Dropping a half in another process only closes and unmaps the copies of that process.
+//! After a fork, both processes hold both halves. A half belongs to the first process that uses it to send,
+//! to receive or to borrow a chunk, whether before or after the fork. In every other process, these calls
+//! fail with [`EBUSY`](crate::Errno::EBUSY), until the owner calls [`release`](SharedWriter::release). In
+//! another process, dropping a half only closes and unmaps that process's copies.
 //!
 //! # Another program
 //!
 //! [`pass_reader`](SharedBuilder::pass_reader) and [`pass_writer`](SharedBuilder::pass_writer) build a pair
-//! whose other half is for a program that this process starts. That program inherits four descriptors and
+//! in which one half is for a program that this process starts. That program inherits four descriptors and
 //! takes ownership of them with [`take_inherited`](crate::io::take_inherited).
 //!
 //! | this process has | the other program | must be trusted |
@@ -82,10 +82,10 @@
 //! to the program that adopts a half. If `vm.overcommit_memory` is 2 and the limit is reached, an access to
 //! the memory of a pair for two programs can raise `SIGBUS`.
 //!
-//! A half can be implemented in any language with `mmap`: `examples/shared_reader.py` is a reader in Python.
-//! The first descriptor refers to a file of one page, which consists of words. A word has the size of a
-//! pointer and the machine's byte order, and is always stored and loaded as a whole. The page contains these
-//! words:
+//! A half can be implemented in any language that can call `mmap`. For example, `examples/shared_reader.py`
+//! is a reader in Python. The first descriptor refers to a file of one page, which consists of words. A word
+//! is as large as a pointer, uses the machine's byte order, and is always stored and loaded as a whole. The
+//! page contains these words:
 //!
 //! | byte | word |
 //! |---|---|
@@ -101,32 +101,32 @@
 //! up to a multiple of 16. If all bits of the word are set, the record instead begins at the next multiple of
 //! the ring's size. The word 8 bytes before that position then holds the length.
 //!
-//! The third descriptor is the read end of the pipe that wakes the half. The fourth is the write end of the
-//! pipe with which the half wakes its peer. Both pipes are nonblocking. A half stores its position, executes
-//! a full memory fence, and loads the position for which the peer waits. If the peer waits and the half has
-//! reached that position, the half sets the peer's word at byte 128 or 384 to 0. The half then writes a byte
-//! to the fourth descriptor. A half that must wait stores the position, executes a fence, and loads the
-//! peer's position and state again before it sleeps.
+//! The third descriptor is the read end of the pipe that wakes the half. The fourth descriptor is the write
+//! end of the pipe with which the half wakes its peer. Both pipes are nonblocking. A half stores its
+//! position, executes a full memory fence, and loads the position for which the peer waits. If the peer waits
+//! and the half has reached that position, the half sets the peer's word at byte 128 or 384 to 0. The half
+//! then writes a byte to the fourth descriptor. A half that must wait stores the position, executes a fence,
+//! and loads the peer's position and state again before it sleeps.
 //!
 //! # Why this is sound
 //!
-//! Most points name the tests that try to break them. The tests are in `tests/forked`, `tests/loom` and
-//! `fuzz`. In `tests/loom`, a model checker runs the ring, and also variants of the ring with a deliberate
-//! mistake, which the checker must find.
+//! Most points end with the names of tests that try to violate the point. The tests are in `tests/forked`,
+//! `tests/loom` and `fuzz`. In `tests/loom`, a model checker runs the ring. The checker also runs variants of
+//! the ring that contain a deliberate mistake, and must find this mistake.
 //!
-//! 1. *The memory is the pair's own.* The memory is mapped for this purpose, and is never part of an
+//! 1. *The memory belongs to the pair.* The memory is mapped for this purpose, and is never part of an
 //!    allocator's memory or a stack. Usually the memory has no name and no descriptor, so only the process
 //!    that created it, and processes forked from that process, can reach the memory. The memory of a pair for
 //!    two programs can also be reached by processes that have its descriptors. (`memory_is_the_pairs_own`,
 //!    `fork_copies_dropped_in_each_order`)
 //! 2. *Each byte belongs either to the writer or to the reader.* Bytes from the reader's position to the
-//!    writer's position belong to the reader, and all other bytes of the ring to the writer. Each half moves
-//!    only its own position, only forward, and only over bytes that belong to that half. (loom:
+//!    writer's position belong to the reader, and all other bytes of the ring belong to the writer. Each half
+//!    moves only its own position, only forward, and only over bytes that belong to that half. (loom:
 //!    `both_sides_sleep_in_a_ring_of_one`, `skipped_ends_of_laps`; `model_beside_a_queue`,
 //!    `hostile_positions_eproto_for_good`)
 //! 3. *Writes become visible in order.* A position is stored with Release after the last access to the bytes
 //!    that are passed to the peer. The peer loads the position with Acquire before its first access to these
-//!    bytes. These orderings apply to processes that share memory as they do to threads. (loom:
+//!    bytes. These orderings apply to processes that share memory just as they apply to threads. (loom:
 //!    `relaxed_store`, `relaxed_load`; ThreadSanitizer: `threads_in_the_order_of_a_relaxed_ring`)
 //! 4. *A half has at most one owner.* The first use changes a word in the shared memory from 0 to 1 by
 //!    compare-and-swap, and then marks a private page. The kernel wipes this page in a forked child. If a
@@ -150,7 +150,7 @@
 //!    `hostile_words_lend_nothing_outside_the_ring`, and `shared_peer` in `fuzz`)
 //! 10. *Unmapping affects only one process.* The pages live until the last process has unmapped them. No
 //!     process can remove pages from another process, because the memory either has no file or has a file
-//!     whose size is sealed. Within a process, the last half to be dropped unmaps the memory.
+//!     whose size is sealed. Within a process, dropping the last half unmaps the memory.
 //!     (`fork_copies_dropped_in_each_order`, `fork_owners_and_orders_of_drops`)
 //! 11. *The bytes are always initialised*: they are zeros, or bytes of earlier chunks of the same pair. A
 //!     reader can borrow only bytes that were sent. Bytes that were written but not sent stay in the ring. Do
@@ -162,7 +162,7 @@
 //!     `dialogue_over_two_pairs`)
 //! 13. *Another program's reader cannot write to the ring.* The ring is sealed against further writable
 //!     mappings before its descriptor leaves this process, and the seal is final. A program that can open
-//!     `/dev/udmabuf` may bypass the seal on kernels that check only `F_SEAL_WRITE` there.
+//!     `/dev/udmabuf` may bypass the seal on kernels in which that device checks only `F_SEAL_WRITE`.
 //!     (`reader_cannot_write_eperm`)
 //! 14. *No reference points to the records of another program's writer.* The records are copied word by word,
 //!     with atomic loads. A reference to a record is created only after the unsafe
@@ -171,8 +171,8 @@
 //!     the process that creates it, whatever values the shared words have.
 //!     (`forked_child_of_a_writer_for_a_program_ebusy`)
 //!
-//! The argument does not cover another process that opens this process's memory through `/proc` or `ptrace`,
-//! or code that breaks the rules of `unsafe`.
+//! The argument covers neither another process that opens this process's memory through `/proc` or `ptrace`,
+//! nor code that breaks the rules of `unsafe`.
 
 mod builder;
 mod half;

@@ -1,4 +1,4 @@
-//! Passes halves to other programs, using sealed files instead of inherited memory.
+//! Passes halves to other programs. These halves use sealed files instead of inherited memory.
 //!
 //! # Safety
 //!
@@ -20,12 +20,13 @@ impl SharedBuilder {
     /// Builds a pair whose reader will be used by another program. Returns the four descriptors that the
     /// program needs, and the writer.
     ///
-    /// Pass the descriptors on in this order with [`Command::fd_map`](crate::process::Command::fd_map), and
-    /// close them in this process. While these descriptors are open in this process, the writer does not
-    /// detect that the other program has ended. The other program calls [`SharedCopier::from_parts`].
+    /// Pass the descriptors to the program in this order with
+    /// [`Command::fd_map`](crate::process::Command::fd_map), and close them in this process. While these
+    /// descriptors are open in this process, the writer does not detect that the other program has ended. The
+    /// other program calls [`SharedCopier::from_parts`].
     ///
-    /// The other program can map the ring only for reading. The kernel rejects every write to the ring, so
-    /// the program does not have to be trusted. The program can read chunks while they are being filled,
+    /// The other program can map the ring only for reading. The kernel rejects every write by that program to
+    /// the ring, so the program need not be trusted. It can read chunks while they are being filled,
     /// including bytes that are never sent. A forked child of this process cannot use the writer (`EBUSY`).
     ///
     /// # Errors
@@ -61,7 +62,7 @@ impl SharedBuilder {
     }
 
     /// Builds a pair whose writer will be used by another program. Returns the four descriptors that the
-    /// program needs, and the reader. Pass the descriptors on as described for
+    /// program needs, and the reader. Pass the descriptors to the program as described for
     /// [`pass_reader`](Self::pass_reader).
     ///
     /// The other program calls [`SharedWriter::from_parts`]. That program can change bytes after it has sent
@@ -70,7 +71,7 @@ impl SharedBuilder {
     ///
     /// # Errors
     ///
-    /// Fails as [`pass_reader`](Self::pass_reader) does, except with `EINVAL`.
+    /// Fails as [`pass_reader`](Self::pass_reader) does, but never with `EINVAL`.
     ///
     /// # Examples
     ///
@@ -94,7 +95,7 @@ impl SharedBuilder {
         Ok((parts, SharedCopier(SharedReader { half, taken: 0 })))
     }
 
-    /// Builds a pair, and returns the descriptors of one half and the other half itself.
+    /// Builds a pair. Returns the descriptors of one half, and the value of the other half.
     fn pass<const WRITER: bool>(self) -> Result<([OwnedFd; 4], Half<WRITER>)> {
         let len = self.ring_size().ok_or(Errno::ENOMEM)?.max(page::size());
         let control = map::file(c"rawpipe-control", page::size())?;
@@ -117,7 +118,7 @@ impl SharedBuilder {
     }
 }
 
-/// Creates the half that another program has passed on.
+/// Creates a half from the descriptors that another program has passed to this program.
 fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRITER>> {
     let [control, ring, heard, bell] = parts;
     for pipe in [&heard, &bell] {
@@ -162,8 +163,8 @@ impl SharedWriter {
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](Errno::EINVAL) if the first two descriptors are not files of `memfd_create`, or the last
-    ///   two are not pipes.
+    /// - [`EINVAL`](Errno::EINVAL) if the first two descriptors are not files created by `memfd_create`, or
+    ///   if the last two descriptors are not pipes.
     /// - [`EPROTO`](Errno::EPROTO) if the size of a file is not sealed, or if the files do not hold a pair in
     ///   this version's format. The format depends on the size of a pointer.
     /// - [`EPERM`](Errno::EPERM) if the descriptors were returned by
@@ -198,7 +199,7 @@ impl SharedCopier {
     ///
     /// # Errors
     ///
-    /// Fails as [`SharedWriter::from_parts`] does, except with `EPERM`.
+    /// Fails as [`SharedWriter::from_parts`] does, but never with `EPERM`.
     pub fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
         adopt(parts, wait).map(|half| Self(SharedReader { half, taken: 0 }))
     }
@@ -267,8 +268,8 @@ impl SharedCopier {
     ///
     /// The descriptors must come from one call of [`pass_reader`](SharedBuilder::pass_reader) or
     /// [`pass_writer`](SharedBuilder::pass_writer). Until the reader is dropped, no other reader may be
-    /// created from these descriptors in any process. Only this reader and one [`SharedWriter`] of the pair
-    /// may write to the first two files or to a mapping of them, in any process.
+    /// created from these descriptors in any process. In any process, only this reader and one
+    /// [`SharedWriter`] of the pair may write to the first two files or to a mapping of them.
     #[must_use]
     pub unsafe fn trust(self) -> SharedReader {
         self.0

@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to lend only bytes of the ring that belong to the reader: see
+//! This file is trusted to lend only those bytes of the ring that belong to the reader: see
 //! [`shared`](crate::chunk::shared#why-this-is-sound).
 #![allow(unsafe_code, reason = "slices of shared memory")]
 
@@ -22,12 +22,13 @@ use core::{fmt, mem};
 ///
 /// # Readiness
 ///
-/// The reader's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, level-triggered
-/// or edge-triggered, either [`try_recv`](Self::try_recv) must have failed with
-/// [`EAGAIN`](crate::Errno::EAGAIN) or [`recv_deadline`](Self::recv_deadline) with
-/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) or [`ECANCELED`](crate::Errno::ECANCELED). Otherwise, the
-/// descriptor might never become readable. The descriptor becomes readable (`IN`) when a record is available,
-/// and reports `HUP` after the writer has ended. A wake-up can be spurious. Do not read from the descriptor.
+/// The reader's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, whether
+/// level-triggered or edge-triggered, one of two calls must have failed. [`try_recv`](Self::try_recv) must
+/// have failed with [`EAGAIN`](crate::Errno::EAGAIN), or [`recv_deadline`](Self::recv_deadline) must have
+/// failed with [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) or [`ECANCELED`](crate::Errno::ECANCELED). Otherwise,
+/// the descriptor might never become readable. The descriptor becomes readable (`IN`) when a record is
+/// available, and reports `HUP` after the writer has ended. A wake-up can be spurious. Do not read from the
+/// descriptor.
 ///
 /// ```
 /// use rawpipe::Errno;
@@ -76,7 +77,8 @@ pub struct SharedReader {
 impl SharedReader {
     /// Waits for a record and lends it. `None` means end of file. Retries on `EINTR`.
     ///
-    /// End of file means that all records were received, and the writer was dropped or its process has ended.
+    /// End of file means that all records were received, and that either the writer was dropped or its
+    /// process has ended.
     ///
     /// # Errors
     ///
@@ -181,12 +183,12 @@ impl SharedReader {
         unsafe { bytes.as_ref() }
     }
 
-    /// Releases the half without ending the stream, so that another process with a copy of the half can use
-    /// that copy.
+    /// Releases the half without ending the stream, so that another process that has a copy of the half can
+    /// use its copy.
     ///
-    /// That process first receives the record after the last record that was lent in this process. Bytes of
-    /// the lent record that were not [consumed](std::io::BufRead::consume) are lost. If no other process has
-    /// a copy, the writer fails with [`EPIPE`](crate::Errno::EPIPE).
+    /// The other process first receives the record that follows the last record lent in this process. Bytes
+    /// of the lent record that were not [consumed](std::io::BufRead::consume) are lost. If no other process
+    /// has a copy, the writer fails with [`EPIPE`](crate::Errno::EPIPE).
     pub fn release(mut self) {
         self.half.side.give_back();
         self.half.side.leave(false);

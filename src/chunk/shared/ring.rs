@@ -4,27 +4,26 @@
 //!
 //! Positions are counted in bytes and wrap around. The ring's size is a power of two, so the lower bits of a
 //! position are an offset in the ring. A record begins at a multiple of [`UNIT`], and the word that begins
-//! `HEADER` bytes before the record holds the record's length. A chunk that does not fit before the end of
-//! the ring begins at the start of the ring. In the header at the position where the chunk would otherwise
-//! begin, [`SKIP`] then replaces the length.
+//! `HEADER` bytes before the record holds the record's length. If a chunk does not fit before the end of the
+//! ring, the chunk begins at the start of the ring. In the header at the position where the chunk would
+//! otherwise begin, [`SKIP`] then replaces the length.
 //!
 //! The reader and the writer treat the two positions in the same way, so both use the type [`Side`]. Each
-//! side stores its own position, loads the peer's position, and stores the position for which it waits in a
-//! separate word.
+//! side stores its own position, loads the peer's position, and stores, in a separate word, the position for
+//! which it waits.
 
 use super::atomic::{AtomicUsize, Ordering, fence};
 use crate::{Deadline, Errno, Result};
 use core::mem;
 
 /// The alignment of records in bytes. With an alignment of 64 bytes (a cache line), records of up to 64 bytes
-/// would occupy more memory and be 20% slower.
+/// would occupy more memory, and their transfer would be 20% slower.
 pub(super) const UNIT: usize = 16;
 
 /// The maximum size of a ring in bytes.
 pub(super) const MOST: usize = isize::MAX as usize / 2;
 
-/// The distance in bytes between the start of the word that holds a record's length and the start of the
-/// record.
+/// The distance in bytes from the start of the word that holds a record's length to the start of the record.
 const HEADER: usize = 8;
 
 /// The value that replaces a length if the record begins at the start of the ring.
@@ -46,8 +45,9 @@ pub(super) struct Position(pub(super) AtomicUsize);
 #[derive(Debug, Default)]
 pub(super) struct Words {
     pub(super) position: Position,
-    /// The peer's position for which the half waits, plus 1, or 0 if the half does not wait. This word and
-    /// `state` share a cache line, because both change rarely and a `send` loads both words of the reader.
+    /// The peer's position for which the half waits, plus 1. If the half does not wait, the value is 0. This
+    /// word and `state` share a cache line, because both words change rarely, and because a `send` loads both
+    /// words of the reader.
     wants: AtomicUsize,
     state: AtomicUsize,
 }
@@ -101,7 +101,7 @@ pub(super) struct Side<L, const WRITER: bool> {
     pub(super) chunk: usize,
     /// This side's position.
     at: usize,
-    /// The position of the peer that was loaded last.
+    /// The peer's position when it was last loaded.
     seen: usize,
     /// The value to which `wants` was set, or 0.
     armed: usize,
@@ -141,8 +141,8 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         (position | (self.ring - 1)).wrapping_add(1)
     }
 
-    /// Returns whether this process uses the half. In a forked child, the result is `false` until the child
-    /// itself claims the half.
+    /// Returns whether this process uses the half. In a forked child, returns `false` until the child itself
+    /// claims the half.
     #[inline]
     fn is_used_here(&self) -> bool {
         self.link.mark().load(Ordering::Relaxed) != FREE
@@ -168,16 +168,15 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.look()
     }
 
-    /// Claims the half and excludes forked children from it, independently of the values that the peer
-    /// stores.
+    /// Claims the half, and excludes forked children from it, whatever values the peer stores.
     pub(super) fn bind(&mut self) -> Result<()> {
         self.claim()?;
         self.bound = true;
         Ok(())
     }
 
-    /// Releases the half: permanently if `closed`, and otherwise for use by another process. Does nothing in
-    /// a process that does not use the half.
+    /// Releases the half: permanently if `closed` is set, and otherwise for use by another process. Does
+    /// nothing in a process that does not use the half.
     pub(super) fn leave(&mut self, closed: bool) {
         if self.link.mark().swap(FREE, Ordering::Relaxed) == FREE {
             return;
@@ -200,7 +199,8 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     /// Loads the peer's position. Fails with `EPROTO` if the position is impossible.
     #[inline]
     fn look(&mut self) -> Result<()> {
-        // Acquire orders this load after the peer's accesses to the bytes that it has passed on.
+        // Acquire orders this load after the peer's accesses to the bytes that the peer has passed to this
+        // side.
         let seen = self.words(!WRITER).position.0.load(Ordering::Acquire);
         let [head, tail] = if WRITER { [self.at, seen] } else { [seen, self.at] };
         if self.broken || head.wrapping_sub(tail) > self.ring || seen % UNIT != 0 {
@@ -271,7 +271,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     pub(super) fn disarm(&mut self) {
         let armed = mem::take(&mut self.armed);
         if armed != 0 && !take(&self.words(WRITER).wants, armed) {
-            // The peer has written a byte or is about to write it. A byte that is written after this call
+            // The peer has written a byte, or is about to write one. A byte that is written after this call
             // stays in the pipe.
             let _ = self.link.hear(None);
         }
@@ -281,8 +281,8 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     #[inline]
     fn wake(&self, is_reached: impl Fn(usize) -> bool) -> Result<()> {
         // One half stores its position and then loads `wants`. Its peer stores `wants` and then loads the
-        // position. With a fence between the two accesses of each half, at least one half sees the other's
-        // store.
+        // position. With a fence between the two accesses of each half, at least one half sees the store of
+        // the other half.
         fence(Ordering::SeqCst);
         let wants = &self.words(!WRITER).wants;
         let wanted = wants.load(Ordering::Relaxed);
@@ -299,7 +299,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     #[inline]
     fn advance(&mut self, to: usize) -> Result<()> {
         self.at = to;
-        // Release orders this store after the accesses to the bytes that are passed on.
+        // Release orders this store after the accesses to the bytes that it passes to the peer.
         self.words(WRITER).position.0.store(to, Ordering::Release);
         self.wake(|wanted| reached(to, wanted))
     }
@@ -342,7 +342,7 @@ impl<L: Link> Side<L, false> {
         self.at.wrapping_add(UNIT)
     }
 
-    /// Lends the next record, after the writer has reached [`next`](Self::next).
+    /// Lends the next record. Before this call, the writer must have reached [`next`](Self::next).
     #[inline]
     pub(super) fn lend(&mut self) -> Result<()> {
         let mut start = self.at;
@@ -389,7 +389,7 @@ fn take(wants: &AtomicUsize, wanted: usize) -> bool {
     wants.compare_exchange(wanted, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
-/// Returns the number of bytes of the ring that a record occupies, including the header of the next record.
+/// Returns the number of bytes that a record occupies in the ring, including the header of the next record.
 pub(super) const fn size(len: usize) -> usize {
     (len + HEADER).next_multiple_of(UNIT)
 }

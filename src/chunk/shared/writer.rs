@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to lend only bytes of the ring that belong to the writer: see
+//! This file is trusted to lend only those bytes of the ring that belong to the writer: see
 //! [`shared`](crate::chunk::shared#why-this-is-sound).
 #![allow(unsafe_code, reason = "slices of shared memory")]
 
@@ -13,22 +13,22 @@ use crate::{Deadline, Errno, Result};
 /// Sends records to its [`SharedReader`](super::SharedReader) through shared memory.
 ///
 /// To send a record, fill a [`chunk`](Self::chunk) and call [`send`](Self::send). Dropping the writer ends
-/// the stream: the reader receives all records and then end of file.
+/// the stream: the reader receives all records and then reaches end of file.
 ///
-/// The [`std::io::Write`] implementation copies each buffer into a chunk and immediately sends it as one
-/// record, so no flush is needed. A write overwrites a lent chunk. `write!` sends a separate record for each
-/// part of its text. To send the whole text as one record, use a [`BufWriter`](std::io::BufWriter) or a
-/// `String`.
+/// The [`std::io::Write`] implementation copies each buffer into a chunk and immediately sends this copy as
+/// one record, so no flush is needed. A write overwrites the contents of a lent chunk. `write!` sends a
+/// separate record for each part of its text. To send the whole text as one record, use a
+/// [`BufWriter`](std::io::BufWriter) or a `String`.
 ///
 /// # Readiness
 ///
-/// The writer's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, level-triggered
-/// or edge-triggered, either [`try_chunk`](Self::try_chunk) must have failed with [`EAGAIN`](Errno::EAGAIN)
-/// or [`chunk_deadline`](Self::chunk_deadline) with [`ETIMEDOUT`](Errno::ETIMEDOUT) or
-/// [`ECANCELED`](Errno::ECANCELED). Otherwise, the descriptor might never become readable. The descriptor
-/// becomes readable (`IN`) when the ring has room, and reports `HUP` after the reader has ended. A wake-up
-/// can be spurious. Do not read from the descriptor. See [the reader](super::SharedReader#readiness) for a
-/// loop.
+/// The writer's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, whether
+/// level-triggered or edge-triggered, one of two calls must have failed. [`try_chunk`](Self::try_chunk) must
+/// have failed with [`EAGAIN`](Errno::EAGAIN), or [`chunk_deadline`](Self::chunk_deadline) must have failed
+/// with [`ETIMEDOUT`](Errno::ETIMEDOUT) or [`ECANCELED`](Errno::ECANCELED). Otherwise, the descriptor might
+/// never become readable. The descriptor becomes readable (`IN`) when the ring has room, and reports `HUP`
+/// after the reader has ended. A wake-up can be spurious. Do not read from the descriptor. See [the
+/// reader](super::SharedReader#readiness) for an example of a loop.
 ///
 /// # Examples
 ///
@@ -152,15 +152,15 @@ impl SharedWriter {
     /// Sends the first `len` bytes of the lent chunk as one record. Never waits. If `len` is 0, the call
     /// sends nothing, and the chunk stays lent.
     ///
-    /// If the reader was killed, or was dropped before its first use, the writer may detect the end of the
-    /// reader late. The writer then detects it when it must wake the reader, or when the ring has no room.
-    /// Records that were sent earlier are lost, as in a pipe.
+    /// If the reader was killed, or was dropped before its first use, the writer may detect this late: when
+    /// it must wake the reader, or when the ring has no room. Records that were sent earlier are lost, as in
+    /// a pipe.
     ///
     /// # Errors
     ///
     /// After `EPIPE` and after a filter's error, the chunk is no longer lent.
     ///
-    /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent, or `len` is more than the chunk's size.
+    /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent, or if `len` exceeds the chunk's size.
     /// - [`EBUSY`](Errno::EBUSY) and [`EPROTO`](Errno::EPROTO) as for [`chunk`](Self::chunk).
     /// - [`EPIPE`](Errno::EPIPE) if the reader has ended. The process receives no `SIGPIPE`.
     /// - The filter's error if a filter rejects the call of [`write_nosignal`](crate::io::write_nosignal).
@@ -194,11 +194,11 @@ impl SharedWriter {
         side.send(len)
     }
 
-    /// Releases the half without ending the stream, so that another process with a copy of the half can use
-    /// that copy. A lent chunk is not sent.
+    /// Releases the half without ending the stream, so that another process that has a copy of the half can
+    /// use its copy. A lent chunk is not sent.
     ///
-    /// The process with the copy continues after the last record that this process has sent. If no other
-    /// process has a copy, the stream ends.
+    /// The other process continues after the last record that this process has sent. If no other process has
+    /// a copy, the stream ends.
     ///
     /// # Examples
     ///

@@ -9,8 +9,8 @@ use crate::sys::{abi, call, page};
 use crate::wait::{Spin, Wait};
 use crate::{Errno, Result};
 
-/// The maximum size in bytes of a writer's memory with [`Reuse::AfterRead`], unless the pipe's capacity and
-/// two chunks together are larger.
+/// The maximum size in bytes of a writer's memory with [`Reuse::AfterRead`]. The memory may be larger only if
+/// the pipe's capacity and two chunks together exceed this size.
 const MOST: usize = 32 << 20;
 
 /// The capacity in bytes to which the builder enlarges a pipe for small chunks, which are copied with
@@ -50,7 +50,8 @@ impl WriterBuilder {
     /// Sets the size of a chunk in bytes. 0 counts as 1. The writer uses memory in whole pages.
     ///
     /// Chunks of less than 16 KiB (or less than a page, if pages are larger) are copied with `write`. For
-    /// these chunks, the builder enlarges a smaller pipe to 128 KiB, and otherwise keeps its capacity.
+    /// these chunks, the builder enlarges the pipe to 128 KiB if the pipe is smaller, and otherwise keeps the
+    /// pipe's capacity.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
@@ -61,7 +62,7 @@ impl WriterBuilder {
     }
 
     /// Sets the mechanism. The writer then uses no other mechanism, even if this mechanism is slower than
-    /// another or only copies the bytes.
+    /// another mechanism, or only copies the bytes.
     pub const fn mechanism(self, mechanism: ChunkMechanism) -> Self {
         Self { mechanism: Some(mechanism), ..self }
     }
@@ -82,17 +83,18 @@ impl WriterBuilder {
     ///
     /// - [`EBADF`](Errno::EBADF) if `to` is not open for writing.
     /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if not enough
-    ///   memory is available or, for [`ChunkMechanism::Memfd`], no free descriptor.
+    ///   memory is available. With [`ChunkMechanism::Memfd`], these errors also occur if no free descriptor
+    ///   is available.
     /// - [`EFBIG`](Errno::EFBIG) if the caller has set [`ChunkMechanism::Memfd`] and the memory exceeds
     ///   `RLIMIT_FSIZE`.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the mechanism that was set does not work on this kernel. The
-    ///   error also occurs if the mechanism cannot be checked because a limit of memory or descriptors is
-    ///   reached. The error also occurs if the mechanism needs a pipe, and `to` is not a pipe or is a packet
-    ///   pipe (`O_DIRECT`).
+    ///   error also occurs if the mechanism cannot be checked because a limit on memory or descriptors is
+    ///   reached. Finally, the error occurs if the mechanism needs a pipe, but `to` is a packet pipe
+    ///   (`O_DIRECT`) or is not a pipe.
     ///
     /// # Examples
     ///
-    /// This program sends chunks to the standard output, which may be any kind of descriptor:
+    /// This program sends chunks to standard output, which may be any kind of descriptor:
     ///
     /// ```
     /// use rawpipe::chunk::ChunkWriter;
@@ -132,8 +134,8 @@ impl WriterBuilder {
             None if find(ChunkMechanism::Vmsplice) == Finding::References => {
                 ChunkMechanism::Vmsplice
             }
-            // Without reuse, the writer needs a new file whenever its memory is used up, which costs more
-            // than a copy.
+            // Without reuse, the writer needs a new file whenever its memory is used up, and a new file costs
+            // more than a copy.
             None if self.reuse == Reuse::AfterRead
                 && find(ChunkMechanism::Memfd) == Finding::References =>
             {

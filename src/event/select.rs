@@ -10,12 +10,13 @@ use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
 
-/// Waits until a descriptor is ready, for at most `timeout` (`None`: indefinitely). Reduces the sets to the
-/// ready descriptors and returns their total number. A result of 0 means a timeout.
+/// Waits at most `timeout` (`None`: indefinitely) for a descriptor to be ready. Reduces each set to its ready
+/// descriptors, and returns the total number of ready descriptors. A result of 0 means a timeout.
 ///
 /// [`poll`](crate::event::poll()) waits for a list of descriptors instead of sets. For many descriptors, an
 /// [`Epoll`](crate::event::Epoll) is faster than `select`, because the kernel keeps the list. Use `select` in
-/// code that already has sets, such as ports of Python's `select.select` or of C programs.
+/// code that already has sets, such as a port of a C program, or of a Python program that calls
+/// `select.select`.
 ///
 /// A pipe's read end is ready to read when a read would not wait, including at end of file. A write end is
 /// ready to write when a slot (one page) is free, or when no read end is open. Pipes have no exceptional

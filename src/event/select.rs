@@ -67,7 +67,7 @@ pub fn select(
 /// Fails as [`select`] does, except with [`EINTR`](Errno::EINTR), and also with
 ///
 /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and no descriptor is
-///   ready. The sets are then empty, as after the deadline.
+///   ready. The sets are then empty, as they are when the deadline has passed.
 pub fn select_deadline(
     read: Option<&mut FdSet<'_>>,
     write: Option<&mut FdSet<'_>>,
@@ -103,8 +103,8 @@ fn select_words(
     sets.iter_mut().flatten().for_each(|set| set.resize(longest, 0));
     let slices = sets.each_mut().map(|set| set.as_mut().map(|set| &mut set[..]));
     let count = call::pselect6(slices, timeout)?;
-    // The kernel ignores numbers beyond the size of this process's descriptor table and does not change their
-    // bits. The sum of the set bits then exceeds `count`.
+    // The kernel ignores numbers beyond the size of this process's descriptor table and leaves their bits
+    // unchanged. The sum of the set bits then exceeds `count`.
     let bits = sets.iter().flatten().flat_map(|set| set.iter()).map(|word| word.count_ones());
     if bits.sum::<u32>() as usize == count { Ok(count) } else { Err(Errno::EBADF) }
 }

@@ -226,8 +226,8 @@ impl<W: AsFd> ChunkWriter<W> {
     /// `resend`, the next one starts again at the first byte.
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
-    /// - [`EINVAL`](Errno::EINVAL) if `len` is more than the number of bytes that were sent of the chunk, or
-    ///   more than the number that an incomplete `resend` has left. The error also occurs if no chunk was
+    /// - [`EINVAL`](Errno::EINVAL) if `len` is more than the number of bytes that were sent from the chunk,
+    ///   or more than the number that an incomplete `resend` has left. The error also occurs if no chunk was
     ///   sent, or if no `send` of the current chunk has succeeded. In a forked child, the error also occurs
     ///   if the chunk was sent before the fork. (With [`ChunkMechanism::Write`], the child may send its
     ///   copy.) A call that fails with this error sends nothing.

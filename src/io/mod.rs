@@ -43,7 +43,7 @@
 //!
 //! # Deadlines that have passed
 //!
-//! If its deadline has already passed, a function does not wait, but it still moves the bytes that it can
+//! If the deadline has already passed, a function does not wait, but it still moves the bytes that it can
 //! read or write without waiting. All functions with a deadline retry on `EINTR` until the deadline passes.
 //! Another thread can cancel a deadline: see [`Cancel`](crate::Cancel).
 //!

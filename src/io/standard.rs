@@ -2,7 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to lend only the numbers 0, 1 and 2, which by convention no value owns, as std does.
+//! This file is trusted to lend only the numbers 0, 1 and 2. By a convention that std follows too, no value
+//! owns these numbers.
 #![allow(unsafe_code, reason = "descriptors by number")]
 
 pub use crate::sys::abi::StdStream;
@@ -32,13 +33,13 @@ impl AsFd for StdStream {
     }
 }
 
-/// Makes a standard stream of this process a duplicate of `fd`, as `dup2` does. A program started with `exec`
-/// inherits the stream.
+/// Turns a standard stream of this process into a duplicate of `fd`, as `dup2` does. A program started with
+/// `exec` inherits the stream.
 ///
 /// In the same atomic step, the kernel closes the stream's old descriptor. Other duplicates of the old
-/// descriptor stay open. To restore the stream later, call [`dup_cloexec`](super::dup_cloexec) first and
-/// `redirect` with that duplicate afterwards. If `fd` already has the number of the stream, this function
-/// clears close-on-exec.
+/// descriptor stay open. To restore the stream later, first duplicate it with
+/// [`dup_cloexec`](super::dup_cloexec). When the time comes, pass that duplicate to `redirect`. If `fd`
+/// already has the number of the stream, this function clears close-on-exec.
 ///
 /// The function allocates nothing, so a forked child can call it before it starts a program. Buffered text in
 /// [`std::io::stdin`][stdin], `stdout` or C's stdio stays in its buffer. Flush output first. Otherwise, the

@@ -88,8 +88,8 @@ impl From<Errno> for MessageError {
 #[cfg(feature = "std")]
 impl From<MessageError> for std::io::Error {
     /// Converts [`Io`](MessageError::Io) to the corresponding system error, with its `raw_os_error`. Converts
-    /// every other variant to an error that holds the whole `MessageError`, which `get_ref` and `downcast`
-    /// return. The error's kind is `InvalidData` (too long), `InvalidInput` (buffer too short),
+    /// every other variant to an error that holds the whole `MessageError`. `get_ref` and `downcast` return
+    /// that value. The error's kind is `InvalidData` (too long), `InvalidInput` (buffer too short),
     /// `UnexpectedEof` (truncated), `BrokenPipe` (torn) or the kind of the errno (stopped).
     fn from(error: MessageError) -> Self {
         match error {

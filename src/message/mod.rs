@@ -19,8 +19,8 @@
 //! `transfer`.
 //!
 //! A message that fits into the pipe usually costs one write and two reads. If a program sends many short
-//! messages at a time, [`send_many`](Sender::send_many) combines them into fewer writes. A receiver
-//! [`with_read_ahead`](Receiver::with_read_ahead) also needs fewer reads for such messages.
+//! messages at a time, [`send_many`](Sender::send_many) writes these messages together. A receiver
+//! [`with_read_ahead`](Receiver::with_read_ahead) also reads them together.
 //!
 //! No function of this module raises `SIGPIPE`. If the pipe has no reader, sending fails with
 //! [`EPIPE`](crate::Errno::EPIPE).

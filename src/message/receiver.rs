@@ -142,8 +142,8 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// # Errors
     ///
-    /// - [`Io`](MessageError::Io) if a read fails, with the error of [`io::read`](crate::io::read). If no
-    ///   memory is available for the message, the `Io` holds [`ENOMEM`](Errno::ENOMEM).
+    /// - [`Io`](MessageError::Io) if a read fails or no memory is available for the message. The `Io` holds
+    ///   the error of [`io::read`](crate::io::read) or, in the second case, [`ENOMEM`](Errno::ENOMEM).
     /// - [`TooLong`](MessageError::TooLong) if the message has more bytes than the limit.
     /// - [`Truncated`](MessageError::Truncated) if the stream ended in the middle of the message.
     pub fn recv(&mut self) -> Result<Option<Vec<u8>>, MessageError> {

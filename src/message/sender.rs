@@ -74,8 +74,8 @@ impl<W: AsFd> Sender<W> {
     ///
     /// # Errors
     ///
-    /// - [`Io`](MessageError::Io) if a write fails, with the error of [`io::writev_nosignal`]. An example is
-    ///   [`EPIPE`](Errno::EPIPE) if the pipe has no reader.
+    /// - [`Io`](MessageError::Io) if a write fails. The `Io` holds the error of [`io::writev_nosignal`], such
+    ///   as [`EPIPE`](Errno::EPIPE) if the pipe has no reader.
     /// - [`TooLong`](MessageError::TooLong) if the message has more bytes than the limit. Nothing was sent.
     /// - [`Torn`](MessageError::Torn) if an earlier message was sent in part.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<(), MessageError> {
@@ -95,7 +95,7 @@ impl<W: AsFd> Sender<W> {
     ///   [`Torn`](MessageError::Torn).
     /// - [`Io`](MessageError::Io) with [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the descriptor cannot be written
     ///   without the risk of waiting: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
-    /// - [`Io`](MessageError::Io) if a filter prevents blocking `SIGPIPE`, with the error of
+    /// - [`Io`](MessageError::Io) if a filter prevents blocking `SIGPIPE`. The `Io` holds the error of
     ///   [`without_sigpipe`](crate::io::without_sigpipe). No byte was sent.
     pub fn send_deadline(
         &mut self,
@@ -116,7 +116,7 @@ impl<W: AsFd> Sender<W> {
     ///
     /// # Errors
     ///
-    /// - [`Stopped`](MessageError::Stopped) if a write fails. The variant holds the error of
+    /// - [`Stopped`](MessageError::Stopped) if a write fails. The `Stopped` holds the error of
     ///   [`io::writev_nosignal`] and the number of whole messages that were sent. If the next message was
     ///   sent in part, later sends fail with [`Torn`](MessageError::Torn).
     /// - [`TooLong`](MessageError::TooLong) if any message has more bytes than the limit. No message was

@@ -12,7 +12,7 @@ use crate::{Errno, PipeReader, PipeWriter, Result, io};
 /// An end of a pipe whose reads or writes follow a [`Wait`] policy. Use this type for short messages between
 /// two processes that run on separate processors.
 ///
-/// With [`Wait::Adaptive`], this type first tries `RWF_NOWAIT`, both for reads and for writes of more than
+/// With [`Wait::Adaptive`], this type first tries `RWF_NOWAIT`, for all reads, and for writes of more than
 /// [`PIPE_BUF`] bytes. If the kernel does not support this flag for the end, `poll` precedes the blocking
 /// call.
 ///

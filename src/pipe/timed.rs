@@ -1,5 +1,5 @@
-//! Methods of the pipe ends for reads and writes without waiting, until a deadline, or without `SIGPIPE`.
-//! Each method calls the function of the same name in [`io`](mod@crate::io).
+//! Methods of the pipe ends that read or write without waiting, until a deadline, or without raising
+//! `SIGPIPE`. Each method calls the function of the same name in [`io`](mod@crate::io).
 
 use crate::io::{self, Incomplete};
 use crate::{Deadline, PipeReader, PipeWriter, Result};

@@ -44,11 +44,12 @@ impl Child {
     /// Sends the child a signal. If the child has a [`pidfd`](Self::pidfd), the signal never reaches another
     /// process with the same id: see [`Child`](Self#reused-process-ids).
     ///
-    /// If the child has ended but was not waited for, the call succeeds and has no effect.
+    /// If the child has ended but has not been waited for, the call succeeds and has no effect.
     ///
     /// # Errors
     ///
-    /// - [`ESRCH`](Errno::ESRCH) if the child has ended, and was waited for or its status was discarded.
+    /// - [`ESRCH`](Errno::ESRCH) if the child has ended, and either it has been waited for or its status was
+    ///   discarded.
     /// - [`EPERM`](Errno::EPERM) if the child now runs as another user.
     ///
     /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
@@ -59,8 +60,8 @@ impl Child {
     /// Makes the child the leader of a new process group, which the child's later descendants join by
     /// default.
     ///
-    /// This call is intended for a forked child. The child may also make itself the leader. The earlier of
-    /// the two calls takes effect.
+    /// This call is intended for a forked child. The child may also make itself the leader. Of these two
+    /// calls, the earlier one takes effect.
     ///
     /// # Errors
     ///
@@ -127,9 +128,9 @@ impl Child {
     }
 
     fn signal(&self, signal: Signal, group: bool) -> Result<()> {
-        // If the status of a child is discarded, Linux returns from the wait shortly before it removes the
-        // child. Until that removal, the kernel accepts signals for the child. In a process other than the
-        // parent, ECHILD does not prove that the child has ended.
+        // If the status of a child is discarded, a wait returns shortly before Linux removes the child. Until
+        // that removal, the kernel accepts signals for the child. In a process other than the parent,
+        // `ECHILD` does not prove that the child has ended.
         if !group && self.end.is_some_and(|end| end.is_ok() || self.owner == call::getpid()) {
             return Err(Errno::ESRCH);
         }

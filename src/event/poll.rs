@@ -140,7 +140,7 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> 
 ///
 /// # Errors
 ///
-/// Fails as [`poll`] does, except with [`EINTR`](crate::Errno::EINTR), and also with
+/// Fails as [`poll`] does, but never with [`EINTR`](crate::Errno::EINTR). Also fails with
 ///
 /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and no descriptor
 ///   is ready.

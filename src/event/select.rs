@@ -64,7 +64,7 @@ pub fn select(
 ///
 /// # Errors
 ///
-/// Fails as [`select`] does, except with [`EINTR`](Errno::EINTR), and also with
+/// Fails as [`select`] does, but never with [`EINTR`](Errno::EINTR). Also fails with
 ///
 /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and no descriptor is
 ///   ready. The sets are then empty, as they are when the deadline has passed.
@@ -104,7 +104,7 @@ fn select_words(
     let slices = sets.each_mut().map(|set| set.as_mut().map(|set| &mut set[..]));
     let count = call::pselect6(slices, timeout)?;
     // The kernel ignores numbers beyond the size of this process's descriptor table and leaves their bits
-    // unchanged. The sum of the set bits then exceeds `count`.
+    // unchanged. The number of set bits then exceeds `count`.
     let bits = sets.iter().flatten().flat_map(|set| set.iter()).map(|word| word.count_ones());
     if bits.sum::<u32>() as usize == count { Ok(count) } else { Err(Errno::EBADF) }
 }

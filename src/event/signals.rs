@@ -137,8 +137,8 @@ impl SignalInfo {
 /// precede all others. Apart from that, lower numbers precede higher numbers. A signal in `set` that is not
 /// blocked may either be consumed or have its usual effect.
 ///
-/// While `SIGCHLD` is ignored (`SIG_IGN`), the kernel does not send this signal, and no exit status of a
-/// child can be collected.
+/// While `SIGCHLD` is ignored (`SIG_IGN`), the kernel does not send this signal, and the exit status of a
+/// child cannot be collected.
 ///
 /// Signals 32 and 33, which the C library uses between its threads, are not consumed.
 ///

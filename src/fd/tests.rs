@@ -1,6 +1,6 @@
 //! Compiles the same code in two configurations: with feature `std`, against std's descriptor and slice
-//! types, and without it, against this crate's types. These tests keep the crate's types a subset of std's
-//! types.
+//! types, and without it, against this crate's types. These tests ensure that the crate's types stay a subset
+//! of std's types.
 //!
 //! # Safety
 //!

@@ -1,4 +1,4 @@
-//! Reads, writes, duplicates and closes file descriptors, and redirects the standard streams.
+//! Reads from, writes to, duplicates and closes file descriptors, and redirects the standard streams.
 //!
 //! # What a signal does
 //!
@@ -229,7 +229,7 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
 ///   crosses the limit writes only the bytes below the limit and returns a short count.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was written.
 /// - [`EINVAL`](crate::Errno::EINVAL) if the file was opened with `O_DIRECT`, and the length, position or
-///   address is not a multiple of the block size. To write the unaligned end of a file, clear the flag with
+///   address is not a multiple of the block size. To write the unaligned end of a file, clear `O_DIRECT` with
 ///   `fcntl` first.
 /// - [`EPIPE`](crate::Errno::EPIPE) if no read end is open. The process also receives `SIGPIPE`, which kills
 ///   it unless the signal is ignored, blocked or handled. Rust's `main` ignores the signal, and

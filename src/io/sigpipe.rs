@@ -1,4 +1,4 @@
-//! Suppresses `SIGPIPE` for calls that raise it if the pipe has no reader.
+//! Suppresses `SIGPIPE` for calls that would otherwise raise it if the pipe has no reader.
 //!
 //! `pwritev2` has a flag that suppresses the signal ([`write_nosignal`](crate::io::write_nosignal)), but
 //! `splice`, `tee` and `sendfile` have no such flag. Therefore the calling thread blocks the signal during

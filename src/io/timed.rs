@@ -111,7 +111,7 @@ pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline<'_>) -> R
 ///
 /// # Errors
 ///
-/// Fails as [`try_write`] does, except with `EAGAIN`, and also with
+/// Fails as [`try_write`] does, but never with `EAGAIN`. Also fails with
 ///
 /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, and no byte was written.
 /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel), and no byte was

@@ -19,7 +19,7 @@ use alloc::vec::Vec;
 ///
 /// # Errors
 ///
-/// Fails as [`read`](super::read) does, except with [`EINTR`](Errno::EINTR), and with
+/// Fails as [`read`](super::read) does, but never with [`EINTR`](Errno::EINTR). Also fails with
 /// [`ENOMEM`](Errno::ENOMEM) if `buf` cannot grow. The bytes read before the error are in `buf`.
 ///
 /// # Examples

@@ -142,7 +142,7 @@ pub(crate) fn write_all_vectored_by(
 ///
 /// # Errors
 ///
-/// Fails as [`write()`](super::write) does, except with [`EINTR`](Errno::EINTR), and also with
+/// Fails as [`write()`](super::write) does, but never with [`EINTR`](Errno::EINTR). Also fails with
 ///
 /// - [`EIO`](Errno::EIO) if only a part was written, because `fd` is not a pipe.
 /// - [`EMSGSIZE`](Errno::EMSGSIZE) if `buf` has more than `PIPE_BUF` bytes. Nothing was written.

@@ -16,7 +16,7 @@ use crate::{PipeReader, PipeWriter, Result};
 /// After the peer is dropped, this side reads the bytes that are still in the link and then reaches end of
 /// file. Writes through this side fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. These
 /// guarantees hold only if no process still has a copy of the peer. [`fork`](Self::fork) ensures this
-/// condition for one child and describes the steps for several children.
+/// condition for one child, and its documentation describes the steps for several children.
 ///
 /// A link is a stream of bytes. To exchange messages, convert the link with
 /// [`Channel::from(link)`](super::Channel). A forked child can do this as well.

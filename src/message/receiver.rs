@@ -158,8 +158,8 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline has passed. The receiver keeps the part of a message
     ///   that has arrived, and the next call continues with it.
-    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel). The receiver also
-    ///   keeps the part of a message that has arrived.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel). In this case too, the
+    ///   receiver keeps the part of a message that has arrived.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the descriptor cannot be read without the risk of waiting: see
     ///   [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
     pub fn recv_deadline(

@@ -116,7 +116,7 @@ impl<W: AsFd> Sender<W> {
     ///
     /// # Errors
     ///
-    /// - [`Stopped`](MessageError::Stopped) if a write fails. The `Stopped` holds the error of
+    /// - [`Stopped`](MessageError::Stopped) if a write fails. This variant holds the error of
     ///   [`io::writev_nosignal`] and the number of whole messages that were sent. If the next message was
     ///   sent in part, later sends fail with [`Torn`](MessageError::Torn).
     /// - [`TooLong`](MessageError::TooLong) if any message has more bytes than the limit. No message was

@@ -1,4 +1,4 @@
-//! Wraps the ends of a pipe with a policy for waiting.
+//! Adds a policy for waiting to the ends of a pipe.
 
 use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};

@@ -17,8 +17,8 @@
 //!
 //! - *A reader waits forever*: a write end is still open. Before reading to the end, drop that write end in
 //!   every process that has a copy.
-//! - *Two processes wait for each other*: before reading, each process writes more than its pipe holds. Make
-//!   one process read first, or [`poll`](mod@crate::event) both pipes.
+//! - *Two processes wait for each other*: before reading, each process writes more than fits into the pipe.
+//!   Make one process read first, or [`poll`](mod@crate::event) both pipes.
 //! - *A writer waits forever*: a process holds a read end but does not read.
 //!
 //! By default, the ends that [`pipe`] and [`Builder`] create are close-on-exec, so a program that you start

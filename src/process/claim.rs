@@ -4,7 +4,7 @@
 //! `SIGCHLD`, but `execve` resets the exit signal.) Each handle therefore claims its process id in this
 //! module.
 //!
-//! - The call that creates the child enters a claim before it returns. The claim is removed after the child
+//! - The call that creates a child enters the claim before it returns. The claim is removed after the child
 //!   has been waited for, or when its handle is dropped. After the wait, the id may belong to a new child,
 //!   which then has a separate claim. A child without a claim therefore never had a handle, or its handle was
 //!   dropped.
@@ -28,8 +28,8 @@ static CLAIMED: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
 /// The number of slots up to the highest one ever used. If this number includes all slots, some handles may
 /// have no slot.
 static USED: AtomicUsize = AtomicUsize::new(0);
-/// The first slot number of this process. The numbers of a forked child differ from the numbers of its
-/// parent, so a claim that the child has inherited matches no slot.
+/// The first slot number of this process. The slot numbers of a forked child differ from those of its parent,
+/// so a claim that the child has inherited matches no slot.
 static FIRST: AtomicUsize = AtomicUsize::new(0);
 /// For each epoch, the id of the counting process plus [`ONE`] for each creation that this process has in
 /// progress. In a child that other code has forked, the value still contains the id of the parent, so the

@@ -49,7 +49,7 @@ pub struct ChunkWriter<W = PipeWriter> {
     pipe: W,
     reuse: Reuse,
     mechanism: ChunkMechanism,
-    /// Set if the caller has not chosen the mechanism, so that the writer may fall back to `write`.
+    /// Set if the caller has not chosen the mechanism. The writer may then fall back to `write`.
     replaceable: bool,
     chunk: usize,
     memory: Memory,
@@ -82,7 +82,7 @@ struct Lent {
     len: usize,
     /// The number of bytes that an incomplete send has already sent, or 0.
     done: usize,
-    /// Set if a send has succeeded, so that the chunk may only be resent.
+    /// Set if a send has succeeded. The chunk may then only be resent.
     is_sent: bool,
     /// Two numbers: the offset in the chunk at which the bytes handed over by reference end, and the value of
     /// `sent` after the last of these bytes.
@@ -208,7 +208,7 @@ impl<W: AsFd> ChunkWriter<W> {
     /// Sends the first `len` bytes of the last sent chunk again. Continues after a short count, and retries
     /// on `EINTR`, until the pipe has accepted all of these bytes.
     ///
-    /// The chunk can be sent any number of times until the next call of [`chunk`](Self::chunk). For repeated
+    /// The chunk can be sent any number of times until the next call to [`chunk`](Self::chunk). For repeated
     /// bytes, this call is faster than filling a chunk each time, because it does not write to the pages
     /// again. Chunks of 64–256 KiB are fastest, because a pipe of 1 MiB holds several of them, and they stay
     /// in the processor's caches.

@@ -65,7 +65,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// - [`EACCES`](Errno::EACCES) if the child has already started another program.
+    /// - [`EACCES`](Errno::EACCES) if the child has already executed another program.
     /// - [`EPERM`](Errno::EPERM) if the child leads a session.
     /// - [`ESRCH`](Errno::ESRCH) if the child was waited for, or is not a child of this process.
     ///

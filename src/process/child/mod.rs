@@ -30,8 +30,8 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// The kernel keeps a child's id until the child has been waited for. Once a wait by this handle has returned
 /// the exit status or reported its loss, no call uses the id. A wait by other code, or an ignored `SIGCHLD`,
 /// frees the id while the handle still refers to the child. With a pidfd, the handle then refers to the ended
-/// child and never to another process. Without a pidfd, a new child of this process with the same id would be
-/// mistaken for the old one. `wait_any` ignores children with a live handle.
+/// child and never to another process. Without a pidfd, if this process created a new child with the same id,
+/// that child would be mistaken for the old one. `wait_any` ignores children with a live handle.
 ///
 /// For a second handle in another thread, see [`try_clone_pidfd`](Self::try_clone_pidfd).
 ///
@@ -205,8 +205,8 @@ impl Child {
     /// Sets the effect of dropping this handle if the child has not been waited for. `Leave`, the default, is
     /// the only policy under which a drop never waits.
     ///
-    /// The policy applies only in the process that created the child. In a forked child, dropping the copy of
-    /// the handle only closes its descriptors.
+    /// The policy applies only in the process that created the child. In a forked child, dropping the copied
+    /// handle only closes the descriptors of the copy.
     ///
     /// # Errors
     ///

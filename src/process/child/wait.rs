@@ -247,7 +247,7 @@ pub(in crate::process) fn is_end(status: ExitStatus) -> bool {
     status.code().is_some() || status.signal().is_some()
 }
 
-/// Asks a pidfd how its process ended, for use when `waitid` has no status.
+/// Returns how the process of a pidfd ended, for use when `waitid` has no status.
 pub(in crate::process) fn end_by_pidfd(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
     call::pidfd_get_info_exit(pidfd).ok().flatten().map(ExitStatus::from_raw)
 }

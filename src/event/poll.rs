@@ -200,7 +200,7 @@ pub(crate) fn poll_beside(
     cancel.caller_count(count, !all[fds.len()].revents().is_empty())
 }
 
-/// Keeps a loop that tries a call and then polls from spinning if `poll` reports a descriptor as ready but
+/// Prevents a busy loop in code that tries a call and then polls, if `poll` reports a descriptor as ready but
 /// the call still returns `EAGAIN`. Another process may have taken the data first. A socket with an entry in
 /// its error queue also stays ready (`ERR`) until a process reads the queue.
 #[derive(Debug, Default)]

@@ -63,7 +63,7 @@
 //!
 //! # `SIGPIPE`
 //!
-//! Except for [`write_nosignal`] and [`writev_nosignal`], every function of this module that writes raises
+//! Except for [`write_nosignal`] and [`writev_nosignal`], every writing function of this module raises
 //! `SIGPIPE` if the pipe has no reader. In a program that does not ignore the signal, use `without_sigpipe`.
 //!
 //! # Packet pipes

@@ -48,7 +48,7 @@ const PIPE: usize = 64 << 10;
 const LARGE: usize = 2 << 20;
 
 /// Reads at most `most` bytes with one call, appends them to `buf`, and sets `last` to the number of bytes
-/// read. The caller sets `last` to 0 before the first call and passes it on unchanged to later calls. If
+/// read. The caller sets `last` to 0 before the first call and passes its value unchanged to later calls. If
 /// `buf` lacks room, the first call makes room for `first` bytes, and later calls grow `buf` to more than
 /// twice its length. Each call requests room for at most `most` bytes.
 pub(crate) fn read_more(

@@ -110,9 +110,9 @@ impl<R: AsFd> Receiver<R> {
         self
     }
 
-    /// Returns whether the receiver holds the whole next message, so that receiving it neither reads from the
-    /// descriptor nor waits. The result is also `true` if receiving the message will fail because the message
-    /// is longer than the limit.
+    /// Returns whether the receiver holds the whole next message. If it does, receiving that message neither
+    /// reads from the descriptor nor waits. The result is also `true` if receiving the message will fail
+    /// because the message is longer than the limit.
     ///
     /// Without [`with_read_ahead`](Self::with_read_ahead), messages stay in the descriptor until they are
     /// received.

@@ -106,7 +106,7 @@ impl Child {
     }
 
     /// Sends a signal to all processes of the group that the child leads. The group consists of the child and
-    /// of its later descendants, unless they have moved to another group.
+    /// of its later descendants, except for those that have moved to another group.
     ///
     /// Once the child has been waited for and its group is empty, the kernel may reuse the id for another
     /// group. Since Linux 6.9, the [`pidfd`](Self::pidfd) identifies the group. Before Linux 6.9, or without

@@ -15,7 +15,7 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// program.
 ///
 /// If the kernel supports pidfds (since Linux 5.3), the handle usually holds a *pidfd*, a descriptor of the
-/// process itself. A signal then reaches this child or no process, even if the child's id is reused.
+/// process itself. A signal then reaches either this child or no process, even if the child's id is reused.
 ///
 /// Without a pidfd ([`pidfd`](Self::pidfd) returns `None`), calls use the id instead, but only if the kernel
 /// reports that this id belongs to a child of this process. No call uses the id once a wait by this handle

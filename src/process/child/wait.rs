@@ -165,8 +165,8 @@ impl Child {
         }
     }
 
-    /// Waits for the child's end with `poll`, which does not report stops. Without a pidfd, the function only
-    /// pauses. If another process traces the child, `poll` may report the end before `waitid` does. The
+    /// Uses `poll`, which does not report stops, to wait for the child's end. Without a pidfd, the function
+    /// only pauses. If another process traces the child, `poll` may report the end before `waitid` does. The
     /// growing pauses then prevent a busy loop.
     fn pause(&self, deadline: Deadline<'_>, backoff: &mut Backoff) {
         backoff.pause(Some(deadline));

@@ -10,8 +10,9 @@ use std::{fs::File, io, net, os::unix::net as unix, process};
 /// A descriptor that is owned, or borrowed for `'fd`.
 ///
 /// `From` either consumes the owner of a descriptor, or borrows a descriptor from a reference to any type
-/// that implements [`AsFd`]. If an owner has no such conversion, convert it to [`OwnedFd`] first. Dropping a
-/// `MaybeOwnedFd` for [`Stdout`](std::io::Stdout) or [`Stderr`](std::io::Stderr) does not close the stream.
+/// that implements [`AsFd`]. If an owner has no conversion to `MaybeOwnedFd`, convert it to [`OwnedFd`]
+/// first. Dropping a `MaybeOwnedFd` for [`Stdout`](std::io::Stdout) or [`Stderr`](std::io::Stderr) does not
+/// close the stream.
 ///
 /// A clone of an owned descriptor shares that descriptor, and cloning makes no system call. Dropping the last
 /// clone closes the descriptor.

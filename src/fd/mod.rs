@@ -1,7 +1,7 @@
 //! Owned and borrowed file descriptors.
 //!
 //! With feature `std`, the types of this module are std's own types. Therefore, every file, socket and pipe
-//! can be passed between std and this crate. Without `std`, this module itself defines the types. They
+//! can be passed between std and this crate. Without `std`, this module itself defines the types. These types
 //! provide a subset of std's items, under the same names and with the same signatures. Code that compiles
 //! without `std` therefore also compiles with `std`.
 //!

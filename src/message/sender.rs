@@ -244,7 +244,7 @@ impl<W: AsFd> Sender<W> {
 }
 
 /// Copies messages to `stage` until `stage` is full or contains all messages. Returns the number of messages,
-/// the number of bytes in `stage`, and the body of the last message if it did not fit into `stage`.
+/// the number of bytes in `stage`, and the body of the last message if that body did not fit into `stage`.
 fn fill<'m>(stage: &mut [u8], messages: &'m [impl AsRef<[u8]>]) -> (usize, usize, &'m [u8]) {
     let mut end = 0;
     for (count, message) in messages.iter().map(AsRef::as_ref).enumerate() {

@@ -241,9 +241,9 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
 /// - [`EINVAL`](Errno::EINVAL) if the size is more than 2³¹ bytes.
 /// - [`ENOMEM`](Errno::ENOMEM) if the kernel lacks memory.
 /// - [`EPERM`](Errno::EPERM) if the pipe would grow beyond `/proc/sys/fs/pipe-max-size` and the process lacks
-///   `CAP_SYS_RESOURCE`. This error also occurs if growing the pipe would take this user's pipes beyond
-///   either `/proc/sys/fs/pipe-user-pages-soft` or `pipe-user-pages-hard`. Processes with `CAP_SYS_RESOURCE`
-///   or `CAP_SYS_ADMIN` are exempt from the latter two limits.
+///   `CAP_SYS_RESOURCE`. This error also occurs if the pipe would grow, and this user's pipes would then
+///   exceed either `/proc/sys/fs/pipe-user-pages-soft` or `pipe-user-pages-hard`. Processes with
+///   `CAP_SYS_RESOURCE` or `CAP_SYS_ADMIN` are exempt from the latter two limits.
 ///
 /// # Examples
 ///

@@ -1,9 +1,9 @@
 //! Pipes for Linux, and inter-process communication over them, using direct system calls and no dependencies.
 //!
 //! The crate creates pipes, forks, starts programs, moves bytes between descriptors, frames messages, and
-//! waits with a deadline. A function with the name of a system call, such as `read` or `splice`, makes one
-//! call. Functions such as `write_all`, `Command::output` and `transfer` make as many calls as a whole job
-//! needs.
+//! waits with a deadline. A function that is named after a system call, such as `read` or `splice`, makes
+//! that call once. Functions such as `write_all`, `Command::output` and `transfer` make as many calls as a
+//! whole job needs.
 //!
 //! The crate is for Linux only, and it is not an async runtime. For general-purpose system calls use rustix
 //! or nix.
@@ -38,8 +38,8 @@
 //! 1. **Close the ends that you do not use.** A reader reaches end of file only after *every* process has
 //!    closed the write end. A forgotten copy in the parent or in another child makes the reader wait
 //!    indefinitely. Move the child's end into the closure of [`fork_with`](crate::process::fork_with), or
-//!    drop it in the parent after the fork. A started program inherits only the pipe ends that you pass,
-//!    because [`pipe()`] sets close-on-exec on both ends.
+//!    drop it in the parent after the fork. A program that you start inherits only the pipe ends that you
+//!    pass to it, because [`pipe()`] sets close-on-exec on both ends.
 //! 2. **A forked child of a process with threads may only make system calls** until it executes a program.
 //!    Another thread may hold the allocator's lock, or any other lock, at the moment of the fork. In the
 //!    child, that lock is never released. [`process`](mod@crate::process) lists the permitted operations.
@@ -51,9 +51,9 @@
 //! # What it costs
 //!
 //! rawpipe is one crate without dependencies and needs Rust 1.85 or later. With default features, a release
-//! build of rawpipe takes 2.3 times as long as one of the `libc` crate. The factor is 4.1 with all features,
-//! and 0.7 without features. Builds for x86_64, aarch64 and riscv64 with 64-bit pointers need no C compiler.
-//! `cc` is a build dependency only with feature `c-shim`.
+//! build of rawpipe takes 2.3 times as long as a release build of the `libc` crate. The factor is 4.1 with
+//! all features, and 0.7 without features. Builds for x86_64, aarch64 and riscv64 with 64-bit pointers need
+//! no C compiler. `cc` is a build dependency only with feature `c-shim`.
 //!
 //! # What is unsafe
 //!
@@ -65,7 +65,7 @@
 //! | [`raw`]`::syscall0` to `syscall6` | they make any system call |
 //! | `SharedWriter::from_parts`, `SharedCopier::trust` | another program may write to the memory |
 //!
-//! Everything else is safe to call, including starting programs and sending memory without a copy. In the
+//! Everything else is safe, including starting programs and sending memory without copying it. In the
 //! repository, `docs/UNSAFE.md` lists every file with unsafe code and the tests of that code.
 //!
 //! # Features

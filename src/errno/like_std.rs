@@ -1,8 +1,9 @@
 //! The methods and traits that all error types of the crate share.
 
 /// Implements the shared parts of an error type: `raw_os_error`, `kind`, a source, and the conversion into
-/// [`std::io::Error`]. The type must have a public method `errno`, and a method `cause` that returns a
-/// reference to the errno, or `None`. `$kind` is the kind of an error without an errno.
+/// [`std::io::Error`]. The type must have a public method `errno`, and a method `cause`. If the error has an
+/// errno, `cause` returns a reference to it, and otherwise `None`. `$kind` is the kind of an error without an
+/// errno.
 ///
 /// With `bare`, the macro defines no conversion. A type whose values can consist of an errno alone defines
 /// its own conversion.
@@ -12,7 +13,7 @@ macro_rules! like_std {
 
         #[cfg(feature = "std")]
         impl From<$error> for std::io::Error {
-            /// Wraps the whole error, which `get_ref` and `downcast` return, and keeps the error's kind.
+            /// Wraps the whole error and keeps its kind. `get_ref` and `downcast` return the wrapped error.
             /// `raw_os_error` of the result is `None`, but
             /// [`Errno::from_io_error`](crate::Errno::from_io_error) returns the errno.
             fn from(error: $error) -> Self {

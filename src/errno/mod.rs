@@ -88,8 +88,8 @@ impl Errno {
     }
 
     /// Returns the error's name and message, which form one line of `WORDS`. A `match` would make up one
-    /// twentieth of the crate's code. A table of strings would have two addresses per line, which a
-    /// position-independent program has to relocate.
+    /// twentieth of the crate's code. A table of strings would contain two addresses per line, and a
+    /// position-independent program would have to relocate each of them.
     const fn entry(self) -> Option<(&'static str, &'static str)> {
         let (mut codes, mut words) = (Self::CODES, Self::WORDS.as_bytes());
         while let [code, others @ ..] = codes {
@@ -139,8 +139,8 @@ impl Errno {
 
 /// Decodes the kernel's result: a value in −4095..=−1 is an error, and any other value is a success.
 ///
-/// A successful result can be an address, which may be negative as an `isize`. This function therefore checks
-/// the range rather than the sign.
+/// A successful result can be an address, and an address may be negative when converted to `isize`. This
+/// function therefore checks the range rather than the sign.
 #[inline]
 pub(crate) const fn decode(answer: isize) -> Result<usize> {
     if answer < 0 && answer >= -4095 {
@@ -156,7 +156,7 @@ pub(crate) const fn decode(answer: isize) -> Result<usize> {
     }
 }
 
-/// Splits `text` at the first byte `end`, and drops that byte.
+/// Splits `text` at the first byte that equals `end`, and drops that byte.
 const fn cut(text: &'static [u8], end: u8) -> (&'static str, &'static [u8]) {
     let mut len = 0;
     while len < text.len() && text[len] != end {
@@ -169,7 +169,7 @@ const fn cut(text: &'static [u8], end: u8) -> (&'static str, &'static [u8]) {
     (first, rest)
 }
 
-/// Retries a call on `EINTR`, until it returns another result.
+/// Repeats a call until its result is not `EINTR`.
 #[inline]
 pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
@@ -207,8 +207,8 @@ impl From<Errno> for std::io::Error {
     }
 }
 
-/// Defines the constants and the table that `name` and `message` read. MIPS and SPARC number most errors
-/// above 34 differently. All other supported architectures use the numbers in the first column.
+/// Defines the constants, and the table from which `name` and `message` read. MIPS and SPARC number most
+/// errors above 34 differently. All other supported architectures use the numbers in the first column.
 macro_rules! errnos {
     ($($name:ident $generic:literal $mips:literal $sparc:literal $message:literal;)*) => {
         impl Errno {

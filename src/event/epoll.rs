@@ -1,4 +1,5 @@
-//! Wraps `epoll`, a list of watched descriptors in the kernel, and `eventfd`, a counter that wakes waiters.
+//! Wraps two kernel objects: `epoll` is a list of watched descriptors, and `eventfd` is a counter that wakes
+//! waiters.
 
 pub use crate::sys::abi::Event;
 pub use crate::sys::abi::flags::EventFdFlags;
@@ -24,13 +25,13 @@ impl Event {
     }
 }
 
-/// A list of descriptors to wait for, which the kernel keeps. Dropping an `Epoll` closes its descriptor.
+/// A list, kept by the kernel, of descriptors to wait for. Dropping an `Epoll` closes its descriptor.
 ///
 /// The cost of a wait does not depend on the number of watched descriptors, whereas
-/// [`poll`](crate::event::poll()) checks all of them each time.
+/// [`poll`](crate::event::poll()) checks every descriptor in each call.
 ///
 /// `Epoll` watches the *open file*, not the descriptor's number. The kernel removes the file from the list
-/// when the last duplicate of the descriptor, in any process, is closed. After a `fork` or `dup`,
+/// once all duplicates of the descriptor are closed in all processes. After a `fork` or `dup`,
 /// [`delete`](Epoll::delete) the descriptor before closing it. Otherwise, the kernel continues to report the
 /// file's events.
 ///
@@ -82,10 +83,10 @@ impl Epoll {
     ///   [`EXCLUSIVE`](PollEvents::EXCLUSIVE) is combined with an incompatible flag.
     /// - [`ELOOP`](crate::Errno::ELOOP) if the descriptor is an epoll that watches this epoll, or if epolls
     ///   are nested too deeply.
-    /// - [`ENOSPC`](crate::Errno::ENOSPC) if the user has reached the limit of watched descriptors
+    /// - [`ENOSPC`](crate::Errno::ENOSPC) if the user has reached the limit on watched descriptors
     ///   (`/proc/sys/fs/epoll/max_user_watches`).
-    /// - [`EPERM`](crate::Errno::EPERM) if the kernel cannot watch the descriptor, such as a regular file or
-    ///   a directory.
+    /// - [`EPERM`](crate::Errno::EPERM) if the kernel cannot watch the descriptor, for example because it
+    ///   refers to a regular file or a directory.
     ///
     /// # Examples
     ///
@@ -105,12 +106,12 @@ impl Epoll {
         self.control(abi::EPOLL_CTL_ADD, fd.as_fd(), events, token)
     }
 
-    /// Changes the watched events of a descriptor and its token, and arms the descriptor again.
+    /// Changes the watched events and the token of a descriptor, and rearms the descriptor.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](crate::Errno::EINVAL) if [`EXCLUSIVE`](PollEvents::EXCLUSIVE) was set when the descriptor
-    ///   was added or is set now, or if the descriptor is this epoll itself.
+    /// - [`EINVAL`](crate::Errno::EINVAL) if the descriptor is this epoll itself. The error also occurs if
+    ///   [`EXCLUSIVE`](PollEvents::EXCLUSIVE) is set in this call, or was set when the descriptor was added.
     /// - [`ENOENT`](crate::Errno::ENOENT) if the descriptor is not watched.
     /// - [`EPERM`](crate::Errno::EPERM) if the kernel cannot watch the descriptor.
     ///
@@ -158,8 +159,8 @@ impl Epoll {
         call::epoll_ctl(self.as_fd(), operation, fd, Some(&event))
     }
 
-    /// Waits until a watched descriptor is ready, for at most `timeout` (`None`: indefinitely). Returns at
-    /// most as many events as fit into `buf`. An empty slice means a timeout.
+    /// Waits at most `timeout` (`None`: indefinitely) for a watched descriptor to be ready. Returns at most
+    /// as many events as fit into `buf`. An empty slice means a timeout.
     ///
     /// A `timeout` of zero checks without waiting. A signal handler ends the wait. The next call returns the
     /// events that did not fit into `buf`. Before Linux 5.11, a timeout is rounded up to whole milliseconds,
@@ -224,8 +225,8 @@ impl Epoll {
 
 lends_its_descriptor!(Epoll);
 
-/// A counter in the kernel that wakes waiters in this process or in another process. Dropping an `EventFd`
-/// closes its descriptor.
+/// A kernel counter that wakes waiters in this process or in another process. Dropping an `EventFd` closes
+/// its descriptor.
 ///
 /// # Examples
 ///
@@ -246,7 +247,7 @@ lends_its_descriptor!(Epoll);
 pub struct EventFd(OwnedFd);
 
 impl EventFd {
-    /// Creates a counter that starts at `count`, blocking and close-on-exec.
+    /// Creates a blocking, close-on-exec counter that starts at `count`.
     ///
     /// # Errors
     ///
@@ -282,7 +283,7 @@ impl EventFd {
     }
 
     /// Waits until the counter is not 0, sets it to 0, and returns its previous value. With
-    /// [`SEMAPHORE`](EventFdFlags::SEMAPHORE) the call subtracts 1 instead and returns 1.
+    /// [`SEMAPHORE`](EventFdFlags::SEMAPHORE), the call instead subtracts 1 and returns 1.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! Waits until descriptors are ready.
 //!
-//! [`poll`](poll()) waits for a list of descriptors. Feature `event` adds further ways to wait. `select`
-//! waits for sets of descriptors (and needs `alloc`), and `Epoll` keeps the list in the kernel. `EventFd` is
-//! a counter that wakes waiters. `wait_signal` waits for a signal. `SignalFd` is a descriptor for signals, so
-//! that a process can wait for signals and other descriptors together.
+//! [`poll`](poll()) waits for a list of descriptors. Feature `event` adds further ways to wait. `select`,
+//! which needs `alloc`, waits for sets of descriptors. `Epoll` keeps its list of descriptors in the kernel.
+//! `EventFd` is a counter that wakes waiters. `wait_signal` waits for a signal. `SignalFd` is a descriptor
+//! for signals. With it, a process can wait for signals together with other descriptors.
 //!
 //! # Events of a pipe
 //!

@@ -73,7 +73,7 @@ impl<'fd> PollFd<'fd> {
         Self { fd, events: events.to_poll(), revents: 0 }
     }
 
-    /// Replaces the descriptor for later calls and keeps the events.
+    /// Replaces the descriptor for later calls and keeps the requested events.
     pub fn set_fd(&mut self, fd: &'fd impl AsFd) {
         self.fd = fd.as_fd();
     }
@@ -100,8 +100,8 @@ impl AsFd for PollFd<'_> {
     }
 }
 
-/// Waits until one of the descriptors is ready, for at most `timeout` (`None`: indefinitely). Returns the
-/// number of ready descriptors. A result of 0 means a timeout.
+/// Waits at most `timeout` (`None`: indefinitely) for one of the descriptors to be ready. Returns the number
+/// of ready descriptors. A result of 0 means a timeout.
 ///
 /// A `timeout` of zero checks without waiting. A signal handler ends the wait.
 ///
@@ -140,13 +140,13 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> 
 ///
 /// # Errors
 ///
-/// Fails as [`poll`] does, except with [`EINTR`](crate::Errno::EINTR), and also with
+/// Fails as [`poll`] does, but never with [`EINTR`](crate::Errno::EINTR). Also fails with
 ///
 /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and no descriptor
 ///   is ready.
-/// - [`ENOMEM`](crate::Errno::ENOMEM) if the deadline has a [`Cancel`], the list has more than 7 descriptors,
-///   and no memory is available to copy the list. Without feature `alloc`, a call with a `Cancel` and more
-///   than 7 descriptors always fails.
+/// - [`ENOMEM`](crate::Errno::ENOMEM) if the deadline has a [`Cancel`] and the list has more than 7
+///   descriptors, but no memory is available to copy the list. Without feature `alloc`, a call with a
+///   `Cancel` and more than 7 descriptors always fails.
 ///
 /// # Examples
 ///
@@ -200,9 +200,9 @@ pub(crate) fn poll_beside(
     cancel.caller_count(count, !all[fds.len()].revents().is_empty())
 }
 
-/// Keeps a loop of "try, then poll" from spinning if `poll` reports a descriptor as ready and the call still
-/// returns `EAGAIN`. Another process may have taken the data first. A socket with an entry in its error queue
-/// also stays ready (`ERR`) until a process reads the queue.
+/// Prevents a busy loop in code that tries a call and then polls, if `poll` reports a descriptor as ready but
+/// the call still returns `EAGAIN`. Another process may have taken the data first. A socket with an entry in
+/// its error queue also stays ready (`ERR`) until a process reads the queue.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     turns: u32,
@@ -210,13 +210,14 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// Sleeps before a poll, from the fourth poll on. The caller must call this function before each poll.
-    /// The first sleep lasts 0.1 ms, and each later sleep twice as long as the previous one, up to 6.4 ms. A
-    /// sleep ends early when the deadline passes or is cancelled. Returns whether this function has slept.
+    /// The first sleep lasts 0.1 ms, and each later sleep lasts twice as long as the previous one, up to 6.4
+    /// ms. A sleep ends early when the deadline passes or is cancelled. Returns whether this function has
+    /// slept.
     pub(crate) fn pause(&mut self, deadline: Option<Deadline<'_>>) -> bool {
         let Some(time) = self.next() else { return false };
         let time = Some(deadline.map_or(time, |deadline| time.min(deadline.remaining())));
-        // If `RLIMIT_NOFILE` is 0, `poll` rejects every list that is not empty. With a `Cancel`, the list
-        // contains its descriptor.
+        // If `RLIMIT_NOFILE` is 0, `poll` rejects every list that is not empty. If the deadline has a
+        // `Cancel`, the list contains the descriptor of that `Cancel`.
         if poll_beside(deadline.and_then(|by| by.cancel), &mut [], time) == Err(Errno::EINVAL) {
             let _ = poll(&mut [], time);
         }

@@ -10,12 +10,13 @@ use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
 
-/// Waits until a descriptor is ready, for at most `timeout` (`None`: indefinitely). Reduces the sets to the
-/// ready descriptors and returns their total number. A result of 0 means a timeout.
+/// Waits at most `timeout` (`None`: indefinitely) for a descriptor to be ready. Reduces each set to its ready
+/// descriptors, and returns the total number of ready descriptors. A result of 0 means a timeout.
 ///
 /// [`poll`](crate::event::poll()) waits for a list of descriptors instead of sets. For many descriptors, an
 /// [`Epoll`](crate::event::Epoll) is faster than `select`, because the kernel keeps the list. Use `select` in
-/// code that already has sets, such as ports of Python's `select.select` or of C programs.
+/// code that already has sets, such as a port of a C program, or of a Python program that calls
+/// `select.select`.
 ///
 /// A pipe's read end is ready to read when a read would not wait, including at end of file. A write end is
 /// ready to write when a slot (one page) is free, or when no read end is open. Pipes have no exceptional
@@ -63,10 +64,10 @@ pub fn select(
 ///
 /// # Errors
 ///
-/// Fails as [`select`] does, except with [`EINTR`](Errno::EINTR), and also with
+/// Fails as [`select`] does, but never with [`EINTR`](Errno::EINTR). Also fails with
 ///
 /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and no descriptor is
-///   ready. The sets are then empty, as after the deadline.
+///   ready. The sets are then empty, as they are when the deadline has passed.
 pub fn select_deadline(
     read: Option<&mut FdSet<'_>>,
     write: Option<&mut FdSet<'_>>,
@@ -102,8 +103,8 @@ fn select_words(
     sets.iter_mut().flatten().for_each(|set| set.resize(longest, 0));
     let slices = sets.each_mut().map(|set| set.as_mut().map(|set| &mut set[..]));
     let count = call::pselect6(slices, timeout)?;
-    // The kernel ignores numbers beyond the size of this process's descriptor table and does not change their
-    // bits. The sum of the set bits then exceeds `count`.
+    // The kernel ignores numbers beyond the size of this process's descriptor table and leaves their bits
+    // unchanged. The number of set bits then exceeds `count`.
     let bits = sets.iter().flatten().flat_map(|set| set.iter()).map(|word| word.count_ones());
     if bits.sum::<u32>() as usize == count { Ok(count) } else { Err(Errno::EBADF) }
 }

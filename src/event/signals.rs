@@ -30,7 +30,7 @@ impl SignalSet {
     ///
     /// # Errors
     ///
-    /// On Linux, this call fails only if a filter of system calls returns an error, such as
+    /// On Linux, this call fails only if a system-call filter returns an error, such as
     /// [`EPERM`](Errno::EPERM).
     ///
     /// # Examples
@@ -69,7 +69,8 @@ impl SignalSet {
 }
 
 /// Keeps signals blocked for the thread that called [`SignalSet::block`]. Dropping the guard restores the
-/// mask from before that call. Drop several guards in the reverse order, as scopes do.
+/// mask that was in effect before that call. Drop several guards in the reverse order of their creation, as
+/// happens at the end of a scope.
 ///
 /// When the guard is dropped, each pending signal that the restored mask does not block is delivered
 /// immediately. The process then ends if the signal's effect is to end the process.
@@ -90,8 +91,8 @@ impl Drop for SignalGuard {
 /// Describes a signal that was consumed: its number, its sender, and for `SIGCHLD` the child's change of
 /// state.
 ///
-/// Standard signals are merged: while one signal is pending, a second signal with the same number is lost,
-/// and the information describes the first signal. Therefore, after `SIGCHLD`, wait for *all* children that
+/// Standard signals are merged: while one signal is pending, a second signal with the same number is lost.
+/// The information then describes the first signal. Therefore, after `SIGCHLD`, wait for *all* children that
 /// have ended, not only for the child in this value. Real-time signals are queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -100,13 +101,13 @@ pub struct SignalInfo {
     pub signal: Signal,
     /// The kernel's `si_code`: 0 for `kill`, −1 for `sigqueue`, −6 for a signal to one thread. A positive
     /// code means that the kernel itself has sent the signal. A sender that calls `rt_sigqueueinfo(2)`
-    /// directly can choose any negative code except −6, and also `pid` and `uid`.
+    /// directly can choose `pid`, `uid`, and any negative code except −6.
     pub code: i32,
     /// The process id of the sender or, for `SIGCHLD`, of the child. The field is `None` if the kernel has
-    /// sent another signal, for example for a terminal key or a timer. The field is also `None` if the sender
-    /// has no id in this process's pid namespace.
+    /// sent a signal other than `SIGCHLD`, for example because of a terminal key or a timer. The field is
+    /// also `None` if the sender has no id in this process's pid namespace.
     pub pid: Option<u32>,
-    /// The real user id of the process in `pid`.
+    /// The real user id of the process that `pid` identifies.
     pub uid: Option<u32>,
     /// The child's change of state (ended, stopped or continued) if the signal is a `SIGCHLD` that the kernel
     /// has sent. The caller must still wait for the child.
@@ -127,16 +128,17 @@ impl SignalInfo {
     }
 }
 
-/// Waits for a signal of `set` and consumes it, or returns `None` if no signal has arrived by `deadline`. The
-/// threads of this process must [block](SignalSet::block) the signals of `set`. Retries on `EINTR`.
+/// Waits for a signal in `set` and consumes it, or returns `None` if no such signal has arrived by
+/// `deadline`. The threads of this process must [block](SignalSet::block) the signals in `set`. Retries on
+/// `EINTR`.
 ///
 /// A pending signal is consumed without waiting. If several signals are pending, signals for this thread
-/// precede signals for the process. Within each of these groups, signals for faults such as `SIGSEGV` precede
-/// all others, and lower numbers otherwise precede higher numbers. A signal in `set` that is not blocked may
-/// either be consumed or have its usual effect.
+/// precede signals for the process. Within each of these groups, signals for faults, such as `SIGSEGV`,
+/// precede all others. Apart from that, lower numbers precede higher numbers. A signal in `set` that is not
+/// blocked may either be consumed or have its usual effect.
 ///
-/// While `SIGCHLD` is ignored (`SIG_IGN`), the kernel does not send this signal, and no exit status of a
-/// child can be collected.
+/// While `SIGCHLD` is ignored (`SIG_IGN`), the kernel does not send this signal, and the exit status of a
+/// child cannot be collected.
 ///
 /// Signals 32 and 33, which the C library uses between its threads, are not consumed.
 ///
@@ -185,21 +187,21 @@ fn without_c_library_signals(set: SignalSet) -> SignalSet {
 }
 
 /// A nonblocking, close-on-exec descriptor from which signals can be read. With [`poll`](super::poll()),
-/// [`Epoll`](super::Epoll) or another event loop, a process can wait for signals and for its pipes together.
-/// Dropping a `SignalFd` closes its descriptor.
+/// [`Epoll`](super::Epoll) or an event loop, a process can wait for signals and for its pipes at the same
+/// time. Dropping a `SignalFd` closes its descriptor.
 ///
-/// [Block](SignalSet::block) the signals in all threads, because a signal that is delivered to a thread is
-/// not readable from the descriptor. A signal that this descriptor returns is no longer pending.
+/// [Block](SignalSet::block) the signals in all threads, because a signal that has been delivered to a thread
+/// can no longer be read from the descriptor. A signal that this descriptor returns is no longer pending.
 /// [`SignalInfo`] describes which signals are merged. While `SIGCHLD` is ignored (`SIG_IGN`), the kernel does
 /// not send this signal.
 ///
-/// A read returns signals **of the reading process and thread**, not of the process and thread that created
-/// the descriptor. After a `fork`, the child reads its own signals. An `epoll` reports the signals of the
-/// process that added the descriptor.
+/// A read returns signals **of the reading process and thread**, not those of the process and thread that
+/// created the descriptor. After a `fork`, the child reads its own signals. An `epoll` reports the signals of
+/// the process that added the descriptor.
 ///
 /// # Examples
 ///
-/// A supervisor waits for its child's output, the child's end and a request to stop:
+/// A supervisor waits for the output and the end of its child, and for a request to stop:
 ///
 /// ```
 /// use rawpipe::event::{PollEvents, PollFd, SignalFd, poll};
@@ -268,7 +270,7 @@ impl SignalFd {
         call::read_signalfd(self.as_fd()).map(|info| SignalInfo::new(&info))
     }
 
-    /// Waits for a signal, but only until `deadline`, and consumes the signal. Retries on `EINTR`.
+    /// Waits for a signal until `deadline`, and consumes the signal if one arrives. Retries on `EINTR`.
     ///
     /// # Errors
     ///

@@ -9,12 +9,13 @@ use std::{fs::File, io, net, os::unix::net as unix, process};
 
 /// A descriptor that is owned, or borrowed for `'fd`.
 ///
-/// `From` consumes an owner of a descriptor, or borrows the descriptor from a reference to any type that
-/// implements [`AsFd`]. If an owner has no such conversion, convert it to [`OwnedFd`] first. Dropping a
-/// `MaybeOwnedFd` for [`Stdout`](std::io::Stdout) or [`Stderr`](std::io::Stderr) does not close the stream.
+/// `From` either consumes the owner of a descriptor, or borrows a descriptor from a reference to any type
+/// that implements [`AsFd`]. If an owner has no conversion to `MaybeOwnedFd`, convert it to [`OwnedFd`]
+/// first. Dropping a `MaybeOwnedFd` for [`Stdout`](std::io::Stdout) or [`Stderr`](std::io::Stderr) does not
+/// close the stream.
 ///
-/// A clone of an owned descriptor shares that descriptor without a system call. Dropping the last clone
-/// closes the descriptor.
+/// A clone of an owned descriptor shares that descriptor, and cloning makes no system call. Dropping the last
+/// clone closes the descriptor.
 ///
 /// This type needs feature `alloc`, which `std` and `transfer` imply.
 ///
@@ -45,8 +46,8 @@ enum Kind<'fd> {
     Borrowed(BorrowedFd<'fd>),
 }
 
-/// A type that owns a descriptor and that a `MaybeOwnedFd` can store. Each implementing type keeps the same
-/// descriptor for its whole lifetime.
+/// A type that owns a descriptor, and whose values a `MaybeOwnedFd` can store. Each implementing type keeps
+/// the same descriptor for its whole lifetime.
 trait Owner: AsFd + Debug + Send + Sync + UnwindSafe + RefUnwindSafe {}
 
 impl AsFd for MaybeOwnedFd<'_> {

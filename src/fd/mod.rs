@@ -1,17 +1,18 @@
 //! Owned and borrowed file descriptors.
 //!
-//! With feature `std`, the types of this module are std's own types. Every file, socket and pipe of std can
-//! therefore be passed to this crate and back. Without `std`, this module defines the types. The types
-//! provide a subset of std's items with the same names and signatures, so code that compiles without `std`
-//! also compiles with `std`.
+//! With feature `std`, the types of this module are std's own types. Therefore, every file, socket and pipe
+//! can be passed between std and this crate. Without `std`, this module itself defines the types. These types
+//! provide a subset of std's items, under the same names and with the same signatures. Code that compiles
+//! without `std` therefore also compiles with `std`.
 //!
 //! # The numbers 0, 1 and 2
 //!
-//! No function of this crate returns a new descriptor with the number of a standard stream. The kernel may
-//! assign the number of a closed standard stream. In this case, the function duplicates the descriptor to a
-//! number of 3 or above and closes the low number. This rule prevents `println!` and panic messages from
-//! being written to a new pipe or file. The rule holds for every descriptor that the crate creates: pipes,
-//! duplicates, `eventfd`, `epoll`, `signalfd`, pidfds, and internal ones.
+//! No function of this crate returns a new descriptor with the number of a standard stream. If a standard
+//! stream is closed, the kernel may assign its number to a new descriptor. In this case, the function
+//! duplicates the new descriptor to a number of 3 or above, and closes the low number. This rule prevents
+//! `println!` and panic messages from being written to a new pipe or file. The rule holds for every
+//! descriptor that the crate creates: pipes, duplicates, `eventfd`, `epoll`, `signalfd`, pidfds, and internal
+//! ones.
 //!
 //! The new descriptor has the low number for a short time, until it is duplicated. Therefore, in a program
 //! with threads, open the standard streams before the first thread is started. If no number above 2 is free,

@@ -63,7 +63,7 @@ impl BorrowedFd<'_> {
     ///
     /// # Safety
     ///
-    /// `fd` is not −1, is open, and stays open for as long as the value is used.
+    /// `fd` is not −1, is open, and stays open for as long as the returned value is used.
     #[must_use]
     pub const unsafe fn borrow_raw(fd: RawFd) -> Self {
         Self { fd, owner: PhantomData }

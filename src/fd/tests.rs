@@ -1,5 +1,6 @@
-//! Compiles the same code against std's descriptor and slice types with feature `std`, and against this
-//! crate's types without that feature. These tests keep the crate's types a subset of std's types.
+//! Compiles the same code in two configurations: with feature `std`, against std's descriptor and slice
+//! types, and without it, against this crate's types. These tests ensure that the crate's types stay a subset
+//! of std's types.
 //!
 //! # Safety
 //!
@@ -11,7 +12,7 @@ use super::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use crate::io::{IoSlice, IoSliceMut};
 use crate::{Errno, io};
 
-/// Returns the number of a descriptor. Accepts a value that lends the descriptor, or a reference to that
+/// Returns the number of a descriptor. Accepts a value that lends the descriptor, or a reference to such a
 /// value.
 fn number(fd: impl AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()

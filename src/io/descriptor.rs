@@ -5,8 +5,7 @@ use crate::errno::Result;
 use crate::fd::{AsFd, OwnedFd};
 use crate::sys::{abi, call};
 
-/// Closes a descriptor and reports an error that the kernel returns. Dropping a descriptor ignores
-/// that error.
+/// Closes a descriptor and returns the kernel's error, if any. Dropping a descriptor ignores such an error.
 ///
 /// The descriptor is closed even on error, including [`EINTR`](crate::Errno::EINTR). Do not retry: another
 /// thread may already have opened a new descriptor with that number.
@@ -80,8 +79,8 @@ pub fn dup_cloexec(fd: impl AsFd) -> Result<OwnedFd> {
     call::fcntl_dupfd_cloexec(fd.as_fd(), 3)
 }
 
-/// Makes `new` a duplicate of `fd`. The kernel closes the old descriptor of `new`, and the number of `new`
-/// stays the same. For standard streams use [`redirect`](super::redirect).
+/// Makes `new` a duplicate of `fd`. The kernel closes the descriptor that `new` held before, and `new` keeps
+/// its number. For standard streams use [`redirect`](super::redirect).
 ///
 /// The duplicate is close-on-exec only if `flags` has [`CLOEXEC`](super::DupFlags::CLOEXEC).
 ///
@@ -89,7 +88,7 @@ pub fn dup_cloexec(fd: impl AsFd) -> Result<OwnedFd> {
 ///
 /// - [`EBADF`](crate::Errno::EBADF) if `RLIMIT_NOFILE` does not allow the number of `new`.
 /// - [`EINVAL`](crate::Errno::EINVAL) if `flags` has unknown bits, or both descriptors have the same number.
-/// - [`EBUSY`](crate::Errno::EBUSY) if another thread is about to open a descriptor with that number.
+/// - [`EBUSY`](crate::Errno::EBUSY) if another thread is about to open a descriptor with the number of `new`.
 ///
 /// # Examples
 ///
@@ -113,7 +112,7 @@ pub fn dup3(fd: impl AsFd, new: &mut OwnedFd, flags: DupFlags) -> Result<()> {
     call::dup3(fd.as_fd(), new, flags.bits())
 }
 
-/// Returns whether the descriptor is closed in a program started with `exec`.
+/// Returns whether the kernel closes the descriptor when `exec` starts a program (close-on-exec).
 ///
 /// # Errors
 ///
@@ -137,8 +136,8 @@ pub fn is_close_on_exec(fd: impl AsFd) -> Result<bool> {
     Ok(call::fcntl_getfd(fd.as_fd())? & abi::FD_CLOEXEC != 0)
 }
 
-/// Sets or clears close-on-exec. While the flag is set, the descriptor is closed in a program started with
-/// `exec`.
+/// Sets or clears close-on-exec. If the flag is set, the kernel closes the descriptor when `exec` starts a
+/// program.
 ///
 /// The flag belongs to this descriptor only. Each duplicate has its own flag.
 ///

@@ -9,11 +9,11 @@ use crate::errno::{Errno, Result};
 use crate::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use crate::sys::{abi, call};
 
-/// Takes ownership of an inherited descriptor, by its number.
+/// Takes ownership of the inherited descriptor that has this number.
 ///
-/// For example, a program may inherit descriptor 3 from `fd_map` in its parent, or from a shell's
+/// For example, a program may inherit descriptor 3 because its parent used `fd_map`, or because a shell used
 /// [`3<file`][m]. Call this function once for each such descriptor, near the start of `main`. The function
-/// sets close-on-exec, so that the program does not pass the descriptor on by accident.
+/// sets close-on-exec, so the program does not accidentally pass the descriptor on.
 ///
 /// [m]: https://www.gnu.org/software/bash/manual/html_node/Redirections.html
 ///

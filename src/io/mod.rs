@@ -1,4 +1,4 @@
-//! Reads, writes, duplicates and closes file descriptors, and redirects the standard streams.
+//! Reads from, writes to, duplicates and closes file descriptors, and redirects the standard streams.
 //!
 //! # What a signal does
 //!
@@ -14,16 +14,16 @@
 //!
 //! # Without waiting, or until a deadline
 //!
-//! Feature `event` adds `try_read`, `try_write`, and functions with a deadline such as `read_deadline`. These
-//! functions also work on blocking descriptors.
+//! Feature `event` adds `try_read`, `try_write`, and functions that take a deadline, such as `read_deadline`.
+//! These functions also work on blocking descriptors.
 //!
-//! `O_NONBLOCK` belongs to the open file, which may be shared with other processes, such as a child or the
+//! `O_NONBLOCK` belongs to the open file. Other processes may share that file, for example a child, or the
 //! parent that provided standard input. Setting the flag can break those processes, so none of these
 //! functions changes it. Instead, these functions use system calls that do not wait. Functions with a
 //! deadline wait only in `poll`.
 //!
 //! The preferred method is the flag `RWF_NOWAIT`. Pipes have supported this flag since Linux 6.4, and sockets
-//! since Linux 6.5. A FIFO never supports the flag, nor does a pipe end that was once used in a
+//! since Linux 6.5. A FIFO never supports the flag, and neither does a pipe end that has ever been used in a
 //! [`splice`](crate::splice).
 //!
 //! The fallbacks for pipes are `vmsplice` and `splice`, which have their own nonblocking flag. A read copies
@@ -37,18 +37,18 @@
 //! another process could read the data or fill the pipe in between.
 //!
 //! Some files support `RWF_NOWAIT` although every write that needs new blocks has to wait. An example is a
-//! file that was opened with `O_DIRECT` and grows. A write that would have to wait fails with
-//! [`EAGAIN`](crate::Errno::EAGAIN) every time, and a function with a deadline retries until the deadline.
-//! Write to files with [`write`](write()).
+//! growing file that was opened with `O_DIRECT`. A write that would have to wait fails with
+//! [`EAGAIN`](crate::Errno::EAGAIN) every time, and a function with a deadline retries it until the deadline
+//! passes. Write to files with [`write`](write()).
 //!
 //! # Deadlines that have passed
 //!
-//! With a deadline that has already passed, a function does not wait. The function still moves the bytes that
-//! it can read or write without waiting. All functions with a deadline retry on `EINTR` until the deadline
-//! passes. Another thread can cancel a deadline: see [`Cancel`](crate::Cancel).
+//! If the deadline has already passed, a function does not wait, but it still moves the bytes that it can
+//! read or write without waiting. All functions with a deadline retry on `EINTR` until the deadline passes.
+//! Another thread can cancel a deadline: see [`Cancel`](crate::Cancel).
 //!
-//! A peer that holds the pipe's lock makes every read and write of that pipe wait, including calls of these
-//! functions: see [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
+//! A peer that holds the pipe's lock makes every read and write of that pipe wait, including those that these
+//! functions make: see [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
 //!
 //! # Socket timeouts
 //!
@@ -63,9 +63,8 @@
 //!
 //! # `SIGPIPE`
 //!
-//! Every function of this module that writes raises `SIGPIPE` if the pipe has no reader, except
-//! [`write_nosignal`] and [`writev_nosignal`]. In a program that does not ignore the signal,
-//! use `without_sigpipe`.
+//! Except for [`write_nosignal`] and [`writev_nosignal`], every writing function of this module raises
+//! `SIGPIPE` if the pipe has no reader. In a program that does not ignore the signal, use `without_sigpipe`.
 //!
 //! # Packet pipes
 //!
@@ -129,12 +128,12 @@ use crate::sys::call;
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and has no data to read, or its
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and has no data to read, or if its
 ///   `SO_RCVTIMEO` has expired.
 /// - [`EBADF`](crate::Errno::EBADF) if the descriptor is not open for reading, for instance a write end.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was read.
-/// - [`EIO`](crate::Errno::EIO) if the peer of a pseudoterminal is closed. The master of a pseudoterminal
-///   fails with this error instead of reaching end of file.
+/// - [`EIO`](crate::Errno::EIO) if the peer of a pseudoterminal is closed. A read from the master of a
+///   pseudoterminal fails with this error instead of reporting end of file.
 /// - [`EISDIR`](crate::Errno::EISDIR) if the descriptor is a directory.
 ///
 /// # Examples
@@ -214,23 +213,23 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
 
 /// Writes up to `buf.len()` bytes of `buf` and returns the number of bytes written.
 ///
-/// A write to a blocking pipe waits until all bytes are written. The count is short if a signal handler runs,
-/// or the last read end is closed, after a part of the bytes was written. A write to a nonblocking pipe
+/// A write to a blocking pipe waits until all bytes are written. The count is short if only some of the bytes
+/// have been written when a signal handler runs or the last read end is closed. A write to a nonblocking pipe
 /// writes as many bytes as fit. Up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes are written in one piece. A
 /// longer write may be mixed with the bytes of other writers. With an empty `buf` the call returns 0
 /// immediately.
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and has no room, or its `SO_SNDTIMEO`
-///   has expired.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and has no room, or if its
+///   `SO_SNDTIMEO` has expired.
 /// - [`EBADF`](crate::Errno::EBADF) if the descriptor is not open for writing, for instance a read end.
 /// - [`EFBIG`](crate::Errno::EFBIG) if the file would become larger than `RLIMIT_FSIZE` allows. The process
 ///   also receives `SIGXFSZ`, which kills it unless the signal is ignored, blocked or handled. A write that
 ///   crosses the limit writes only the bytes below the limit and returns a short count.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was written.
 /// - [`EINVAL`](crate::Errno::EINVAL) if the file was opened with `O_DIRECT`, and the length, position or
-///   address is not a multiple of the block size. To write the unaligned end of a file, clear the flag with
+///   address is not a multiple of the block size. To write the unaligned end of a file, clear `O_DIRECT` with
 ///   `fcntl` first.
 /// - [`EPIPE`](crate::Errno::EPIPE) if no read end is open. The process also receives `SIGPIPE`, which kills
 ///   it unless the signal is ignored, blocked or handled. Rust's `main` ignores the signal, and

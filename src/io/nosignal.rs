@@ -7,9 +7,9 @@ use crate::sys::abi::iovec::IoSlice;
 use crate::sys::{abi, call};
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// Writes as [`write()`](super::write) does, but raises no `SIGPIPE`. If the pipe has no reader, the call
-/// only fails with [`EPIPE`](Errno::EPIPE). `SIGPIPE` would kill a program that does not ignore, block or
-/// handle the signal.
+/// Writes as [`write()`](super::write) does, but raises no `SIGPIPE`. If the pipe has no reader, the only
+/// effect is that the call fails with [`EPIPE`](Errno::EPIPE). `SIGPIPE` would kill a program that does not
+/// ignore, block or handle the signal.
 ///
 /// If the kernel supports the flag `RWF_NOSIGNAL` (since Linux 6.18), this function sets it. Otherwise the
 /// function blocks the signal for this thread during the call (see
@@ -46,14 +46,15 @@ pub fn write_nosignal(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 ///
 /// Fails as [`writev`](super::writev) and [`write_nosignal`] do.
 pub fn writev_nosignal(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
-    /// Set once a write to a pipe has shown that the flag cannot be used. Files other than pipes may reject
+    /// Set after a write to a pipe has shown that the flag cannot be used. Files other than pipes may reject
     /// the flag even if the kernel supports it.
     static MISSING: AtomicBool = AtomicBool::new(false);
 
     let fd = fd.as_fd();
     if !MISSING.load(Ordering::Relaxed) {
         match call::pwritev2(fd, bufs, abi::RWF_NOSIGNAL) {
-            // `EINVAL` may mean too many buffers. In that case, `writev` below fails with the same error.
+            // `EINVAL` may mean that there are too many buffers. In that case, `writev` below fails with the
+            // same error.
             Err(Errno::EINVAL) => {}
             Err(errno) if call::is_unsupported(errno) => {
                 MISSING.store(call::fcntl_getpipe_sz(fd).is_ok(), Ordering::Relaxed);

@@ -1,8 +1,8 @@
 //! Reads and writes without waiting, even on blocking descriptors.
 //!
-//! These functions use `RWF_NOWAIT` if the kernel and the file support it, and otherwise an equivalent for
-//! pipes: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline). The functions never follow `poll`
-//! with a blocking call, because another process could read the data or fill the pipe in between.
+//! If the kernel and the file support `RWF_NOWAIT`, these functions use it. Otherwise, they use an equivalent
+//! for pipes: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline). The functions never follow
+//! `poll` with a blocking call, because another process could read the data or fill the pipe in between.
 
 use crate::fd::{AsFd, BorrowedFd};
 use crate::pipe::{self, Capacity};
@@ -29,7 +29,7 @@ pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     }
 }
 
-/// Moves the available bytes into a private pipe, which has room, and reads them from that pipe.
+/// Moves the available bytes into an empty private pipe, and then reads them from that pipe.
 fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     // `SPLICE_F_NONBLOCK` prevents waiting only between two pipes.
     let capacity = call::fcntl_getpipe_sz(from).map_err(|_| Errno::EBADF)?;
@@ -61,7 +61,7 @@ pub(crate) fn try_writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usi
     }
 }
 
-/// Writes to a private pipe, which has room, and moves as many bytes as fit from that pipe to `to`. Bytes
+/// Writes to an empty private pipe, and then moves as many of the bytes as fit from that pipe to `to`. Bytes
 /// that do not fit into `to` are dropped with the private pipe and are not counted.
 fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
     if call::fcntl_getpipe_sz(to).is_err() {

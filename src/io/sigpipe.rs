@@ -1,12 +1,12 @@
-//! Suppresses `SIGPIPE` for calls that raise it if the pipe has no reader.
+//! Suppresses `SIGPIPE` for calls that would otherwise raise it if the pipe has no reader.
 //!
 //! `pwritev2` has a flag that suppresses the signal ([`write_nosignal`](crate::io::write_nosignal)), but
 //! `splice`, `tee` and `sendfile` have no such flag. Therefore the calling thread blocks the signal during
-//! the call. If the call has raised the signal, the signal is removed before the mask is restored. The kernel
-//! sends the signal to the calling thread, so no other thread can receive it.
+//! the call. If the call has raised the signal, this module consumes the signal before it restores the mask.
+//! The kernel sends the signal to the calling thread, so no other thread can receive it.
 //!
-//! If another process sends `SIGPIPE` during the call, that signal is delivered to another thread, or
-//! afterwards to this thread. A signal that was already pending for this thread stays pending. If
+//! If another process sends `SIGPIPE` during the call, that signal is delivered either to another thread or,
+//! after the call, to this thread. A signal that was already pending for this thread stays pending. If
 //! `pthread_kill` sends `SIGPIPE` to this thread during the call, that signal is lost, because it cannot be
 //! distinguished from the call's own signal. If a filter rejects `rt_tgsigqueueinfo`, a `SIGPIPE` that is
 //! sent to the process during the call is lost, unless the call also raises `SIGPIPE`.
@@ -14,8 +14,9 @@
 //! This module does not block `SIGXFSZ`, which a write beyond `RLIMIT_FSIZE` raises. `SIGXFSZ` kills a
 //! process that does not ignore, block or handle it.
 //!
-//! Rust's `main` ignores `SIGPIPE` for the whole process, and forked children inherit this setting. Libraries
-//! and programs without Rust's `main` should use this module instead of ignoring the signal.
+//! Rust's `main` ignores `SIGPIPE` for the whole process, and forked children inherit this setting.
+//! Libraries, and programs that do not start in Rust's `main`, should use this module instead of ignoring the
+//! signal.
 
 use crate::Result;
 use crate::errno::retry;
@@ -25,7 +26,7 @@ use crate::sys::call;
 
 const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 
-/// Runs `body` and returns its result. Calls of this thread in `body` raise no `SIGPIPE`.
+/// Runs `body` and returns its result. Calls that this thread makes in `body` raise no `SIGPIPE`.
 ///
 /// Other threads are not affected. The signal mask is restored afterwards. [`transfer`](crate::transfer),
 /// `fanout`, `communicate` and message senders already suppress the signal. If the signal cannot be blocked,
@@ -83,8 +84,8 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // A signal may be pending even if the call succeeded. A reader that closes in the middle of a write
-        // causes a short count and also raises the signal.
+        // A signal may be pending even if the call succeeded. If the last reader closes its end in the middle
+        // of a write, the write returns a short count and also raises the signal.
         if !self.pending_before && is_pending() == Ok(true) {
             let _ = call::rt_tgsigqueueinfo_self(&MARK);
             let _ = take();
@@ -99,10 +100,10 @@ fn is_pending() -> Result<bool> {
     call::rt_sigpending().map(|pending| SignalSet(pending).contains(Signal::PIPE))
 }
 
-/// A marked signal that this module queues for this thread before it consumes one pending signal. If a signal
-/// is already pending for this thread, the kernel drops the mark. Otherwise the mark itself is consumed,
-/// because signals for the thread precede signals for the process. In either case, a signal for the process
-/// stays pending.
+/// A marked signal. This module queues it for this thread before consuming one pending signal. If a signal is
+/// already pending for this thread, the kernel drops the mark. Otherwise the mark itself is consumed, because
+/// signals for the thread precede signals for the process. In either case, a signal for the process stays
+/// pending.
 const MARK: SigInfo = SigInfo::queued(Signal::PIPE.as_raw(), 0x5049_5045);
 
 /// Consumes a pending `SIGPIPE` and returns it, unless that signal is the mark.

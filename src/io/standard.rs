@@ -2,7 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to lend only the numbers 0, 1 and 2, which by convention no value owns, as std does.
+//! This file is trusted to lend only the numbers 0, 1 and 2. By a convention that std follows too, no value
+//! owns these numbers.
 #![allow(unsafe_code, reason = "descriptors by number")]
 
 pub use crate::sys::abi::StdStream;
@@ -32,17 +33,17 @@ impl AsFd for StdStream {
     }
 }
 
-/// Makes a standard stream of this process a duplicate of `fd`, as `dup2` does. A program started with `exec`
-/// inherits the stream.
+/// Turns a standard stream of this process into a duplicate of `fd`, as `dup2` does. A program started with
+/// `exec` inherits the stream.
 ///
-/// In the same atomic step, the kernel closes the stream's old descriptor. Other duplicates of the old
-/// descriptor stay open. To restore the stream later, call [`dup_cloexec`](super::dup_cloexec) first and
-/// `redirect` with that duplicate afterwards. If `fd` already has the number of the stream, this function
-/// clears close-on-exec.
+/// The kernel closes the stream's old descriptor and replaces it in one atomic step. Other duplicates of the
+/// old descriptor stay open. To be able to restore the stream, first duplicate it with
+/// [`dup_cloexec`](super::dup_cloexec). Later, pass that duplicate to `redirect`. If `fd` already has the
+/// number of the stream, this function clears close-on-exec.
 ///
 /// The function allocates nothing, so a forked child can call it before it starts a program. Buffered text in
-/// [`std::io::stdin`][stdin], `stdout` or C's stdio stays in its buffer. Flush output first. Otherwise, the
-/// buffered output goes to the new file.
+/// [`std::io::stdin`][stdin], `stdout` or C's stdio stays in its buffer. Flush buffered output first.
+/// Otherwise, that output goes to the new file.
 ///
 /// The call is safe because, by convention, no value owns the descriptors 0, 1 and 2. Any code may borrow
 /// them at any time, as `println!` does, and no code may close them. After this call, all code uses the new

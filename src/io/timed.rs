@@ -82,8 +82,8 @@ pub fn try_write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, and no byte was read.
 /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel), and no byte was
 ///   read.
-/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if the descriptor is a terminal, or another descriptor that
-///   cannot be read without the risk of waiting. If no other process reads from the descriptor, call
+/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if the descriptor cannot be read without the risk of waiting.
+///   Terminals are an example. If no other process reads from the descriptor, call
 ///   [`poll_deadline`](crate::event::poll_deadline) and then [`io::read`].
 /// - The errors of [`try_read`] except `EAGAIN`.
 ///
@@ -111,7 +111,7 @@ pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline<'_>) -> R
 ///
 /// # Errors
 ///
-/// Fails as [`try_write`] does, except with `EAGAIN`, and also with
+/// Fails as [`try_write`] does, but never with `EAGAIN`. Also fails with
 ///
 /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, and no byte was written.
 /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel), and no byte was

@@ -7,7 +7,8 @@ use crate::sys::abi::PIPE_BUF;
 use crate::sys::call;
 use alloc::vec::Vec;
 
-/// Reads until end of file, appends to `buf`, and returns the number of bytes appended. Retries on `EINTR`.
+/// Reads until end of file, appends the bytes to `buf`, and returns the number of bytes appended. Retries on
+/// `EINTR`.
 ///
 /// A pipe reaches end of file when every write end is closed. Drop this process's own write ends first.
 /// Otherwise, the call waits indefinitely.
@@ -18,7 +19,7 @@ use alloc::vec::Vec;
 ///
 /// # Errors
 ///
-/// Fails as [`read`](super::read) does, except with [`EINTR`](Errno::EINTR), and with
+/// Fails as [`read`](super::read) does, but never with [`EINTR`](Errno::EINTR). Also fails with
 /// [`ENOMEM`](Errno::ENOMEM) if `buf` cannot grow. The bytes read before the error are in `buf`.
 ///
 /// # Examples
@@ -47,7 +48,7 @@ const PIPE: usize = 64 << 10;
 const LARGE: usize = 2 << 20;
 
 /// Reads at most `most` bytes with one call, appends them to `buf`, and sets `last` to the number of bytes
-/// read. The caller sets `last` to 0 before the first call and passes it on unchanged to later calls. If
+/// read. The caller sets `last` to 0 before the first call and passes its value unchanged to later calls. If
 /// `buf` lacks room, the first call makes room for `first` bytes, and later calls grow `buf` to more than
 /// twice its length. Each call requests room for at most `most` bytes.
 pub(crate) fn read_more(
@@ -59,18 +60,18 @@ pub(crate) fn read_more(
 ) -> crate::Result<usize> {
     // With room for fewer bytes, the end of a packet could be lost.
     if buf.capacity() - buf.len() < PIPE_BUF.min(most) {
-        // The new capacity is at least twice the length, plus the capacity of a pipe and `PIPE_BUF`. With
-        // this capacity, an output whose length is a power of two does not fill `buf`. A full `buf` would
-        // have to grow again only to detect end of file.
+        // The new capacity is at least the sum of twice the length, the capacity of a pipe, and `PIPE_BUF`.
+        // With this capacity, an output whose length is a power of two does not fill `buf`. A full `buf`
+        // would have to grow again only to detect end of file.
         let more = if *last == 0 { first } else { buf.len() + PIPE + PIPE_BUF };
         buf.try_reserve(more.min(most)).map_err(|_| Errno::ENOMEM)?;
         if buf.capacity() >= LARGE {
             call::madvise_hugepage(buf);
         }
     }
-    // This code touches as many unused pages of `buf` as the last read has filled. The kernel would otherwise
-    // allocate these pages while it holds the pipe's lock, and the writer would wait. The number of pages is
-    // limited, because the next read may find only end of file.
+    // This code touches unused pages of `buf`, as many as the last read has filled. The kernel would
+    // otherwise allocate these pages while it holds the pipe's lock, and the writer would wait. The number of
+    // pages is limited, because the next read may find only end of file.
     let next = most.min(*last).min(buf.len() / 32);
     let next = buf.spare_capacity_mut().iter_mut().take(next);
     next.step_by(4096).for_each(|byte| _ = byte.write(0));

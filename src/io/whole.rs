@@ -11,8 +11,8 @@ use core::fmt;
 ///
 /// # Errors
 ///
-/// The [`Incomplete`] holds the number of bytes in `buf` and the reason: end of file, or any error that
-/// [`read`](super::read) returns other than [`EINTR`](Errno::EINTR).
+/// The [`Incomplete`] holds the number of bytes in `buf` and the reason: end of file, or any error of
+/// [`read`](super::read) other than [`EINTR`](Errno::EINTR).
 ///
 /// # Examples
 ///
@@ -51,8 +51,8 @@ pub(crate) fn complete(
     Ok(())
 }
 
-/// Adds to `bytes` the number of bytes that a call has moved, and returns that number, or 0 if a signal
-/// interrupted the call. Fails if the call failed for any other reason or moved no byte.
+/// Increases `bytes` by the number of bytes that a call has moved, and returns that number. If a signal
+/// interrupted the call, the number is 0. Fails if the call failed for any other reason or moved no byte.
 #[inline]
 fn count(answer: crate::Result<usize>, bytes: &mut usize) -> Result<usize, Incomplete> {
     let count = match answer {
@@ -93,7 +93,7 @@ pub fn write_all(fd: impl AsFd, buf: &[u8]) -> Result<(), Incomplete> {
 /// Writes all bytes of any number of buffers. Continues after a short count, in the middle of a buffer if
 /// necessary, and retries on `EINTR`.
 ///
-/// The contents of `bufs` afterwards are unspecified.
+/// After the call, the contents of `bufs` are unspecified.
 ///
 /// # Errors
 ///
@@ -116,8 +116,8 @@ pub fn write_all_vectored(fd: impl AsFd, bufs: &mut [IoSlice<'_>]) -> Result<(),
     write_all_vectored_by(bufs, |rest| call::writev(fd, rest))
 }
 
-/// Runs the loop of [`write_all_vectored`] with `write`, which receives the remaining buffers and returns the
-/// number of bytes written.
+/// Runs the loop of [`write_all_vectored`]. The closure `write` receives the remaining buffers and returns
+/// the number of bytes written.
 #[inline]
 pub(crate) fn write_all_vectored_by(
     mut bufs: &mut [IoSlice<'_>],
@@ -133,16 +133,16 @@ pub(crate) fn write_all_vectored_by(
     Ok(())
 }
 
-/// Writes all of `buf`, at most [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes, in one piece or not at all. A pipe
-/// does not mix these bytes with the bytes of other writers. Waits until the pipe has room for all of `buf`,
-/// unless `fd` is nonblocking. Retries on `EINTR`.
+/// Writes all of `buf`, which may have at most [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes, in one piece or not
+/// at all. A pipe does not mix these bytes with the bytes of other writers. Waits until the pipe has room for
+/// all of `buf`, unless `fd` is nonblocking. Retries on `EINTR`.
 ///
 /// Like [`write()`](super::write), this call raises `SIGPIPE` if the pipe has no reader. Rust programs ignore
 /// that signal by default.
 ///
 /// # Errors
 ///
-/// Fails as [`write()`](super::write) does, except with [`EINTR`](Errno::EINTR), and also with
+/// Fails as [`write()`](super::write) does, but never with [`EINTR`](Errno::EINTR). Also fails with
 ///
 /// - [`EIO`](Errno::EIO) if only a part was written, because `fd` is not a pipe.
 /// - [`EMSGSIZE`](Errno::EMSGSIZE) if `buf` has more than `PIPE_BUF` bytes. Nothing was written.
@@ -165,7 +165,7 @@ pub fn write_atomic(fd: impl AsFd, buf: &[u8]) -> crate::Result<()> {
     write_atomic_by(buf, |buf| call::write(fd, buf))
 }
 
-/// Runs the loop of [`write_atomic`] with `write`, which receives all of `buf` and returns the number of
+/// Runs the loop of [`write_atomic`]. The closure `write` receives all of `buf` and returns the number of
 /// bytes written.
 #[inline]
 pub(crate) fn write_atomic_by(
@@ -184,7 +184,7 @@ pub(crate) fn write_atomic_by(
     }
 }
 
-/// The error of a call that moves a given number of bytes, such as [`read_exact`] or [`write_all`]. The error
+/// The error of calls such as [`read_exact`] and [`write_all`], which move a given number of bytes. The error
 /// holds the reason for the failure and the number of bytes that were moved before the failure.
 ///
 /// # Examples

@@ -44,8 +44,8 @@ pub struct Channel<R, W> {
 
 impl Channel<PipeReader, PipeWriter> {
     /// Creates a link of two pipes and returns its two sides. All descriptors are close-on-exec. Each pipe
-    /// has a capacity of 256 KiB if the kernel grants it. If both sides send more bytes than a pipe holds
-    /// before they receive, they wait for each other forever.
+    /// has a capacity of 256 KiB if the kernel grants it. If, before receiving, both sides send more bytes
+    /// than a pipe holds, they wait for each other forever.
     ///
     /// # Errors
     ///
@@ -54,13 +54,14 @@ impl Channel<PipeReader, PipeWriter> {
         let (left, right) = Duplex::pair()?;
         for writer in [left.writer(), right.writer()] {
             // Long messages would move faster through larger pipes, but all pipes of a user share one limit.
-            // Beyond that limit, new pipes of the user's other programs have only one or two pages.
+            // Once that limit is exceeded, the other programs of that user receive pipes with only one or two
+            // pages.
             let _ = writer.set_capacity(Capacity::Bytes(256 << 10));
         }
         Ok((left.into(), right.into()))
     }
 
-    /// Creates a link of two pipes from `builder` and returns its two sides.
+    /// Creates a link of two pipes with the settings of `builder`, and returns its two sides.
     ///
     /// # Errors
     ///
@@ -71,7 +72,8 @@ impl Channel<PipeReader, PipeWriter> {
     }
 }
 
-/// Keeps the capacity of the link's pipes, 64 KiB by default. [`Channel::pair`] creates larger pipes.
+/// Keeps the capacity of the link's pipes, which is 64 KiB by default. [`Channel::pair`] creates larger
+/// pipes.
 impl From<Duplex> for Channel<PipeReader, PipeWriter> {
     fn from(link: Duplex) -> Self {
         let (reader, writer) = link.into_ends();
@@ -141,7 +143,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.sender.send_deadline(parts, deadline)
     }
 
-    /// Sends several messages, with one write for many short messages.
+    /// Sends several messages, and combines many short messages into one write.
     ///
     /// # Errors
     ///

@@ -16,10 +16,10 @@ use crate::{PipeReader, PipeWriter, Result};
 /// After the peer is dropped, this side reads the bytes that are still in the link and then reaches end of
 /// file. Writes through this side fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. These
 /// guarantees hold only if no process still has a copy of the peer. [`fork`](Self::fork) ensures this
-/// condition for one child and describes the steps for several children.
+/// condition for one child, and its documentation describes the steps for several children.
 ///
 /// A link is a stream of bytes. To exchange messages, convert the link with
-/// [`Channel::from(link)`](super::Channel), also in a forked child.
+/// [`Channel::from(link)`](super::Channel). A forked child can do this as well.
 ///
 /// # Examples
 ///
@@ -51,7 +51,7 @@ impl Duplex {
         Self::pair_of(Builder::new())
     }
 
-    /// Creates a link of two pipes with these settings.
+    /// Creates a link of two pipes with the settings of `builder`.
     ///
     /// # Errors
     ///
@@ -70,16 +70,17 @@ impl Duplex {
     }
 
     /// Creates a link and a child process that owns one side of it. The child runs `body` with its side and
-    /// exits with the code that `body` returns. The parent receives a handle to the child and the link's
-    /// other side. Neither process keeps a copy of the peer's side, so each process reaches end of file when
-    /// the other process ends.
+    /// exits with the code that `body` returns. The parent receives the link's other side and a handle to the
+    /// child. Neither process keeps a copy of the peer's side, so each process reaches end of file when the
+    /// other process ends.
     ///
     /// # Several children
     ///
     /// A child inherits copies of all descriptors of the parent, including the parent's sides of *earlier*
-    /// links. While the new child runs, an earlier child does not reach end of file when the parent drops its
-    /// side of that child's link. Therefore, close the copies in the new child. In this example, `body`
-    /// borrows the earlier links exclusively and drops them. The parent's own sides of these links stay open.
+    /// links. While the new child keeps these copies open, an earlier child does not reach end of file, even
+    /// if the parent drops the other side of that child's link. Therefore, close the copies in the new child.
+    /// In this example, `body` borrows the earlier links exclusively and drops them. The parent's own sides
+    /// of these links stay open.
     ///
     /// ```
     /// use rawpipe::message::Duplex;

@@ -29,8 +29,8 @@ pub enum MessageError {
     /// unless one of them was sent in part. After a partial message, sending fails with [`Torn`](Self::Torn).
     Stopped(Errno, usize),
     /// The message is longer than the limit. This value is the message's length in bytes. If a sending call
-    /// fails with this error, no byte was sent. If a receiving call fails with this error, every further
-    /// receiving call fails in the same way. The peer uses a higher limit, is broken, or is hostile.
+    /// fails with this error, no byte was sent. If a receiving call fails with this error, every later
+    /// receiving call also fails with it. The peer uses a higher limit, is broken, or is hostile.
     TooLong(u64),
     /// The message is longer than the buffer. This value is the message's length in bytes. The message can
     /// still be received into a larger buffer.
@@ -88,9 +88,9 @@ impl From<Errno> for MessageError {
 #[cfg(feature = "std")]
 impl From<MessageError> for std::io::Error {
     /// Converts [`Io`](MessageError::Io) to the corresponding system error, with its `raw_os_error`. Converts
-    /// every other variant to an error that holds the whole `MessageError`, for `get_ref` and `downcast`. The
-    /// error's kind is `InvalidData` (too long), `InvalidInput` (buffer too short), `UnexpectedEof`
-    /// (truncated), `BrokenPipe` (torn) or the kind of the errno (stopped).
+    /// every other variant to an error that holds the whole `MessageError`. `get_ref` and `downcast` return
+    /// that value. The error's kind is `InvalidData` (too long), `InvalidInput` (buffer too short),
+    /// `UnexpectedEof` (truncated), `BrokenPipe` (torn) or the kind of the errno (stopped).
     fn from(error: MessageError) -> Self {
         match error {
             MessageError::Io(errno) => errno.into(),

@@ -15,8 +15,8 @@ const LEN: usize = 16 << 10;
 
 /// The offset of the buffer in its page-aligned block. Some processors copy slowly if the target's offset
 /// within its page is a few bytes greater than the source's offset. For example, a body may start at a page
-/// boundary in the pipe. Without this offset, that body would be copied to page offset 8 of the block, after
-/// its 8-byte length.
+/// boundary in the pipe. Without this offset, that body would follow the message's 8-byte length, and would
+/// be copied to page offset 8 of the block.
 const START: usize = 64;
 #[repr(align(4096))]
 struct Block([u8; START + LEN]);
@@ -33,7 +33,7 @@ pub(super) struct Input<R> {
     pub(super) spin: Spin,
     /// The buffer, if the receiver reads ahead.
     block: Option<Box<Block>>,
-    /// The part of the buffer whose bytes were read but not yet consumed.
+    /// The range of the bytes in the buffer that were read but not yet consumed.
     unread: Range<usize>,
 }
 

@@ -1,4 +1,5 @@
-//! Sends and receives messages over pipes. Each message is received whole and separately, as it was sent.
+//! Sends and receives messages over pipes. Each message is received whole and separate from other messages,
+//! exactly as it was sent.
 //!
 //! A pipe is a stream of bytes: one read may return the bytes of two writes, and one write may need two
 //! reads. This module offers three ways to keep messages apart:
@@ -11,23 +12,23 @@
 //!
 //! [`Duplex`] is a link with one pipe for each direction. A channel can be built on a link.
 //!
-//! Because the types of this module work over pipes, the peer may be any program. A message of a channel may
-//! also be longer than the pipe's capacity. A dialogue in shared memory is faster than a dialogue over pipes,
-//! if this process forks the peer and messages have a maximum length. See
+//! Because the types of this module work over pipes, the peer may be any program. A channel's messages may
+//! also be longer than the pipe's capacity. If this process forks the peer, and messages have a maximum
+//! length, a dialogue in shared memory is faster than one over pipes. See
 //! [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), which needs feature
 //! `transfer`.
 //!
-//! A message usually costs one write and two reads if it fits into the pipe. If a program sends many short
-//! messages at a time, [`send_many`](Sender::send_many) writes these messages together, and a receiver
-//! [`with_read_ahead`](Receiver::with_read_ahead) reads them together.
+//! A message that fits into the pipe usually costs one write and two reads. If a program sends many short
+//! messages at a time, [`send_many`](Sender::send_many) writes these messages together. A receiver
+//! [`with_read_ahead`](Receiver::with_read_ahead) also reads them together.
 //!
 //! No function of this module raises `SIGPIPE`. If the pipe has no reader, sending fails with
 //! [`EPIPE`](crate::Errno::EPIPE).
 //!
 //! # Deadlocks
 //!
-//! Each direction of a link holds only as many bytes as its pipe. If both sides send more than that before
-//! they receive, they wait for each other forever. The methods with a deadline time out instead.
+//! Each direction of a link holds only as many bytes as its pipe. If, before receiving, both sides send more
+//! than that, they wait for each other forever. The methods with a deadline time out instead.
 
 mod channel;
 mod duplex;

@@ -22,9 +22,9 @@ use alloc::vec::Vec;
 /// With [`with_read_ahead`](Self::with_read_ahead), one read can fetch many short messages. All but the first
 /// of these messages are then in the receiver's buffer and no longer in the descriptor:
 ///
-/// - Before waiting for the descriptor with `poll`, `select`, `Epoll` or an async runtime, receive until
-///   [`has_message`](Self::has_message) returns `false`. The receiving methods check the buffer themselves.
-///   These methods return a buffered message even if the deadline has passed.
+/// - Before waiting for the descriptor with `poll`, `select`, `Epoll` or an async runtime, keep receiving
+///   messages until [`has_message`](Self::has_message) returns `false`. The receiving methods check the
+///   buffer themselves. These methods return a buffered message even if the deadline has passed.
 /// - While bytes are buffered, [`into_inner`](Self::into_inner) returns the receiver instead of the
 ///   descriptor.
 /// - No other reader of the descriptor receives the buffered messages. After a `fork`, each of the two
@@ -49,7 +49,7 @@ pub struct Receiver<R> {
     input: Input<R>,
     limit: usize,
     header: [u8; 8],
-    /// The number of bytes of the next message's header that have been read.
+    /// The number of bytes already read from the next message's header.
     have: usize,
     /// The beginning of the next message's body, if an earlier call stopped in the middle of it.
     body: Vec<u8>,
@@ -65,7 +65,7 @@ impl<R: AsFd> Receiver<R> {
     }
 
     /// Limits messages to `limit` bytes. The default limit is 64 MiB. The receiver allocates no memory for a
-    /// message beyond the limit.
+    /// message that exceeds the limit.
     #[must_use]
     pub fn with_limit(self, limit: usize) -> Self {
         Self { limit, ..self }
@@ -78,9 +78,9 @@ impl<R: AsFd> Receiver<R> {
         self
     }
 
-    /// Makes the receiver read ahead into a buffer of 16 KiB. One read then receives as many short messages
-    /// as have arrived and fit into the buffer. If at least 8 KiB of a body are missing when the buffer is
-    /// empty, these bytes are still read directly into their destination.
+    /// Makes the receiver read ahead into a buffer of 16 KiB. One read then receives all short messages that
+    /// have arrived and fit into the buffer. If the buffer is empty and at least 8 KiB of a body are missing,
+    /// the missing bytes are still read directly into their destination.
     ///
     /// Before you wait for the descriptor, check [`has_message`](Self::has_message): see
     /// [above](Self#reading-ahead).
@@ -110,9 +110,9 @@ impl<R: AsFd> Receiver<R> {
         self
     }
 
-    /// Returns whether the receiver holds the whole next message, so that receiving it neither reads from the
-    /// descriptor nor waits. The result is also `true` if receiving the message will fail because the message
-    /// is longer than the limit.
+    /// Returns whether the receiver holds the whole next message. If it does, receiving that message neither
+    /// reads from the descriptor nor waits. The result is also `true` if receiving the message will fail
+    /// because the message is longer than the limit.
     ///
     /// Without [`with_read_ahead`](Self::with_read_ahead), messages stay in the descriptor until they are
     /// received.
@@ -142,8 +142,8 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// # Errors
     ///
-    /// - [`Io`](MessageError::Io) with the error that [`io::read`](crate::io::read) returns if a read fails,
-    ///   or with [`ENOMEM`](Errno::ENOMEM) if no memory is available for the message.
+    /// - [`Io`](MessageError::Io) if a read fails or no memory is available for the message. The `Io` holds
+    ///   the error of [`io::read`](crate::io::read) or, in the second case, [`ENOMEM`](Errno::ENOMEM).
     /// - [`TooLong`](MessageError::TooLong) if the message has more bytes than the limit.
     /// - [`Truncated`](MessageError::Truncated) if the stream ended in the middle of the message.
     pub fn recv(&mut self) -> Result<Option<Vec<u8>>, MessageError> {
@@ -158,8 +158,8 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline has passed. The receiver keeps the part of a message
     ///   that has arrived, and the next call continues with it.
-    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel). The receiver also
-    ///   keeps the part of a message that has arrived.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel). In this case too, the
+    ///   receiver keeps the part of a message that has arrived.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the descriptor cannot be read without the risk of waiting: see
     ///   [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
     pub fn recv_deadline(
@@ -273,8 +273,8 @@ impl<R: AsFd> Receiver<R> {
     /// Reads at most `most` bytes of the body, appends them to the part that was read earlier, and returns
     /// the number of bytes read. A result of 0 means end of file.
     fn recv_body(&mut self, most: usize, until: Until<'_>) -> crate::Result<usize> {
-        /// The size in bytes of the pieces in which a long message is received, if memory must be zeroed
-        /// before each read.
+        /// If memory must be zeroed before each read, a long message is received in pieces of this size in
+        /// bytes.
         const PIECE: usize = 1 << 16;
 
         if until.is_none() && self.input.is_direct(most) {

@@ -58,7 +58,7 @@ impl<W: AsFd> Sender<W> {
         Self { limit, ..self }
     }
 
-    /// Returns the descriptor, unless a message was sent over it in part.
+    /// Returns the descriptor, unless a message was sent only in part.
     ///
     /// # Errors
     ///
@@ -68,13 +68,13 @@ impl<W: AsFd> Sender<W> {
     }
 
     /// Sends a message that consists of these parts. Uses one write if the descriptor has room for the whole
-    /// message and there are at most 1023 parts. A first part of at least 32 KiB needs a second write on a
-    /// pipe, if its address is within 7 bytes of a multiple of 4 KiB. Waits for room even if the descriptor
-    /// is nonblocking. Retries on `EINTR`.
+    /// message and there are at most 1023 parts. On a pipe, a first part of at least 32 KiB needs a second
+    /// write if the part's address is within 7 bytes of a multiple of 4 KiB. Waits for room even if the
+    /// descriptor is nonblocking. Retries on `EINTR`.
     ///
     /// # Errors
     ///
-    /// - [`Io`](MessageError::Io) with the error that [`io::writev_nosignal`] returns if a write fails, such
+    /// - [`Io`](MessageError::Io) if a write fails. The `Io` holds the error of [`io::writev_nosignal`], such
     ///   as [`EPIPE`](Errno::EPIPE) if the pipe has no reader.
     /// - [`TooLong`](MessageError::TooLong) if the message has more bytes than the limit. Nothing was sent.
     /// - [`Torn`](MessageError::Torn) if an earlier message was sent in part.
@@ -95,8 +95,8 @@ impl<W: AsFd> Sender<W> {
     ///   [`Torn`](MessageError::Torn).
     /// - [`Io`](MessageError::Io) with [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the descriptor cannot be written
     ///   without the risk of waiting: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
-    /// - [`Io`](MessageError::Io) with the error that [`without_sigpipe`](crate::io::without_sigpipe)
-    ///   returns, if a filter prevents blocking `SIGPIPE`. No byte was sent.
+    /// - [`Io`](MessageError::Io) if a filter prevents blocking `SIGPIPE`. The `Io` holds the error of
+    ///   [`without_sigpipe`](crate::io::without_sigpipe). No byte was sent.
     pub fn send_deadline(
         &mut self,
         parts: &[&[u8]],
@@ -105,19 +105,20 @@ impl<W: AsFd> Sender<W> {
         self.send_until(parts, Some(deadline))
     }
 
-    /// Sends several messages, with one write for many short messages, and waits as [`send`](Self::send)
+    /// Sends several messages, and combines many short messages into one write. Waits as [`send`](Self::send)
     /// does.
     ///
     /// The messages are copied into a buffer of at most 16 KiB on the stack. The buffer is written when it is
     /// full or holds the last message. A message that does not fit in the remaining space is written without
-    /// being copied, usually in the same write as the buffer. As with [`send`](Self::send), a long message may need a second write. On a TCP
-    /// socket, each further write may wait for an acknowledgement. Set `TCP_NODELAY` to avoid this wait.
+    /// being copied, usually in the same write as the buffer. As with [`send`](Self::send), a long message
+    /// may need a second write. On a TCP socket, each further write may wait for an acknowledgement. Set
+    /// `TCP_NODELAY` to avoid this wait.
     ///
     /// # Errors
     ///
-    /// - [`Stopped`](MessageError::Stopped) with the error that [`io::writev_nosignal`] returns and the
-    ///   number of whole messages that were sent, if a write fails. If the next message was sent in part,
-    ///   later sends fail with [`Torn`](MessageError::Torn).
+    /// - [`Stopped`](MessageError::Stopped) if a write fails. This variant holds the error of
+    ///   [`io::writev_nosignal`] and the number of whole messages that were sent. If the next message was
+    ///   sent in part, later sends fail with [`Torn`](MessageError::Torn).
     /// - [`TooLong`](MessageError::TooLong) if any message has more bytes than the limit. No message was
     ///   sent.
     /// - [`Torn`](MessageError::Torn) if an earlier message was sent in part.
@@ -243,7 +244,7 @@ impl<W: AsFd> Sender<W> {
 }
 
 /// Copies messages to `stage` until `stage` is full or contains all messages. Returns the number of messages,
-/// the number of bytes in `stage`, and the body of the last message if it did not fit into `stage`.
+/// the number of bytes in `stage`, and the body of the last message if that body did not fit into `stage`.
 fn fill<'m>(stage: &mut [u8], messages: &'m [impl AsRef<[u8]>]) -> (usize, usize, &'m [u8]) {
     let mut end = 0;
     for (count, message) in messages.iter().map(AsRef::as_ref).enumerate() {
@@ -269,10 +270,10 @@ fn write(fd: BorrowedFd<'_>, bufs: &mut [IoSlice<'_>], until: Until<'_>) -> Resu
     })
 }
 
-/// Returns whether the length of a message should be written to a pipe with a separate call. A separate call
-/// is faster than one call for length and body if the body is long and begins near the start of a page. With
-/// one call, the kernel would copy the body to page offsets that are a few bytes greater than the source's
-/// offsets. Some processors perform that copy at a third of their usual speed.
+/// Returns whether the length of a message should be written to a pipe with a separate call. If the body is
+/// long and begins near the start of a page, a separate call for the length is faster than one call for both.
+/// With one call, the kernel would copy the body to page offsets that are a few bytes greater than the
+/// source's offsets. Some processors perform that copy at a third of their usual speed.
 fn is_slow(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> bool {
     let [length, body, ..] = bufs else { return false };
     let is_aligned = body.as_ptr().addr().wrapping_add(HEADER - 1) % 4096 < 2 * HEADER - 1;

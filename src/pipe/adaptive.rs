@@ -1,4 +1,4 @@
-//! Wraps the ends of a pipe with a policy for waiting.
+//! Adds a policy for waiting to the ends of a pipe.
 
 use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
@@ -10,10 +10,11 @@ use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeReader, PipeWriter, Result, io};
 
 /// An end of a pipe whose reads or writes follow a [`Wait`] policy. Use this type for short messages between
-/// two processes that each run on their own processor.
+/// two processes that run on separate processors.
 ///
-/// With [`Wait::Adaptive`], reads, and writes of more than [`PIPE_BUF`] bytes, are first attempted with
-/// `RWF_NOWAIT`. If the kernel does not support this flag for the end, `poll` precedes the blocking call.
+/// With [`Wait::Adaptive`], this type first tries `RWF_NOWAIT`, for all reads, and for writes of more than
+/// [`PIPE_BUF`] bytes. If the kernel does not support this flag for the end, `poll` precedes the blocking
+/// call.
 ///
 /// # Examples
 ///
@@ -129,8 +130,8 @@ impl AdaptiveEnd<PipeWriter> {
     /// write of more than [`PIPE_BUF`] bytes may write only as many bytes as fit, even if the end is
     /// blocking.
     ///
-    /// A pipe nearly always has room for [`PIPE_BUF`] bytes. Polling before each write of this size would
-    /// cost more than it saves, so these writes sleep if the pipe has no room.
+    /// A pipe nearly always has room for [`PIPE_BUF`] bytes. Polling before each write of at most this size
+    /// would cost more than it saves, so such a write sleeps if the pipe has no room.
     ///
     /// # Errors
     ///

@@ -133,8 +133,8 @@ macro_rules! common_to_both_ends {
         }
 
         impl From<OwnedFd> for $End {
-            /// Converts without checking that the descriptor is this end of a pipe. Calls that the descriptor
-            /// does not support fail.
+            /// Converts the descriptor without checking that it is this end of a pipe. If the descriptor does
+            /// not support a call, that call fails.
             fn from(fd: OwnedFd) -> Self {
                 Self(fd)
             }

@@ -3,8 +3,8 @@
 //! # Behaviour
 //!
 //! - A **read** waits until at least one byte is available. The read returns 0 (end of file) if the pipe is
-//!   empty and no write end is open in any process. Forked children and started programs may have inherited a
-//!   write end.
+//!   empty and no write end is open in any process. A forked child, or a program that this process has
+//!   started, may have inherited a write end.
 //! - A **write** waits until all bytes are in the pipe. If no read end is open, the write fails with
 //!   [`EPIPE`](crate::Errno::EPIPE), and `SIGPIPE` is raised (Rust's `main` ignores it).
 //! - A write of up to [`PIPE_BUF`] bytes is never mixed with the bytes of other writers. A longer write may
@@ -17,12 +17,12 @@
 //!
 //! - *A reader waits forever*: a write end is still open. Before reading to the end, drop that write end in
 //!   every process that has a copy.
-//! - *Two processes wait for each other*: each process writes more than fits before it reads. Make one
-//!   process read first, or [`poll`](mod@crate::event) both pipes.
+//! - *Two processes wait for each other*: before reading, each process writes more than fits into the pipe.
+//!   Make one process read first, or [`poll`](mod@crate::event) both pipes.
 //! - *A writer waits forever*: a process holds a read end but does not read.
 //!
-//! By default, ends created by [`pipe`] and [`Builder`] are close-on-exec, so a started program does not keep
-//! these ends open by accident. A child created by [`fork`](crate::fork) inherits all ends.
+//! By default, the ends that [`pipe`] and [`Builder`] create are close-on-exec, so a program that you start
+//! does not accidentally keep these ends open. A child created by [`fork`](crate::fork) inherits all ends.
 
 #[cfg(feature = "event")]
 pub(crate) mod adaptive;
@@ -122,8 +122,8 @@ pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
 #[non_exhaustive]
 pub enum Capacity {
     /// The largest useful size that the kernel grants: 1 MiB, or else 512 KiB, 256 KiB, and so on. The
-    /// capacity is never reduced. A lack of permission or memory, or a kernel that does not allow a
-    /// change, causes no error.
+    /// capacity is never reduced. If permission or memory is lacking, or the kernel does not allow a change,
+    /// no error occurs.
     Max,
     /// At least this many bytes. The kernel rounds the number of pages up to a power of two.
     Bytes(usize),
@@ -168,8 +168,8 @@ impl Builder {
     }
 
     /// Sets packet mode: each write of up to [`PIPE_BUF`] bytes is read as one packet. Longer writes are
-    /// split. A read with a shorter buffer discards the remaining bytes of its packet. A write of no bytes
-    /// creates no packet.
+    /// split. If the buffer of a read is shorter than the packet, the read discards the packet's remaining
+    /// bytes. A write of no bytes creates no packet.
     #[doc(alias = "O_DIRECT")]
     pub const fn packet(self) -> Self {
         Self { flags: self.flags.union(PipeFlags::DIRECT), ..self }
@@ -189,8 +189,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Fails as [`pipe`] does and, with a [`capacity`](Self::capacity), as [`set_capacity`] does. On error no
-    /// pipe remains open.
+    /// Fails as [`pipe`] does. If a [`capacity`](Self::capacity) is set, also fails as [`set_capacity`] does.
+    /// On error no pipe remains open.
     pub fn build(self) -> Result<(PipeReader, PipeWriter)> {
         let (reader, writer) = pipe2(self.flags)?;
         if let Some(capacity) = self.capacity {
@@ -206,8 +206,8 @@ impl Default for Builder {
     }
 }
 
-/// Returns the capacity in bytes of the pipe to which a descriptor belongs. A pipe accepts this number of
-/// bytes before any process reads, if each write fills whole pages.
+/// Returns the capacity in bytes of the pipe to which a descriptor belongs. If each write fills whole pages,
+/// the pipe accepts this number of bytes before any process reads.
 ///
 /// # Errors
 ///
@@ -227,7 +227,7 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
     call::fcntl_getpipe_sz(fd.as_fd())
 }
 
-/// Sets the capacity of the pipe to which a descriptor belongs and returns the granted capacity in bytes.
+/// Sets the capacity of the pipe to which a descriptor belongs, and returns the granted capacity in bytes.
 ///
 /// For example, standard input or output belongs to a pipe if the program runs in a pipeline.
 ///
@@ -241,9 +241,9 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
 /// - [`EINVAL`](Errno::EINVAL) if the size is more than 2³¹ bytes.
 /// - [`ENOMEM`](Errno::ENOMEM) if the kernel lacks memory.
 /// - [`EPERM`](Errno::EPERM) if the pipe would grow beyond `/proc/sys/fs/pipe-max-size` and the process lacks
-///   `CAP_SYS_RESOURCE`. This error also occurs if the pipe would grow and this user's pipes would exceed
-///   `/proc/sys/fs/pipe-user-pages-soft` or `pipe-user-pages-hard`. Processes with `CAP_SYS_RESOURCE` or
-///   `CAP_SYS_ADMIN` are exempt from the latter two limits.
+///   `CAP_SYS_RESOURCE`. This error also occurs if the pipe would grow, and this user's pipes would then
+///   exceed either `/proc/sys/fs/pipe-user-pages-soft` or `pipe-user-pages-hard`. Processes with
+///   `CAP_SYS_RESOURCE` or `CAP_SYS_ADMIN` are exempt from the latter two limits.
 ///
 /// # Examples
 ///
@@ -286,7 +286,8 @@ pub fn set_capacity(fd: impl AsFd, capacity: Capacity) -> Result<usize> {
 ///
 /// - [`ENOTTY`](Errno::ENOTTY) if the descriptor does not report a number of unread bytes.
 /// - [`EOVERFLOW`](Errno::EOVERFLOW) if `fd` is not a pipe and the kernel's count is negative. A regular file
-///   causes this error if it has more than 2 GiB after its position, or if its position is past its end.
+///   causes this error if more than 2 GiB follow the file position, or if that position is past the end of
+///   the file.
 ///
 /// # Examples
 ///
@@ -306,8 +307,8 @@ pub fn available(fd: impl AsFd) -> Result<usize> {
 /// Returns whether the pipe has only one or two pages. The kernel creates pipes this small if this user's
 /// pipes hold more than `/proc/sys/fs/pipe-user-pages-soft` pages.
 ///
-/// Programs that rely on room in a pipe, such as job servers, can hang on a pipe this small. The result is
-/// also `true` for a pipe that was deliberately made this small.
+/// Programs such as job servers, which rely on room in a pipe, can hang if the pipe is this small. The result
+/// is also `true` for a pipe that was deliberately made this small.
 ///
 /// # Errors
 ///

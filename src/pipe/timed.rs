@@ -1,5 +1,5 @@
-//! Methods of the pipe ends for reads and writes without waiting, until a deadline, or without `SIGPIPE`.
-//! Each method calls the function of the same name in [`io`](mod@crate::io).
+//! Methods of the pipe ends that read or write without waiting, until a deadline, or without raising
+//! `SIGPIPE`. Each method calls the function of the same name in [`io`](mod@crate::io).
 
 use crate::io::{self, Incomplete};
 use crate::{Deadline, PipeReader, PipeWriter, Result};
@@ -16,7 +16,7 @@ impl PipeReader {
         io::try_read(self, buf)
     }
 
-    /// Reads up to `buf.len()` bytes and returns the number of bytes read. Waits for the first byte only
+    /// Reads up to `buf.len()` bytes and returns the number of bytes read. Waits for the first byte, but only
     /// until `deadline`.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl PipeWriter {
         io::try_write(self, buf)
     }
 
-    /// Writes as many bytes as fit and returns the number of bytes written. Waits for room only until
+    /// Writes as many bytes as fit and returns the number of bytes written. Waits for room, but only until
     /// `deadline`.
     ///
     /// # Errors

@@ -46,8 +46,8 @@ impl PipeWriter {
     ///
     /// # Errors
     ///
-    /// Fails as [`io::write`] does, for example with [`EAGAIN`](crate::Errno::EAGAIN) or
-    /// [`EINTR`](crate::Errno::EINTR), or with [`EPIPE`](crate::Errno::EPIPE) if no read end is open.
+    /// Fails as [`io::write`] does. Examples are [`EAGAIN`](crate::Errno::EAGAIN),
+    /// [`EINTR`](crate::Errno::EINTR) and, if no read end is open, [`EPIPE`](crate::Errno::EPIPE).
     ///
     /// # Examples
     ///
@@ -96,8 +96,8 @@ impl PipeWriter {
         io::write_all_vectored(self, bufs)
     }
 
-    /// Writes all of `buf`, at most [`PIPE_BUF`](super::PIPE_BUF) bytes, in one piece or not at all. The
-    /// bytes are not mixed with the bytes of other writers.
+    /// Writes all of `buf`, which may have at most [`PIPE_BUF`](super::PIPE_BUF) bytes, in one piece or not
+    /// at all. The bytes are not mixed with the bytes of other writers.
     ///
     /// # Errors
     ///

@@ -4,15 +4,15 @@
 //! `SIGCHLD`, but `execve` resets the exit signal.) Each handle therefore claims its process id in this
 //! module.
 //!
-//! - A claim is entered before the call that creates the child returns. The claim is removed after the child
+//! - The call that creates a child enters the claim before it returns. The claim is removed after the child
 //!   has been waited for, or when its handle is dropped. After the wait, the id may belong to a new child,
 //!   which then has a separate claim. A child without a claim therefore never had a handle, or its handle was
 //!   dropped.
 //! - The exception is a child that is still being created, because a claim needs the id. This module
-//!   therefore counts creations. A child without a claim is not collected until all creations that had begun
-//!   when the child was found have finished. Creations are counted in two epochs. During the wait for the
-//!   creations of one epoch, new creations are counted in the other epoch. The wait therefore ends even if
-//!   other threads keep creating children.
+//!   therefore counts creations. When a child without a claim is found, the child is not collected until all
+//!   creations that have already begun have finished. Creations are counted in two epochs. During the wait
+//!   for the creations of one epoch, new creations are counted in the other epoch. The wait therefore ends
+//!   even if other threads keep creating children.
 //! - A forked child starts without claims, because its parent's children are not its children.
 //!
 //! Only [`settle`] waits for other threads. Signal handlers and forked children can therefore use all other
@@ -28,13 +28,14 @@ static CLAIMED: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
 /// The number of slots up to the highest one ever used. If this number includes all slots, some handles may
 /// have no slot.
 static USED: AtomicUsize = AtomicUsize::new(0);
-/// The first slot number of this process. The numbers of a forked child differ from the numbers of its
-/// parent, so a claim that the child has inherited matches no slot.
+/// The first slot number of this process. The slot numbers of a forked child differ from those of its parent,
+/// so a claim that the child has inherited matches no slot.
 static FIRST: AtomicUsize = AtomicUsize::new(0);
-/// For each epoch, the id of the counting process plus [`ONE`] for each of its creations in progress. In a
-/// child forked by other code, the value still contains the id of the parent, so the count is ignored.
+/// For each epoch, the id of the counting process plus [`ONE`] for each creation that this process has in
+/// progress. In a child that other code has forked, the value still contains the id of the parent, so the
+/// count is ignored.
 static CREATIONS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
-/// The value that counts as one creation: a number above the highest process id of Linux.
+/// The value that represents one creation: a number above the highest process id of Linux.
 const ONE: usize = 1 << 22;
 /// The epoch that a new creation joins.
 static EPOCH: AtomicUsize = AtomicUsize::new(0);
@@ -63,7 +64,7 @@ impl Drop for Claim {
     }
 }
 
-/// Returns whether a handle of this child exists or may exist.
+/// Returns whether a handle to this child exists or may exist.
 pub(super) fn is_claimed(pid: i32) -> bool {
     let used = USED.load(SeqCst);
     used == SLOTS || CLAIMED.iter().take(used).any(|slot| slot.load(SeqCst) == pid)

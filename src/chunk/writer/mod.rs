@@ -13,15 +13,15 @@ use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeWriter, Result};
 pub use builder::WriterBuilder;
 
-/// Sends chunks through a pipe, without copying the bytes if possible. A writer lends its own memory for the
-/// caller to fill, and hands the pages to the pipe.
+/// Sends chunks through a pipe and, if possible, avoids copying the bytes. A writer lends its own memory for
+/// the caller to fill, and hands the pages to the pipe.
 ///
 /// To send data, fill a [`chunk`](Self::chunk) and call [`send`](Self::send), as often as needed. The
 /// documentation of the [module](crate::chunk) explains why this is safe and which [`Reuse`] suits which
 /// consumer. Dropping the writer closes the write end if `W` owns it. Unread data stays in the pipe.
 ///
-/// `W` owns or borrows the descriptor: for example, a [`PipeWriter`], a `&Stdout` or a `BorrowedFd`. If the
-/// descriptor is not a pipe but a file, a socket or a terminal, each chunk is written with `write`.
+/// `W` is a type that owns or borrows the descriptor, such as [`PipeWriter`], `&Stdout` or `BorrowedFd`. If
+/// the descriptor is not a pipe but a file, a socket or a terminal, each chunk is written with `write`.
 ///
 /// # Examples
 ///
@@ -49,7 +49,7 @@ pub struct ChunkWriter<W = PipeWriter> {
     pipe: W,
     reuse: Reuse,
     mechanism: ChunkMechanism,
-    /// Set if the caller has not chosen the mechanism, so that the writer may fall back to `write`.
+    /// Set if the caller has not chosen the mechanism. The writer may then fall back to `write`.
     replaceable: bool,
     chunk: usize,
     memory: Memory,
@@ -82,10 +82,10 @@ struct Lent {
     len: usize,
     /// The number of bytes that an incomplete send has already sent, or 0.
     done: usize,
-    /// Set if a send has succeeded, so that the chunk may only be resent.
+    /// Set if a send has succeeded. The chunk may then only be resent.
     is_sent: bool,
-    /// The end, in the chunk, of the bytes that were handed over by reference, and the value of `sent` after
-    /// the last of these bytes.
+    /// Two numbers: the offset in the chunk at which the bytes handed over by reference end, and the value of
+    /// `sent` after the last of these bytes.
     referenced: Option<(usize, u64)>,
 }
 
@@ -106,21 +106,20 @@ impl<W: AsFd> ChunkWriter<W> {
     ///
     /// The contents of the chunk are unspecified: zeros, or bytes of an earlier chunk. With
     /// [`Reuse::AfterRead`], the chunk contains either only zeros or exactly the bytes that an earlier chunk
-    /// contained when its borrow ended. This call discards an earlier chunk that was not sent, and the unsent
-    /// bytes of a chunk that was sent in part. (To send the same bytes repeatedly, see
-    /// [`resend`](Self::resend).)
+    /// contained when its borrow ended. If an earlier chunk was not sent, or was sent only in part, this call
+    /// discards its unsent bytes. (To send the same bytes repeatedly, see [`resend`](Self::resend).)
     ///
     /// In a forked child, the first call maps new memory, except with [`ChunkMechanism::Write`]. The child
     /// never changes the parent's memory.
     ///
     /// # Errors
     ///
-    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if new memory, or
-    ///   a descriptor for that memory, is needed and not available. Bytes that were sent stay in the pipe.
-    ///   The caller can try again later.
-    /// - [`EPERM`](Errno::EPERM), or another error of a filter, if new memory is needed and a filter that was
-    ///   installed later rejects `madvise` or `memfd_create`. The error occurs only if the caller has set the
-    ///   mechanism.
+    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if the call needs
+    ///   new memory, or a descriptor for that memory, and cannot obtain it. Bytes that were sent stay in the
+    ///   pipe. The caller can try again later.
+    /// - [`EPERM`](Errno::EPERM), or another error that a filter returns, if the call needs new memory and a
+    ///   filter that was installed after the writer was built rejects `madvise` or `memfd_create`. The error
+    ///   occurs only if the caller has set the mechanism.
     ///
     /// # Examples
     ///
@@ -140,7 +139,7 @@ impl<W: AsFd> ChunkWriter<W> {
         self.replace_inherited_memory()?;
         self.give_up();
         let (sent, pipe) = (self.sent, self.pipe.as_fd());
-        // If counting the unread bytes fails, no byte is known to have left the pipe.
+        // If the unread bytes cannot be counted, this code assumes that no byte has left the pipe.
         let read = || match call::ioctl_fionread(pipe) {
             Ok(unread) => sent.saturating_sub(u64::try_from(unread).unwrap_or(u64::MAX)),
             Err(_) => 0,
@@ -162,10 +161,10 @@ impl<W: AsFd> ChunkWriter<W> {
     /// Sends the first `len` bytes of the lent chunk. Continues after a short count, and retries on `EINTR`,
     /// until the pipe has accepted all of these bytes.
     ///
-    /// Sends of less than 16 KiB (or less than a page, if pages are larger) are copied, because a copy is
-    /// faster for small sends. Sending 0 bytes makes no system call, and the chunk stays lent. After a
-    /// successful send of at least one byte, the chunk is no longer lent, even if `len` is less than the
-    /// chunk's size.
+    /// A send of less than 16 KiB is copied, because a copy is faster for small sends. If pages are larger
+    /// than 16 KiB, this limit is one page. Sending 0 bytes makes no system call, and the chunk stays lent.
+    /// After a successful send of at least one byte, the chunk is no longer lent, even if `len` is less than
+    /// the chunk's size.
     ///
     /// # Errors
     ///
@@ -209,29 +208,29 @@ impl<W: AsFd> ChunkWriter<W> {
     /// Sends the first `len` bytes of the last sent chunk again. Continues after a short count, and retries
     /// on `EINTR`, until the pipe has accepted all of these bytes.
     ///
-    /// The chunk can be sent any number of times until the next call of [`chunk`](Self::chunk). For repeated
+    /// The chunk can be sent any number of times until the next call to [`chunk`](Self::chunk). For repeated
     /// bytes, this call is faster than filling a chunk each time, because it does not write to the pages
     /// again. Chunks of 64–256 KiB are fastest, because a pipe of 1 MiB holds several of them, and they stay
     /// in the processor's caches.
     ///
     /// Sending a chunk again is correct with both policies of [`Reuse`]. With [`Reuse::Never`], no later
-    /// chunk uses the same pages. With [`Reuse::AfterRead`], the pages become free after the chunk was read
-    /// as often as it was sent.
+    /// chunk uses the same pages. With [`Reuse::AfterRead`], the pages become free once the chunk has been
+    /// read as many times as it was sent.
     ///
     /// Small sends and sends of 0 bytes behave as in [`send`](Self::send).
     ///
     /// # Errors
     ///
     /// The [`Incomplete`] holds the exact number of bytes that were sent, and the reason. Another `resend` of
-    /// at most the remaining number of bytes continues after the bytes that were sent. After a success the
-    /// next `resend` begins with the first byte again.
+    /// at most the remaining number of bytes continues after the bytes that were sent. After a successful
+    /// `resend`, the next one starts again at the first byte.
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
-    /// - [`EINVAL`](Errno::EINVAL) if `len` is more than the number of bytes of the chunk that were sent, or
-    ///   more than the number that remain. The error also occurs if no chunk was sent, or if no `send` of the
-    ///   current chunk has succeeded. In a forked child, the error also occurs if the chunk was sent before
-    ///   the fork. (With [`ChunkMechanism::Write`], the child may send its copy.) A call that fails with this
-    ///   error sends nothing.
+    /// - [`EINVAL`](Errno::EINVAL) if `len` is more than the number of bytes that were sent from the chunk,
+    ///   or more than the number that an incomplete `resend` has left. The error also occurs if no chunk was
+    ///   sent, or if no `send` of the current chunk has succeeded. In a forked child, the error also occurs
+    ///   if the chunk was sent before the fork. (With [`ChunkMechanism::Write`], the child may send its
+    ///   copy.) A call that fails with this error sends nothing.
     /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, as with
     ///   [`send`](Self::send).
     ///
@@ -370,8 +369,8 @@ impl<W: AsFd> ChunkWriter<W> {
         Ok(())
     }
 
-    /// Returns the mechanism that moves chunks into the pipe. If a mechanism that the caller has not set
-    /// fails later because of a filter or of `RLIMIT_FSIZE`, the mechanism becomes [`ChunkMechanism::Write`].
+    /// Returns the mechanism that moves chunks into the pipe. If the caller has not set the mechanism, and it
+    /// fails later because of a filter or `RLIMIT_FSIZE`, the writer changes to [`ChunkMechanism::Write`].
     #[must_use]
     pub const fn mechanism(&self) -> ChunkMechanism {
         self.mechanism

@@ -44,11 +44,12 @@ impl Child {
     /// Sends the child a signal. If the child has a [`pidfd`](Self::pidfd), the signal never reaches another
     /// process with the same id: see [`Child`](Self#reused-process-ids).
     ///
-    /// If the child has ended but was not waited for, the call succeeds and has no effect.
+    /// If the child has ended but has not been waited for, the call succeeds and has no effect.
     ///
     /// # Errors
     ///
-    /// - [`ESRCH`](Errno::ESRCH) if the child has ended, and was waited for or its status was discarded.
+    /// - [`ESRCH`](Errno::ESRCH) if the child has ended, and either it has been waited for or its status was
+    ///   discarded.
     /// - [`EPERM`](Errno::EPERM) if the child now runs as another user.
     ///
     /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
@@ -59,12 +60,12 @@ impl Child {
     /// Makes the child the leader of a new process group, which the child's later descendants join by
     /// default.
     ///
-    /// This call is intended for a forked child. The child may also make itself the leader. The earlier of
-    /// the two calls takes effect.
+    /// This call is intended for a forked child. The child may also make itself the leader. Of these two
+    /// calls, the earlier one takes effect.
     ///
     /// # Errors
     ///
-    /// - [`EACCES`](Errno::EACCES) if the child has already started another program.
+    /// - [`EACCES`](Errno::EACCES) if the child has already executed another program.
     /// - [`EPERM`](Errno::EPERM) if the child leads a session.
     /// - [`ESRCH`](Errno::ESRCH) if the child was waited for, or is not a child of this process.
     ///
@@ -105,7 +106,7 @@ impl Child {
     }
 
     /// Sends a signal to all processes of the group that the child leads. The group consists of the child and
-    /// of its later descendants, unless they have moved to another group.
+    /// of its later descendants, except for those that have moved to another group.
     ///
     /// Once the child has been waited for and its group is empty, the kernel may reuse the id for another
     /// group. Since Linux 6.9, the [`pidfd`](Self::pidfd) identifies the group. Before Linux 6.9, or without
@@ -127,9 +128,9 @@ impl Child {
     }
 
     fn signal(&self, signal: Signal, group: bool) -> Result<()> {
-        // If the status of a child is discarded, Linux returns from the wait shortly before it removes the
-        // child. Until that removal, the kernel accepts signals for the child. In a process other than the
-        // parent, ECHILD does not prove that the child has ended.
+        // If the status of a child is discarded, a wait returns shortly before Linux removes the child. Until
+        // that removal, the kernel accepts signals for the child. In a process other than the parent,
+        // `ECHILD` does not prove that the child has ended.
         if !group && self.end.is_some_and(|end| end.is_ok() || self.owner == call::getpid()) {
             return Err(Errno::ESRCH);
         }

@@ -15,11 +15,11 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// program.
 ///
 /// If the kernel supports pidfds (since Linux 5.3), the handle usually holds a *pidfd*, a descriptor of the
-/// process itself. A signal then reaches this child or no process, even if the child's id is reused.
+/// process itself. A signal then reaches either this child or no process, even if the child's id is reused.
 ///
-/// Without a pidfd ([`pidfd`](Self::pidfd) returns `None`), the id is used instead, if the kernel reports
-/// that the id belongs to a child of this process. No call uses the id once a wait by this handle has
-/// returned the exit status, or has reported that the status [is lost](#lost-status).
+/// Without a pidfd ([`pidfd`](Self::pidfd) returns `None`), calls use the id instead, but only if the kernel
+/// reports that this id belongs to a child of this process. No call uses the id once a wait by this handle
+/// has returned the exit status, or has reported that the status [is lost](#lost-status).
 ///
 /// By default, dropping the handle only closes its descriptors. The child continues to run. After its end,
 /// the child stays a zombie until `wait_any` or other code collects its status, or this process ends. To
@@ -30,8 +30,8 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// The kernel keeps a child's id until the child has been waited for. Once a wait by this handle has returned
 /// the exit status or reported its loss, no call uses the id. A wait by other code, or an ignored `SIGCHLD`,
 /// frees the id while the handle still refers to the child. With a pidfd, the handle then refers to the ended
-/// child and never to another process. Without a pidfd, a new child of this process with the same id would be
-/// mistaken for the old one. `wait_any` ignores children with a live handle.
+/// child and never to another process. Without a pidfd, if this process created a new child with the same id,
+/// that child would be mistaken for the old one. `wait_any` ignores children with a live handle.
 ///
 /// For a second handle in another thread, see [`try_clone_pidfd`](Self::try_clone_pidfd).
 ///
@@ -78,16 +78,17 @@ pub enum OnDrop {
     /// zombie: see [`Child`].
     #[default]
     Leave,
-    /// Closes the pipes to the child and waits until it has ended, without a time limit.
+    /// Closes the pipes to the child and waits, without a time limit, until the child has ended.
     Reap,
     /// Closes the pipes to the child, kills it, and waits until it has ended. A child that cannot be killed
     /// is not waited for.
     Kill,
     /// Does the same as `Kill`, but kills all processes of the child's process group.
     ///
-    /// A supervisor that collects children itself must kill the group first, when the pidfd is readable, and
-    /// then wait. Before Linux 6.9, a group cannot be signalled once its leader has been waited for. If the
-    /// child was already waited for, a drop does nothing, and the remaining processes of the group continue.
+    /// A supervisor that collects children itself must first kill the group, as soon as the pidfd is
+    /// readable, and only then wait. Before Linux 6.9, a group cannot be signalled once its leader has been
+    /// waited for. If the child has already been waited for, dropping the handle does nothing, and the
+    /// remaining processes of the group continue.
     KillGroup,
 }
 
@@ -95,8 +96,8 @@ pub enum OnDrop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpawnMethod {
-    /// The child shared memory with its parent until it started its program. Nothing was copied, except under
-    /// a user-mode emulator that turns the call into an ordinary fork.
+    /// The child used its parent's memory until the child started its program. Nothing was copied, except
+    /// under a user-mode emulator that turns the call into an ordinary fork.
     Vfork,
     /// The child was a copy of its parent. The reason is an explicit fork, a change of ids (user, group or
     /// groups), or a kernel or filter that rejects shared memory.
@@ -204,8 +205,8 @@ impl Child {
     /// Sets the effect of dropping this handle if the child has not been waited for. `Leave`, the default, is
     /// the only policy under which a drop never waits.
     ///
-    /// The policy applies only in the process that created the child. In a forked child, dropping the copy of
-    /// the handle only closes its descriptors.
+    /// The policy applies only in the process that created the child. In a forked child, dropping the copied
+    /// handle only closes the descriptors of the copy.
     ///
     /// # Errors
     ///

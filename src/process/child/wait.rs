@@ -11,7 +11,8 @@ use crate::{Deadline, Errno, Result};
 
 impl Child {
     /// Waits until the child has ended, and returns how it ended. Retries on `EINTR`. If this process traces
-    /// the child, a stop of the child does not end this wait, and stays pending for the tracer's own wait.
+    /// the child, a stop of the child does not end this wait. The stop stays pending for the tracer's own
+    /// wait.
     ///
     /// This call first closes [`stdin`](Self::stdin_ref), as std does, so that the child and this process do
     /// not wait for each other. Once a call has returned the exit status or reported its loss, later calls
@@ -21,8 +22,8 @@ impl Child {
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the [`pidfd`](Self::pidfd) was made nonblocking, and the child is still
     ///   running.
-    /// - [`ECHILD`](Errno::ECHILD) if the child no longer exists, or belongs to another process, and its
-    ///   status [is lost](Self#lost-status).
+    /// - [`ECHILD`](Errno::ECHILD) if the child's status [is lost](Self#lost-status), because the child no
+    ///   longer exists or belongs to another process.
     ///
     /// # Examples
     ///
@@ -46,16 +47,16 @@ impl Child {
             if let Some(status) = self.wait_once(abi::WNOWAIT)? {
                 return Ok(status);
             }
-            // Here the child has stopped, and this process traces the child. `pause` would do the same, but
-            // it would add the code for deadlines to programs that use no deadlines.
+            // Here the child has stopped, and this process traces the child. `pause` would sleep for the same
+            // time, but it would add the code for deadlines to programs that use no deadlines.
             let _ = backoff.next().map(|time| poll(&mut [], Some(time)));
             let child = self.pidfd().map(|fd| PollFd::from_borrowed_fd(fd, PollEvents::IN));
             let _ = child.map(|child| poll(&mut [child], None));
         }
     }
 
-    /// Waits until the child has ended, was stopped by a signal, or has continued after a stop. Returns that
-    /// change. Retries on `EINTR`.
+    /// Waits until the child ends, is stopped by a signal, or continues after a stop. Returns that change.
+    /// Retries on `EINTR`.
     ///
     /// [`stdin`](Self::stdin_ref) stays open. Each stop and each continuation is reported at most once. A
     /// later change replaces an earlier one that was not collected.
@@ -132,8 +133,8 @@ impl Child {
     ///
     /// Fails as [`wait`](Self::wait) does, and with
     ///
-    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and the child still
-    ///   runs.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and the child is still
+    ///   running.
     ///
     /// # Examples
     ///
@@ -164,8 +165,8 @@ impl Child {
         }
     }
 
-    /// Waits for the child's end with `poll`, which does not report stops. Without a pidfd, the function only
-    /// pauses. If another process traces the child, `poll` may report the end before `waitid` does. The
+    /// Uses `poll`, which does not report stops, to wait for the child's end. Without a pidfd, the function
+    /// only pauses. If another process traces the child, `poll` may report the end before `waitid` does. The
     /// growing pauses then prevent a busy loop.
     fn pause(&self, deadline: Deadline<'_>, backoff: &mut Backoff) {
         backoff.pause(Some(deadline));
@@ -200,7 +201,7 @@ impl Child {
                 return Ok(None);
             }
             // This call collects the exit status. If another waiter collects the status first, the call fails
-            // with ECHILD, but `end` already holds the status.
+            // with `ECHILD`, but `end` already holds the status.
             match self.waitid((abi::WEXITED | options) & !abi::WNOWAIT) {
                 Ok(_) | Err(Errno::ECHILD) => {}
                 Err(errno) => return Err(errno),
@@ -246,7 +247,7 @@ pub(in crate::process) fn is_end(status: ExitStatus) -> bool {
     status.code().is_some() || status.signal().is_some()
 }
 
-/// Returns how a process ended according to its pidfd, for use when `waitid` has no status.
+/// Returns how the process of a pidfd ended, for use when `waitid` has no status.
 pub(in crate::process) fn end_by_pidfd(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
     call::pidfd_get_info_exit(pidfd).ok().flatten().map(ExitStatus::from_raw)
 }

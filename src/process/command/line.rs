@@ -1,4 +1,4 @@
-//! Getters of a command, and the shell command line that `Debug` shows.
+//! Defines the getters of a command, and formats the shell command line that `Debug` shows.
 
 use super::Command;
 use core::fmt::{self, Write};
@@ -36,8 +36,8 @@ impl Command<'_> {
         self.args.iter().map(|arg| OsStr::from_bytes(arg.to_bytes()))
     }
 
-    /// Returns the changes of the environment, ordered by name. A removed variable has the value `None`. The
-    /// result does not show whether [`env_clear`](Self::env_clear) was called.
+    /// Returns the changes to the environment, ordered by the names of the variables. A removed variable has
+    /// the value `None`. The result does not show whether [`env_clear`](Self::env_clear) was called.
     pub fn get_envs(&self) -> impl Iterator<Item = (&OsStr, Option<&OsStr>)> {
         let changes = self.environment.changes.iter();
         changes
@@ -51,22 +51,22 @@ impl Command<'_> {
     }
 }
 
-/// Formats a shell command line that starts the program. The line includes the directory, the changes of the
-/// environment (using `env(1)`), and the arguments. The line shows neither streams nor descriptors nor any
+/// Formats a shell command line that starts the program. The line includes the directory, the changes to the
+/// environment (with `env(1)`), and the arguments. The line shows neither streams nor descriptors nor any
 /// other setting. If argument 0 was set separately, the line sets it with `bash`, which adds variables
 /// (`PWD`, `SHLVL`, `_`).
 ///
-/// Words are quoted for any POSIX shell. Control characters and bytes that are not UTF-8 are written in the
-/// form `"$(printf '\377')"`. A newline is written unchanged. If the program's name contains no slash, the
-/// shell may treat it as a keyword, builtin, function or alias. `env` accepts neither a variable name that begins with `-` nor a
-/// program with a `=` in its name. A command that cannot be started because of a NUL or an invalid name has
-/// no valid line.
+/// Words are quoted for any POSIX shell. Control characters other than newline, and bytes that are not valid
+/// UTF-8, are written in the form `"$(printf '\377')"`. A newline is written unchanged. If the program's name
+/// contains no slash, the shell may treat it as a keyword, builtin, function or alias. `env` accepts neither
+/// a variable name that begins with `-` nor a program with a `=` in its name. A command that cannot be
+/// started because of a NUL or an invalid name has no valid line.
 impl fmt::Debug for Command<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(folder) = &self.folder {
             let folder = folder.to_bytes();
-            // Without `./`, the shell would search CDPATH for the directory, and `-` would be the previous
-            // directory.
+            // Without `./`, the shell would search CDPATH for the directory, and would treat `-` as the
+            // previous directory.
             let here = if folder.starts_with(b"/") { "" } else { "./" };
             write!(f, "cd {here}{} && ", Word(folder))?;
         }

@@ -38,8 +38,8 @@ use crate::{PipeWriter, Result};
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if no data or no room is available, and the call must not wait.
 /// - [`EBADF`](crate::Errno::EBADF) if a descriptor is not open in the required direction.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was moved.
-/// - [`EINVAL`](crate::Errno::EINVAL) if neither end is a pipe, if both ends are the same pipe, or if `to` is
-///   open for appending. This error also occurs if a file system or device does not support the call.
+/// - [`EINVAL`](crate::Errno::EINVAL) if neither end is a pipe, if both ends belong to the same pipe, or if
+///   `to` is open for appending. This error also occurs if a file system or device does not support the call.
 /// - [`EPIPE`](crate::Errno::EPIPE) if `to` is a pipe without a reader. The process also receives `SIGPIPE`,
 ///   unless [`without_sigpipe`](crate::io::without_sigpipe) is used.
 /// - [`ESPIPE`](crate::Errno::ESPIPE) if an offset was given for a pipe.
@@ -164,8 +164,8 @@ pub fn copy_file_range(
 /// Duplicates up to `len` bytes from one pipe to another and returns the number of bytes duplicated. A result
 /// of 0 means end of file. `from` keeps its bytes.
 ///
-/// Two calls in a row begin with the same byte, unless bytes are read from `from` between the calls. The call
-/// may duplicate fewer bytes than `len`.
+/// Two calls in a row begin with the same byte, unless bytes are read from the source pipe between the calls.
+/// The call may duplicate fewer bytes than `len`.
 ///
 /// # Errors
 ///

@@ -16,8 +16,8 @@ use crate::sys::call;
 /// On Linux 5.9 and later, this function calls `close_range` once for each range of descriptor numbers that
 /// contains no kept descriptor. Without `close_range`, this function makes one call for each number up to
 /// `RLIMIT_NOFILE`, whether or not a descriptor with that number is open. The limit may be a million. Without
-/// `close_range`, a descriptor also stays open if the limit was lowered after the descriptor was opened, and
-/// the descriptor's number is above the new limit.
+/// `close_range`, a descriptor stays open if the limit was lowered after the descriptor was opened, and the
+/// descriptor's number is above the new limit.
 ///
 /// # Errors
 ///
@@ -27,7 +27,7 @@ use crate::sys::call;
 ///
 /// # Safety
 ///
-/// This process must not use or close any of the closed descriptors later: no thread drops or uses a value
+/// This process must not use or close any of the closed descriptors later: no thread may drop or use a value
 /// that owns a closed descriptor. A child of [`fork_with`](super::fork_with) meets this condition if `body`
 /// uses only kept descriptors.
 ///
@@ -39,7 +39,7 @@ use crate::sys::call;
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
 /// let body = || {
-///     // SAFETY: the child uses one descriptor after that, which it keeps, and drops none.
+///     // SAFETY: afterwards, the child uses only a descriptor that it keeps, and drops none.
 ///     let closed = unsafe { process::close_other_fds(&[writer.as_fd()]) };
 ///     u8::from(!(closed.is_ok() && rawpipe::write(&writer, b"kept") == Ok(4)))
 /// };

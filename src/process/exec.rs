@@ -155,7 +155,8 @@ pub(super) fn decimal(buffer: &mut [u8], mut number: u32) -> usize {
 }
 
 /// Searches for `program` in the directories of `path`, and replaces the program of this process as
-/// [`execve`] does. Colons separate the directories. If `program` contains a slash, it is used as a path.
+/// [`execve`] does. Colons separate the directories. If `program` contains a slash, it is used as a path,
+/// without a search.
 ///
 /// An empty directory name means the current directory. This function does not read `PATH`: pass a search
 /// path explicitly, or pass [`DEFAULT_PATH`]. A file whose format the kernel does not recognise is not passed

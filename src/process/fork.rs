@@ -118,7 +118,7 @@ pub unsafe fn fork() -> Result<Fork> {
 ///   [`exit`].
 /// - With the assembly backends, the child does nothing that needs a `pthread_atfork` handler. With a C
 ///   library other than glibc, the child does not use that library's threads.
-/// - No other process shares this process's memory, if a filter rejects `unshare`.
+/// - No other process shares this process's memory. This rule applies only if a filter rejects `unshare`.
 ///
 /// # Examples
 ///

@@ -27,7 +27,7 @@ impl Resource {
     pub const MSGQUEUE: Self = Self(12);
     /// The value 20 minus the lowest niceness that the process may set.
     pub const NICE: Self = Self(13);
-    /// A number one greater than the highest number that a descriptor may have.
+    /// The highest number that a descriptor may have, plus one.
     pub const NOFILE: Self = Self(per_arch(5, 6, 7, 7, 7));
     /// The number of the user's processes and threads.
     pub const NPROC: Self = Self(per_arch(8, 7, 6, 6, 6));

@@ -119,7 +119,8 @@ impl Pidfd {
     /// Waits until the process has ended, and returns how it ended. The process must be a child of this
     /// process. Retries on `EINTR`.
     ///
-    /// If this process traces the child, the wait also ends when the child stops, and returns the stop.
+    /// If this process traces the child, the wait also ends when the child stops, and returns a status that
+    /// reports the stop.
     ///
     /// The first wait through any handle collects the status. Before Linux 6.15, a later wait fails with
     /// `ECHILD`. On Linux 6.15 and later, a later wait returns the same status, because the descriptor keeps
@@ -128,8 +129,8 @@ impl Pidfd {
     /// # Errors
     ///
     /// - [`ECHILD`](Errno::ECHILD) if the process is not a child of this process, or if its status was
-    ///   already collected or discarded. On Linux 6.15 and later, the wait returns the status instead, once
-    ///   the process no longer exists.
+    ///   already collected or discarded. On Linux 6.15 and later, once the process no longer exists, the wait
+    ///   returns the status instead.
     /// - [`EAGAIN`](Errno::EAGAIN) if the descriptor is nonblocking and the child is still running.
     /// - [`EINVAL`](Errno::EINVAL) before Linux 5.4.
     ///
@@ -184,7 +185,8 @@ impl Pidfd {
         }
     }
 
-    /// Duplicates the descriptor that has this number in the process. The duplicate is close-on-exec.
+    /// Duplicates the descriptor that has this number in the process, and returns the close-on-exec
+    /// duplicate.
     ///
     /// # Errors
     ///

@@ -59,10 +59,11 @@ pub struct Change {
 ///
 /// # Reused process ids
 ///
-/// A child is found by its process id, and collected through a pidfd that was opened before the last check of
-/// its claim. If another waiter collects the child first and a new child receives the same id, the new child
-/// is therefore not collected. If no pidfd can be used (before Linux 5.4, or without a free descriptor), the
-/// id is used instead. In that case, no other code may collect children without a handle during the call.
+/// A child is found by its process id, and collected through a pidfd that was opened before the child's claim
+/// was last checked. If another waiter collects the child first and a new child receives the same id, the new
+/// child is therefore not collected. If no pidfd can be used (before Linux 5.4, or without a free
+/// descriptor), the id is used instead. In that case, no other code may collect children without a handle
+/// during the call.
 ///
 /// # Limits
 ///
@@ -72,7 +73,7 @@ pub struct Change {
 ///   are collected only after the ended child has been waited for.
 /// - If another thread is delayed while it starts a program, this call is delayed as well.
 /// - If this process was forked without this crate's [`fork`](super::fork()), this process keeps the claims
-///   of its parent. A child whose process id has one of these claims is not reported.
+///   of its parent. A child whose process id matches one of these claims is not reported.
 /// - Once 65,536 handles have existed at the same time, this call reports only children whose handles are
 ///   passed.
 /// - Signal handlers must not call this function.

@@ -1,4 +1,4 @@
-//! Starts programs with a builder over [`Spawn`]. Its methods are named like those of
+//! Starts programs with a builder over [`Spawn`]. The builder's methods are named like those of
 //! [`std::process::Command`].
 
 mod environment;

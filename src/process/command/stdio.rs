@@ -75,9 +75,10 @@ impl Stdio<'_> {
     ///
     /// If standard output is a pipe or another descriptor, standard error uses the same pipe or descriptor.
     /// This setting is resolved when the child is started, so the order of the settings does not matter. In a
-    /// [`Pipeline`](crate::process::Pipeline), a program with this setting writes standard error to the pipe
-    /// to the next program, unless it is the last program. For standard input or output, this setting makes
-    /// `spawn` fail with `EINVAL` at [`SpawnStage::Arguments`](crate::process::SpawnStage::Arguments).
+    /// [`Pipeline`](crate::process::Pipeline), every program with this setting, except the last program,
+    /// writes standard error to the pipe that the next program reads. For standard input or output, this
+    /// setting makes `spawn` fail with `EINVAL` at
+    /// [`SpawnStage::Arguments`](crate::process::SpawnStage::Arguments).
     ///
     /// # Examples
     ///

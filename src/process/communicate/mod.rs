@@ -94,8 +94,8 @@ impl<'a> Communicate<'a> {
         self
     }
 
-    /// Sets a reader that supplies the child's input, in place of [`input`](Self::input). The run reads from
-    /// it until end of file.
+    /// Sets a reader that supplies the child's input, in place of [`input`](Self::input). A run reads from
+    /// this reader until end of file.
     ///
     /// The reader is read in pieces of up to 64 KiB whenever the pipe to the child has room. While a read
     /// blocks, no output is collected, and the deadline takes effect only when the read returns. If the input
@@ -161,8 +161,9 @@ impl<'a> Communicate<'a> {
     /// continue, call this method again with the remaining input. Otherwise [`kill`](Child::kill) the child.
     ///
     /// A filter may reject the call that blocks `SIGPIPE`. In that case, the call fails before any byte is
-    /// written. The kind is [`Io`](CommunicateErrorKind::Io) of [`Stdin`](crate::io::StdStream::Stdin), with
-    /// the filter's error, such as [`ENOSYS`](crate::Errno::ENOSYS) or [`EPERM`](crate::Errno::EPERM).
+    /// written. The kind of the error is [`Io`](CommunicateErrorKind::Io) of
+    /// [`Stdin`](crate::io::StdStream::Stdin), with the filter's error, such as
+    /// [`ENOSYS`](crate::Errno::ENOSYS) or [`EPERM`](crate::Errno::EPERM).
     pub fn run(&mut self, child: &mut Child) -> Result<Output, CommunicateError> {
         let ends = (child.take_stdin(), child.take_stdout(), child.take_stderr());
         let mut talk = Talk::new(self, ends);

@@ -1,4 +1,4 @@
-//! Waits for, signals and communicates with the programs that a pipeline has started.
+//! Manages the programs that a pipeline has started: waits for them, signals them and communicates with them.
 
 use super::super::communicate::{Communicate, CommunicateError, Talk};
 use super::super::{Child, ExitStatus, Signal};

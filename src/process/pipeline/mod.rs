@@ -125,7 +125,7 @@ impl<'fd> Pipeline<'fd> {
         Self { group: true, ..self }
     }
 
-    /// Sets what happens to the programs that are already running if a later program cannot be started. By
+    /// Sets what happens to the earlier programs of the pipeline if a later program cannot be started. By
     /// default these programs are killed and waited for, as with [`OnDrop::Kill`].
     ///
     /// This policy replaces [`Command::on_drop`] for these programs. Without a process group, `KillGroup`

@@ -41,9 +41,9 @@
 //! The child reports a failure through the shared memory. User-mode emulators, however, turn the clone into
 //! an ordinary fork, and the child's stores are lost. For that reason, each spawn also tries to create a
 //! pipe, until one vfork has shown whether memory is shared. The child of that vfork sets a mark in the
-//! memory. If the parent sees the mark, later children report through the shared memory, and otherwise
-//! through a pipe. A child of an ordinary fork always uses a pipe. A child that is killed reports no failure:
-//! see [`proof`].
+//! memory. If the parent sees the mark, later children report through the shared memory. Otherwise, they
+//! report through a pipe. A child of an ordinary fork always uses a pipe. A child that is killed reports no
+//! failure: see [`proof`].
 
 mod child;
 mod error;
@@ -318,8 +318,8 @@ impl<'a> Spawn<'a> {
         files || place || task || self.changes_ids()
     }
 
-    /// Prepares all data that a child of `parent` needs. Then blocks all signals, and calls `make` with this
-    /// data and a stack.
+    /// Prepares all data that a child of `parent` needs. While all signals are blocked, calls `make` with
+    /// this data and a stack.
     fn launch<T>(
         &self,
         report: &Report,

@@ -36,8 +36,8 @@ const NONE: i32 = i32::MAX;
 pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
     while let (Some(false), end) = check(child) {
         match end {
-            // The child may have released the shared memory or closed the pipe before it begins its program
-            // or ends.
+            // The child has neither begun its program nor ended, but may already have released the shared
+            // memory or closed the pipe.
             Ok(None) => _ = poll(&mut [], Some(Duration::from_micros(50))),
             Ok(Some((end, _))) => {
                 // An exit code means that the child could not report its error.

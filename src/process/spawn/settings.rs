@@ -19,8 +19,8 @@ impl<'a> Spawn<'a> {
     ///
     /// Since Linux 5.9 a few system calls suffice. Without `close_range` (older kernels, some filters), the
     /// child makes one call for each number up to `RLIMIT_NOFILE`, even if no descriptor has that number. The
-    /// limit may be a million. Without `close_range`, a descriptor also stays open if the limit was lowered
-    /// after the descriptor was opened, and the descriptor's number is above the new limit.
+    /// limit may be a million. Without `close_range`, a descriptor stays open if the limit was lowered after
+    /// the descriptor was opened, and the descriptor's number is above the new limit.
     pub const fn close_other_fds(self) -> Self {
         Self { close_others: true, ..self }
     }
@@ -131,8 +131,8 @@ impl<'a> Spawn<'a> {
     /// another user keeps the ambient capabilities, and keeps all capabilities if `SECBIT_NO_SETUID_FIXUP` is
     /// set.
     ///
-    /// From this change until the child has begun its program, any process of the new user may stop or kill
-    /// the child. Stopping the child also blocks the thread that spawns the child.
+    /// From the change of the user until the child has begun its program, any process of the new user may
+    /// stop or kill the child. Stopping the child also blocks the thread that spawns the child.
     ///
     /// # Cost
     ///

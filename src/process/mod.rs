@@ -50,8 +50,8 @@
 //!   or of stdio, that lock stays locked.
 //! - The thread's list of robust mutexes is not registered again in the child.
 //!
-//! The C shim (feature `c-shim`) forks with the C library instead. The C library corrects its records, runs
-//! the handlers and registers the list.
+//! The C shim (feature `c-shim`) forks with the C library instead. In that case, the C library corrects its
+//! records, runs the handlers and registers the list.
 
 mod child;
 #[cfg(feature = "process")]

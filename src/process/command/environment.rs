@@ -11,7 +11,7 @@ use std::env::vars_os;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
-/// The strings, one after another, each with its terminating NUL.
+/// The strings with their terminating NULs, one after another.
 #[derive(Clone, Default)]
 pub(super) struct Strings {
     bytes: Vec<u8>,
@@ -91,9 +91,10 @@ impl Environment {
 /// Returns the entries of this process's initial environment that are not variables. [`vars_os`] omits these
 /// entries.
 ///
-/// The entries are read from `/proc`. The C library's own list can be read safely only under std's lock,
-/// which is not available. Without the lock, reading that list would race with `set_var`. Empty entries are
-/// omitted, because a program that writes a process title over its environment leaves many empty entries.
+/// The entries are read from `/proc`. The C library's own list can be read safely only while std's lock is
+/// held, and that lock is not available. Without the lock, reading that list would race with `set_var`. Empty
+/// entries are omitted, because a program that writes a process title over its environment leaves many empty
+/// entries.
 fn nameless() -> &'static Strings {
     static ENTRIES: OnceLock<Strings> = OnceLock::new();
     ENTRIES.get_or_init(|| {

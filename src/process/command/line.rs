@@ -25,13 +25,13 @@ use std::path::Path;
 /// assert_eq!(format!("{command:?}"), "cd /src && env -u CFLAGS CC=clang make -j all");
 /// ```
 impl Command<'_> {
-    /// Returns the program, as it was passed to [`new`](Self::new).
+    /// Returns the program that was passed to [`new`](Self::new).
     #[must_use]
     pub fn get_program(&self) -> &OsStr {
         OsStr::from_bytes(self.program.to_bytes())
     }
 
-    /// Returns the arguments, in order, without argument 0.
+    /// Returns all arguments except argument 0, in order.
     pub fn get_args(&self) -> impl Iterator<Item = &OsStr> {
         self.args.iter().map(|arg| OsStr::from_bytes(arg.to_bytes()))
     }
@@ -44,7 +44,8 @@ impl Command<'_> {
             .map(|(name, value)| (OsStr::from_bytes(name), value.as_deref().map(OsStr::from_bytes)))
     }
 
-    /// Returns the directory in which the child starts, or `None` for this process's directory.
+    /// Returns the directory in which the child starts, or `None` if the child starts in this process's
+    /// directory.
     #[must_use]
     pub fn get_current_dir(&self) -> Option<&Path> {
         self.folder.as_ref().map(|folder| Path::new(OsStr::from_bytes(folder.to_bytes())))
@@ -90,7 +91,7 @@ impl fmt::Debug for Command<'_> {
     }
 }
 
-/// Bytes to format as one word of a shell command line, with quotes if necessary.
+/// Bytes that are formatted as one word of a shell command line, and quoted if necessary.
 struct Word<'a>(&'a [u8]);
 
 impl fmt::Display for Word<'_> {

@@ -28,16 +28,17 @@ pub use stdio::Stdio;
 /// failed ([`SpawnError::stage`](crate::process::SpawnError::stage)).
 ///
 /// A command may be started any number of times, even by several threads at the same time. A descriptor is
-/// passed to the command by value, or by reference for the lifetime `'fd`. A clone is an independent command.
-/// Cloning copies all settings and shares the descriptors that the command owns, without a system call.
+/// passed to the command either by value, or by reference with the lifetime `'fd`. A clone is an independent
+/// command. Without any system call, cloning copies all settings and shares the descriptors that the command
+/// owns.
 ///
 /// No signal is blocked when the program begins, unless [`signal_mask`](Self::signal_mask) or
 /// [`inherit_mask`](Self::inherit_mask) is set.
 ///
-/// By default, the child inherits the environment, the standard streams and the directory of this process, as
-/// they are when the child is started. The child also inherits all other descriptors that are not
-/// close-on-exec. A program without a slash in its name is searched for in the directories of `PATH` *in the
-/// child's environment*. For signals see [`Spawn`].
+/// By default, the child inherits the environment, standard streams and directory that this process has when
+/// the child is started. The child also inherits all other descriptors that are not close-on-exec. A program
+/// without a slash in its name is searched for in the directories of `PATH` *in the child's environment*. For
+/// signals see [`Spawn`].
 ///
 /// By default, all variables are passed on unchanged, including variables that occur twice. If this process
 /// was started with entries that have no `=` after their first byte, the child receives these entries as

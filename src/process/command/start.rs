@@ -42,8 +42,8 @@ impl Command<'_> {
         self.start(self.sources([Source::Inherit; 3]))
     }
 
-    /// Replaces the program of this process with this command's program. Returns only on failure, with an
-    /// error that names the stage.
+    /// Replaces the program of this process with this command's program. Returns only on failure. The error
+    /// names the stage that failed.
     ///
     /// The new program starts in the same state as a child of [`spawn`](Self::spawn). [`Spawn::exec`] lists
     /// the state that a failed call leaves changed. Unlike in std, descriptors 0 to 2 are unchanged after a

@@ -1,4 +1,5 @@
-//! Communicates with a child: writes its input and collects its output at the same time, in one thread.
+//! Communicates with a child: writes the child's input and collects its output at the same time, in one
+//! thread.
 //!
 //! A process may deadlock with its child if the process first writes all of the input, or first reads one
 //! output to its end. The deadlock can occur once the child has filled a pipe that the process does not yet
@@ -139,7 +140,7 @@ impl<'a> Communicate<'a> {
     }
 
     /// Sets how long a run continues after the child has ended, if another process still has the child's
-    /// pipes open. Such a process may be a daemon that the child has started. After that time, the
+    /// pipes open. An example of such a process is a daemon that the child has started. After that time, the
     /// [`run`](Self::run) fails with [`CommunicateErrorKind::Grace`]. By default, only the deadline limits
     /// this time.
     #[doc(alias = "WaitDelay")]
@@ -148,7 +149,8 @@ impl<'a> Communicate<'a> {
         self
     }
 
-    /// Writes the child's input, collects its output, and waits for its end. Retries on `EINTR`.
+    /// Writes the child's input, collects the child's output, and waits until the child has ended. Retries on
+    /// `EINTR`.
     ///
     /// This call uses the pipes in the child's handle. If the child's input is not a pipe, no input is
     /// written. If the child closes its input early, or ends, the remaining input is not written. An early
@@ -188,7 +190,8 @@ impl fmt::Debug for Communicate<'_> {
 }
 
 impl Child {
-    /// Writes `input` to the child, collects its output, and waits for its end: see [`Communicate::run`].
+    /// Writes `input` to the child, collects the child's output, and waits until the child has ended: see
+    /// [`Communicate::run`].
     ///
     /// # Errors
     ///
@@ -210,11 +213,11 @@ impl Child {
         Communicate::new().input(input).run(self)
     }
 
-    /// Closes the child's input, collects its output, and waits for its end, as std's method of the same name
-    /// does.
+    /// Closes the child's input, collects the child's output, and waits until the child has ended. std's
+    /// method of the same name does the same.
     ///
-    /// If this call fails, it kills the child and waits for the child's end, because the call consumes the
-    /// handle.
+    /// If this call fails, it kills the child and waits until the child has ended, because the call consumes
+    /// the handle.
     ///
     /// # Errors
     ///

@@ -122,7 +122,7 @@ impl<'fd> Command<'fd> {
     ///   `ps` shows this sleep as state `D`. Such a sleep occurs, for example, in a call on a device or file
     ///   system that does not respond.
     /// - A killed child that another process traces stays a zombie until its tracer has waited for it or has
-    ///   ended. This call waits until that point, which a hostile tracer can delay.
+    ///   ended. This call waits until then, so a hostile tracer can delay this call.
     /// - The deadline has no effect while the program is being started. Starting a program includes reading
     ///   the program's file.
     ///
@@ -149,9 +149,9 @@ impl<'fd> Command<'fd> {
 
     /// Starts the program, writes its [`input`](Self::input), waits for its end, and returns how it ended.
     ///
-    /// Standard streams that are not set are inherited from this process. An output that is set to
-    /// [`Stdio::piped`] is read to its end, within the [`limit`](Self::limit), and discarded. On failure the
-    /// child is killed and waited for: see [`output`](Self::output).
+    /// Standard streams that are not set are inherited from this process. If an output is set to
+    /// [`Stdio::piped`], this call reads the output to its end, up to the [`limit`](Self::limit), and
+    /// discards it. On failure the child is killed and waited for: see [`output`](Self::output).
     ///
     /// # Errors
     ///

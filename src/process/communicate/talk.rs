@@ -248,9 +248,9 @@ const WITHOUT_PIDFD: Duration = Duration::from_millis(10);
 /// second detects end of file.
 const LAST_ROUNDS: usize = 2;
 
-/// The maximum number of reads of one pipe between two checks of all pipes. A child that makes short writes
-/// continues to write during these reads, so most of the reads find data. This process therefore need not be
-/// woken for each write. Waking this process so often would slow the child.
+/// The maximum number of times that one pipe is read between two checks of all pipes. A child that makes
+/// short writes continues to write during these reads, so most of the reads find data. This process therefore
+/// need not be woken for each write. Waking this process so often would slow the child.
 const READS: usize = 16;
 
 impl Collected {

@@ -80,8 +80,8 @@ impl PipelineChildren {
     }
 
     /// Sends a signal to all processes of the group that the first program leads. With
-    /// [`Pipeline::in_one_group`](super::Pipeline::in_one_group), the group consists of the programs and
-    /// the processes that they have started, unless a process has moved to another group.
+    /// [`Pipeline::in_one_group`](super::Pipeline::in_one_group), the group consists of all programs and of
+    /// all processes that the programs have started, except processes that have moved to another group.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! Runs the child's part of a spawn, from the creation of the child until its program begins.
 //!
-//! The child usually runs in its parent's memory, with the thread-local storage of a thread that is stopped
-//! while the child runs. The code in this file therefore never allocates, locks, panics, touches thread-local
-//! storage, or drops a value that owns a resource. The child only makes system calls, with values that the
-//! parent has prepared.
+//! The child usually runs in its parent's memory, and shares the thread-local storage of a thread that is
+//! stopped while the child runs. The code in this file therefore never allocates, locks, panics, touches
+//! thread-local storage, or drops a value that owns a resource. The child only makes system calls, whose
+//! arguments the parent has prepared.
 //!
 //! # Safety
 //!

@@ -126,10 +126,11 @@ impl<'a> Spawn<'a> {
     /// Creates the settings for a program from its arguments and its environment. The first argument is the
     /// program's name. `spawn` fails if the list of arguments is empty. Both lists end with [`Arg::END`].
     ///
-    /// A program without a slash in its name is searched for in the directories of `PATH` in `envp`. If
-    /// `envp` has no `PATH`, the search uses [`DEFAULT_PATH`](crate::process::DEFAULT_PATH). As with
-    /// [`execvpe`](crate::process::execvpe), [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG)
-    /// in one of the directories ends the search.
+    /// A program without a slash in its name is searched for in the directories of the variable `PATH`, which
+    /// is read from `envp`. If `envp` has no `PATH`, the search uses
+    /// [`DEFAULT_PATH`](crate::process::DEFAULT_PATH). As with [`execvpe`](crate::process::execvpe),
+    /// [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG) in one of the directories ends the
+    /// search.
     pub const fn new(program: &'a CStr, argv: &'a [Arg<'a>], envp: &'a [Arg<'a>]) -> Self {
         Self {
             program,
@@ -230,8 +231,8 @@ impl<'a> Spawn<'a> {
         Ok(child)
     }
 
-    /// Replaces the program of this process with this builder's program. Returns only on failure, with an
-    /// error that names the stage.
+    /// Replaces the program of this process with this builder's program. Returns only on failure. The error
+    /// names the stage that failed.
     ///
     /// The new program starts in the same state as a child of [`spawn`](Self::spawn): with the same
     /// descriptors, directory, ids, limits and signals. The settings are applied in the same order. As with

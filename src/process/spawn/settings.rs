@@ -139,8 +139,8 @@ impl<'a> Spawn<'a> {
     /// A child with [`groups`](Self::groups), `gid` or `uid` never shares this process's memory, because
     /// another user could read and write that memory through the child. An ordinary fork creates the child,
     /// and [`Child::method`](crate::process::Child::method) returns
-    /// [`Fork`](crate::process::SpawnMethod::Fork). The kernel copies the page tables, which takes about 50
-    /// ms for each GiB of resident memory. This process then has a page fault at its first write to each
+    /// [`Fork`](crate::process::SpawnMethod::Fork). The kernel copies the page tables. The copy takes about
+    /// 50 ms for each GiB of resident memory. This process then has a page fault at its first write to each
     /// page.
     ///
     /// A large process has two alternatives. The process can fork a helper process early, while it is still
@@ -159,8 +159,8 @@ impl<'a> Spawn<'a> {
     /// the child can request the signal, the child exits. The kernel clears the setting if the program is
     /// set-user-id or set-group-id, or has file capabilities.
     ///
-    /// In a new pid namespace, a child can detect that its parent has already ended only if this process
-    /// could open a pidfd. Opening a pidfd needs Linux 5.3 and a free descriptor.
+    /// A child in a new pid namespace needs a pidfd of this process in order to detect that this process has
+    /// already ended. Opening that pidfd needs Linux 5.3 and a free descriptor.
     pub const fn parent_death_signal(self, signal: Signal) -> Self {
         Self { death_signal: Some(signal), ..self }
     }

@@ -1,10 +1,10 @@
-//! Makes system calls by number, for system calls that the crate does not wrap.
+//! Makes system calls by number. Use this module for system calls that the crate does not wrap.
 //!
 //! Each function returns the kernel's result: a success value, or a negated errno in the range −4095 to −1.
 //! Arguments are register-sized integers. Pass a pointer as `pointer.expose_provenance()`. With the C shim,
 //! the calls go through the C library, but the result is the same.
 //!
-//! To convert a failure to an error, pass its absolute value to `Errno::from_raw_os_error`.
+//! To convert a failure to an error, pass the absolute value of the result to `Errno::from_raw_os_error`.
 //!
 //! The caller supplies the call numbers. The numbers are listed in `<asm/unistd.h>` of the target's kernel
 //! headers and, for many targets, in the crates `libc` (`SYS_…`) and `linux-raw-sys` (`__NR_…`). The

@@ -1,4 +1,4 @@
-//! Signals by name, and sets of signals. The numbers of some signals differ between architectures.
+//! Defines signals by name, and sets of signals. The numbers of some signals differ between architectures.
 
 use crate::sys::abi::{self, SigSet};
 use core::fmt;
@@ -23,8 +23,8 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
-/// Each line defines one signal: its constant, its name, its numbers on most architectures, on MIPS and on
-/// SPARC, and its meaning.
+/// Each line defines one signal: its constant, its name, three numbers, and its meaning. The numbers apply to
+/// most architectures, to MIPS and to SPARC, in this order.
 macro_rules! signals {
     ($($name:ident $full:literal $other:literal $mips:literal $sparc:literal $meaning:literal;)*) => {
         impl Signal {
@@ -35,8 +35,8 @@ macro_rules! signals {
                 );
             )*
 
-            /// Returns the name of the constant in C, such as `"SIGTERM"`, or `None` for a signal without a
-            /// constant in this type.
+            /// Returns the name of the constant in C, such as `"SIGTERM"`, or `None` for a signal for which
+            /// this type has no constant.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
                 match self {
@@ -46,7 +46,7 @@ macro_rules! signals {
             }
         }
 
-        /// The name and the signal of each line, which a test compares with the C headers.
+        /// The name and the signal of each line. A test compares these entries with the C headers.
         #[cfg(test)]
         pub(crate) const ALL: &[(&str, Signal)] = &[$(($full, Signal::$name)),*];
     };

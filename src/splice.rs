@@ -1,5 +1,5 @@
 //! Moves, copies and duplicates bytes inside the kernel, one call at a time. [`transfer`](crate::transfer)
-//! moves whole streams with repeated calls.
+//! moves whole streams by repeating such calls.
 //!
 //! `splice`, `tee` and `vmsplice` pass pages by reference where possible. Unread bytes in a pipe may
 //! therefore change if the file or memory from which they were taken is modified.
@@ -20,14 +20,15 @@ use crate::{PipeWriter, Result};
 /// 0 means end of file. At least one of the two descriptors must be a pipe. The bytes do not pass through the
 /// memory of this process.
 ///
-/// If an offset is given, the call begins at that position in the file and advances the offset. The file's
-/// own position then does not change. A pipe accepts no offset. The call may move fewer bytes than `len`, and
+/// If an offset is given, the call begins at that position in the file and advances the offset, but does not
+/// change the file's own position. A pipe accepts no offset. The call may move fewer bytes than `len`, and
 /// moves at most 2,147,479,552 bytes (0x7ffff000).
 ///
-/// The call waits for data as a read does, and for room as a write does. The call does not wait for the pipe
-/// if [`NONBLOCK`](SpliceFlags::NONBLOCK) is given, nor for the other end if that end is nonblocking.
+/// The call waits for data as a read does, and for room as a write does. If
+/// [`NONBLOCK`](SpliceFlags::NONBLOCK) is given, the call does not wait for the pipe. If the other end is
+/// nonblocking, the call does not wait for that end.
 ///
-/// If the other end is a blocking socket, terminal or device, the kernel waits for it while holding the
+/// If the other end is a blocking socket, terminal or device, the kernel waits for that end while holding the
 /// pipe's lock, even with `NONBLOCK`. Until the other end is ready, every process that reads or writes the
 /// pipe sleeps uninterruptibly: no signal wakes that process, not even `SIGKILL`.
 /// [`transfer`](crate::transfer) avoids this effect by using a private pipe for such a wait.
@@ -37,8 +38,8 @@ use crate::{PipeWriter, Result};
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if no data or no room is available, and the call must not wait.
 /// - [`EBADF`](crate::Errno::EBADF) if a descriptor is not open in the required direction.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was moved.
-/// - [`EINVAL`](crate::Errno::EINVAL) if neither end is a pipe, if both ends are the same pipe, or if `to` is
-///   open for appending. This error also occurs if a file system or device does not support the call.
+/// - [`EINVAL`](crate::Errno::EINVAL) if neither end is a pipe, if both ends belong to the same pipe, or if
+///   `to` is open for appending. This error also occurs if a file system or device does not support the call.
 /// - [`EPIPE`](crate::Errno::EPIPE) if `to` is a pipe without a reader. The process also receives `SIGPIPE`,
 ///   unless [`without_sigpipe`](crate::io::without_sigpipe) is used.
 /// - [`ESPIPE`](crate::Errno::ESPIPE) if an offset was given for a pipe.
@@ -70,20 +71,20 @@ pub fn splice(
     call::splice(from.as_fd(), from_offset, to.as_fd(), to_offset, len, flags.bits())
 }
 
-/// Copies up to `len` bytes from a file to any descriptor inside the kernel and returns the number of bytes
+/// Copies up to `len` bytes inside the kernel, from a file to any descriptor, and returns the number of bytes
 /// copied. A result of 0 means end of file.
 ///
-/// If an offset is given, the call begins at that position in the file and advances the offset. The file's
-/// own position then does not change. The call may copy fewer bytes than `len`, and copies at most
-/// 2,147,479,552 bytes (0x7ffff000). Unlike the system call, this function expects the source first.
+/// If an offset is given, the call begins at that position in the file and advances the offset, but does not
+/// change the file's own position. The call may copy fewer bytes than `len`, and copies at most 2,147,479,552
+/// bytes (0x7ffff000). Unlike the system call, this function expects the source first.
 ///
 /// # Errors
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if `to` is nonblocking and has no room.
 /// - [`EBADF`](crate::Errno::EBADF) if a descriptor is not open in the required direction.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before any byte was copied.
-/// - [`EINVAL`](crate::Errno::EINVAL) if `from` cannot be mapped, such as a pipe or socket, or `to` is open
-///   for appending.
+/// - [`EINVAL`](crate::Errno::EINVAL) if `from` cannot be mapped (for example, a pipe or a socket), or if
+///   `to` is open for appending.
 /// - [`EPIPE`](crate::Errno::EPIPE) if `to` is a pipe or socket without a reader. The process also receives
 ///   `SIGPIPE`, unless [`without_sigpipe`](crate::io::without_sigpipe) is used.
 ///
@@ -113,14 +114,14 @@ pub fn sendfile(
     call::sendfile(to.as_fd(), from.as_fd(), offset, len)
 }
 
-/// Copies up to `len` bytes from one file to another inside the kernel and returns the number of bytes
+/// Copies up to `len` bytes inside the kernel, from one file to another, and returns the number of bytes
 /// copied. A result of 0 means end of file. The copy may share blocks with the source if the file system
 /// supports shared blocks.
 ///
-/// If an offset is given, the call begins at that position in the file and advances the offset. The file's
-/// own position then does not change. The call may copy fewer bytes than `len`, and copies at most
-/// 2,147,479,552 bytes (0x7ffff000). For files of procfs and similar file systems, the call may return 0 even
-/// if the file has contents.
+/// If an offset is given, the call begins at that position in the file and advances the offset, but does not
+/// change the file's own position. The call may copy fewer bytes than `len`, and copies at most 2,147,479,552
+/// bytes (0x7ffff000). For files of procfs and similar file systems, the call may return 0 even if the file
+/// has contents.
 ///
 /// # Errors
 ///
@@ -148,7 +149,7 @@ pub fn sendfile(
 /// ```
 ///
 /// This call has existed since Linux 4.5, and has worked between file systems since Linux 5.3. Since Linux
-/// 5.19, both file systems must have the same type and support such a copy.
+/// 5.19, both file systems must be of the same type and must support such a copy.
 /// [copy_file_range(2)](https://man7.org/linux/man-pages/man2/copy_file_range.2.html)
 pub fn copy_file_range(
     from: impl AsFd,
@@ -163,8 +164,8 @@ pub fn copy_file_range(
 /// Duplicates up to `len` bytes from one pipe to another and returns the number of bytes duplicated. A result
 /// of 0 means end of file. `from` keeps its bytes.
 ///
-/// Two calls in a row begin with the same byte, unless bytes are read from `from` between the calls. The call
-/// may duplicate fewer bytes than `len`.
+/// Two calls in a row begin with the same byte, unless bytes are read from the source pipe between the calls.
+/// The call may duplicate fewer bytes than `len`.
 ///
 /// # Errors
 ///
@@ -218,13 +219,14 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
 ///
 /// # Safety
 ///
-/// - After the call begins, `bufs` must not change, and their memory must not be reused, while a reference to
-///   the pages can exist. For memory from an allocator or a stack, this requirement never ends. Memory that
-///   was mapped for this purpose may be unmapped at any time, because the pipe keeps its references to the
-///   pages. If the bytes change, the reader sees the new contents, which may belong to another stream or be
-///   secret.
-/// - If `writer` was created from another descriptor, that descriptor must not be the *read* end of a pipe.
-///   On a read end the system call copies from the pipe into `bufs`, which are borrowed for reading only.
+/// - After the call begins, the contents of `bufs` must not change, and the memory must not be reused, as
+///   long as a reference to the pages can exist. For memory from an allocator or a stack, this requirement
+///   never ends. Memory that was mapped for this purpose may be unmapped at any time, because the pipe keeps
+///   its references to the pages. If the bytes change, the reader sees the new contents, which may belong to
+///   another stream or be secret.
+/// - If `writer` was created from a descriptor, that descriptor must not be the *read* end of a pipe.
+///   Otherwise, the system call copies bytes from the pipe into `bufs`, although `bufs` is borrowed only for
+///   reading.
 ///
 /// # Examples
 ///

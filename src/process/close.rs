@@ -10,25 +10,26 @@ use crate::Result;
 use crate::fd::{AsRawFd, BorrowedFd, RawFd};
 use crate::sys::call;
 
-/// Closes all descriptors except 0, 1, 2 and the descriptors in `keep`. This function is intended for a
-/// forked child, before that child continues or starts a program.
+/// Closes all descriptors except 0, 1, 2 and the descriptors in `keep`. This function is meant to be called
+/// by a forked child before that child does other work or starts a program.
 ///
-/// On Linux 5.9 and later, this function calls `close_range` once for each range of numbers without a kept
-/// descriptor. Without `close_range`, this function makes one call for each number up to `RLIMIT_NOFILE`,
-/// whether or not a descriptor with that number is open. The limit may be a million. Without `close_range`, a
-/// descriptor stays open if its number is above a limit that was lowered after the descriptor was opened.
+/// On Linux 5.9 and later, this function calls `close_range` once for each range of descriptor numbers that
+/// contains no kept descriptor. Without `close_range`, this function makes one call for each number up to
+/// `RLIMIT_NOFILE`, whether or not a descriptor with that number is open. The limit may be a million. Without
+/// `close_range`, a descriptor stays open if the limit was lowered after the descriptor was opened, and the
+/// descriptor's number is above the new limit.
 ///
 /// # Errors
 ///
-/// This call fails only because of a filter of system calls. The filter either rejects `close_range` with an
+/// Only a filter of system calls can make this call fail. The filter either rejects `close_range` with an
 /// error other than `ENOSYS`, `EPERM` or `EINVAL`, or rejects `prlimit64` while `close_range` is not
-/// available. Some descriptors may already be closed in that case.
+/// available. After such a failure, some descriptors may already be closed.
 ///
 /// # Safety
 ///
-/// This process must not use or close any of the closed descriptors later: no thread drops or uses a value
-/// that owns a closed descriptor. A child of [`fork_with`](super::fork_with) meets this condition if the body
-/// uses only the descriptors that it keeps.
+/// This process must not use or close any of the closed descriptors later: no thread may drop or use a value
+/// that owns a closed descriptor. A child of [`fork_with`](super::fork_with) meets this condition if `body`
+/// uses only kept descriptors.
 ///
 /// # Examples
 ///
@@ -38,7 +39,7 @@ use crate::sys::call;
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
 /// let body = || {
-///     // SAFETY: the child uses one descriptor after that, which it keeps, and drops none.
+///     // SAFETY: afterwards, the child uses only a descriptor that it keeps, and drops none.
 ///     let closed = unsafe { process::close_other_fds(&[writer.as_fd()]) };
 ///     u8::from(!(closed.is_ok() && rawpipe::write(&writer, b"kept") == Ok(4)))
 /// };
@@ -56,8 +57,8 @@ pub unsafe fn close_other_fds(keep: &[BorrowedFd<'_>]) -> Result<()> {
     unsafe { close_all_but(|| keep.iter().map(AsRawFd::as_raw_fd)) }
 }
 
-/// Closes descriptors as [`close_other_fds`] does, but keeps the descriptors whose numbers `kept` returns.
-/// These numbers may be in any order.
+/// Closes descriptors as [`close_other_fds`] does, but keeps those descriptors whose numbers are returned by
+/// the `kept` closure. These numbers may be in any order.
 ///
 /// # Safety
 ///
@@ -85,8 +86,8 @@ pub(super) unsafe fn close_all_but<I: Iterator<Item = RawFd>>(kept: impl Fn() ->
 unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     // SAFETY: the caller upholds the same contract.
     match unsafe { call::close_range(first, last) } {
-        // Linux before 5.9 lacks `close_range`, and a filter may reject it. The loop then closes one
-        // descriptor at a time.
+        // Linux before 5.9 lacks `close_range`, and a filter may reject it. In both cases, the loop closes
+        // one descriptor at a time.
         Err(errno) if call::is_missing(errno) => {
             let limit = call::prlimit64_get_soft(Resource::NOFILE.as_raw())?;
             let end = RawFd::try_from(limit).unwrap_or(RawFd::MAX);

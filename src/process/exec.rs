@@ -8,8 +8,8 @@ use crate::{Errno, Result};
 use core::convert::Infallible;
 use core::ffi::CStr;
 
-/// The search path that `Spawn` and `Command` use if the child's environment has no `PATH`. The `execvp` of
-/// glibc uses the same path.
+/// The search path that `Spawn` and `Command` use if the child's environment has no `PATH`. In glibc,
+/// `execvp` uses the same path.
 pub const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
 /// The maximum length of a path in bytes, including the NUL. The kernel rejects longer paths.
@@ -29,18 +29,18 @@ const PATH_MAX: usize = 4096;
 /// - [`E2BIG`](Errno::E2BIG) if the arguments and the environment are too long.
 /// - [`EAGAIN`](Errno::EAGAIN) if the process has changed its user, and the new user has more processes than
 ///   `RLIMIT_NPROC` allows.
-/// - [`EACCES`](Errno::EACCES) if the file is not executable or not a regular file, or a directory of its path
-///   may not be searched.
+/// - [`EACCES`](Errno::EACCES) if the file is not executable, if it is not a regular file, or if a directory
+///   in its path may not be searched.
 /// - [`EINVAL`](Errno::EINVAL) if a list does not end with [`Arg::END`].
 /// - [`ELOOP`](Errno::ELOOP), [`ENAMETOOLONG`](Errno::ENAMETOOLONG) or [`ENOTDIR`](Errno::ENOTDIR) if the
 ///   path has too many symbolic links, is too long, or uses a file as a directory.
 /// - [`ENOENT`](Errno::ENOENT) if the file, or the interpreter that it names, does not exist.
-/// - [`ENOEXEC`](Errno::ENOEXEC) if the kernel does not recognise the format of the file, for example of a
+/// - [`ENOEXEC`](Errno::ENOEXEC) if the kernel does not recognise the format of the file. An example is a
 ///   script without `#!`.
 /// - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory.
 /// - [`ETXTBSY`](Errno::ETXTBSY) if the file is open for writing. This error can occur even after the writing
-///   process has closed the file. A child that another thread of that process has just forked holds a copy of
-///   the descriptor until the child executes a program. In that case, retry.
+///   process has closed the file. If another thread of that process has just forked, the child holds a copy
+///   of the descriptor until it executes a program. In that case, retry.
 ///
 /// # Examples
 ///
@@ -64,8 +64,8 @@ pub fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infalli
     call::execve(path, argv, envp)
 }
 
-/// Replaces the program as [`execve`] does, with the program at a path relative to the directory
-/// `folder`.
+/// Replaces the program of this process with the program at a path relative to the directory `folder`. In all
+/// other respects, this function behaves like [`execve`].
 ///
 /// # Errors
 ///
@@ -95,8 +95,8 @@ pub fn execveat(
     call::execveat(folder.as_fd(), path, argv, envp, flags.bits())
 }
 
-/// Replaces the program as [`execve`] does, with the file that `file` refers to. The descriptor must be open
-/// for reading or with `O_PATH`.
+/// Replaces the program of this process with the file that `file` refers to. The descriptor must have been
+/// opened for reading or with `O_PATH`. In all other respects, this function behaves like [`execve`].
 ///
 /// If the kernel lacks `execveat` or a filter rejects it, this function executes `/proc/self/fd/N`, where N
 /// is the number of the descriptor. The interpreter of a script opens the script through the descriptor. If
@@ -154,8 +154,9 @@ pub(super) fn decimal(buffer: &mut [u8], mut number: u32) -> usize {
     digits
 }
 
-/// Replaces the program as [`execve`] does, after searching for `program` in the directories of `path`.
-/// Colons separate the directories. If `program` contains a slash, it is used as a path.
+/// Searches for `program` in the directories of `path`, and replaces the program of this process as
+/// [`execve`] does. Colons separate the directories. If `program` contains a slash, it is used as a path,
+/// without a search.
 ///
 /// An empty directory name means the current directory. This function does not read `PATH`: pass a search
 /// path explicitly, or pass [`DEFAULT_PATH`]. A file whose format the kernel does not recognise is not passed
@@ -169,7 +170,7 @@ pub(super) fn decimal(buffer: &mut [u8], mut number: u32) -> usize {
 ///   one of them.
 /// - [`ENOENT`](Errno::ENOENT) if no directory contains the program.
 ///
-/// The search skips a candidate that does not exist, that exceeds the maximum path length, or whose disk or
+/// The search skips a candidate if the file does not exist, if the path is too long, or if the file's disk or
 /// network is not available. Any other error except `EACCES` ends the search, as in the C library. For
 /// example, [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG) for a directory in `path` ends
 /// the search, even if a later directory contains the program.

@@ -24,8 +24,9 @@ pub enum Fork {
 
 /// Creates a child process: a copy of this process that continues after this call.
 ///
-/// The call returns twice. If the child returns through the parent's code, the child also drops every value
-/// that this code drops. To prevent these drops, end the child with [`exit`], or use [`fork_with`].
+/// The call returns twice. If the child returns into the parent's code, the child, like the parent, drops
+/// every value that this code drops. To prevent these drops, end the child with [`exit`], or use
+/// [`fork_with`].
 ///
 /// # Errors
 ///
@@ -46,7 +47,7 @@ pub enum Fork {
 /// - Values whose `Drop` acts outside this process are dropped in at most one of the two processes, unless a
 ///   second drop is harmless. Examples are values that remove a file, kill a process, or end a session with a
 ///   server.
-/// - With the assembly backends, nothing that the child does needs a `pthread_atfork` handler.
+/// - With the assembly backends, the child does nothing that needs a `pthread_atfork` handler.
 ///
 /// # Examples
 ///
@@ -90,17 +91,18 @@ pub unsafe fn fork() -> Result<Fork> {
 /// process shares this process's memory.
 ///
 /// The child may therefore do everything that the last column of [the
-/// table](crate::process#what-a-child-may-do) permits. No other thread exists that could hold a lock, or be
-/// in the middle of a change of data, during the fork.
+/// table](crate::process#what-a-child-may-do) permits. During the fork, no other thread exists that could
+/// hold a lock or be changing data.
 ///
-/// The function detects other threads and shared memory with a call to `unshare` that changes nothing. If a
-/// filter rejects that call, as in many containers, this function counts the threads in `/proc` instead. This
-/// fallback does not detect a process that shares memory.
+/// To detect other threads and shared memory, this function calls `unshare` in a way that changes nothing. If
+/// a filter rejects that call, as in many containers, this function counts the threads in `/proc` instead.
+/// This fallback does not detect a process that shares memory.
 ///
 /// # Errors
 ///
 /// - [`EBUSY`](crate::Errno::EBUSY) if another thread exists, another process shares this memory, or neither
-///   check is possible. This error also occurs under a user-mode emulator that has its own threads.
+///   `unshare` nor `/proc` can be used for the check. This error also occurs under a user-mode emulator that
+///   has its own threads.
 /// - Any error of [`fork`].
 ///
 /// # Safety
@@ -114,9 +116,9 @@ pub unsafe fn fork() -> Result<Fork> {
 /// - Values whose `Drop` acts outside this process are dropped in at most one of the two processes, unless a
 ///   second drop is harmless. Buffered stdio is an example: flush it before the fork, or end the child with
 ///   [`exit`].
-/// - With the assembly backends, nothing that the child does needs a `pthread_atfork` handler. With a C
+/// - With the assembly backends, the child does nothing that needs a `pthread_atfork` handler. With a C
 ///   library other than glibc, the child does not use that library's threads.
-/// - If a filter rejects `unshare`, no other process shares this process's memory.
+/// - No other process shares this process's memory. This rule applies only if a filter rejects `unshare`.
 ///
 /// # Examples
 ///
@@ -152,9 +154,9 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
 /// Creates a child process that runs `body` and exits with the code that `body` returns. The child never
 /// returns or unwinds into the parent's code, and drops none of the values that `body` only borrows.
 ///
-/// Values that `body` owns are dropped in both processes. A pipe end moved into `body` is therefore closed in
-/// the parent, as intended. A panic in `body` ends the child with `SIGABRT`, after the panic hook has run. If
-/// `SIGABRT` is blocked, ignored or handled, the child exits with code 134 instead.
+/// Values that `body` owns are dropped in both processes. A pipe end that was moved into `body` is therefore
+/// closed in the parent, as intended. A panic in `body` ends the child with `SIGABRT`, after the panic hook
+/// has run. If `SIGABRT` is blocked, ignored or handled, the child exits with code 134 instead.
 ///
 /// # Errors
 ///
@@ -162,8 +164,8 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
 ///
 /// # Safety
 ///
-/// The rules of [`fork`] apply to the code of `body` and to the values that it owns. The rules do not apply
-/// to the parent's other values, because the child does not drop those values.
+/// The rules of [`fork`] apply to the code of `body` and to the values that `body` owns. The rules do not
+/// apply to the parent's other values, because the child does not drop those values.
 ///
 /// # Examples
 ///

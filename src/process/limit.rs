@@ -1,4 +1,4 @@
-//! Limits on the resources that a process may use.
+//! Defines limits on the resources that a process may use.
 
 use crate::sys::abi::{self, per_arch};
 
@@ -9,11 +9,11 @@ use crate::sys::abi::{self, per_arch};
 pub struct Resource(u32);
 
 impl Resource {
-    /// Address space, in bytes.
+    /// The size of the address space, in bytes.
     pub const AS: Self = Self(per_arch(6, 9, 9, 9, 9));
     /// The size of a core dump, in bytes.
     pub const CORE: Self = Self(4);
-    /// Processor time, in seconds.
+    /// The amount of processor time, in seconds.
     pub const CPU: Self = Self(0);
     /// The size of the program's data segment, in bytes.
     pub const DATA: Self = Self(2);
@@ -27,36 +27,36 @@ impl Resource {
     pub const MSGQUEUE: Self = Self(12);
     /// The value 20 minus the lowest niceness that the process may set.
     pub const NICE: Self = Self(13);
-    /// Descriptors. The limit is one greater than the highest number that a descriptor may have.
+    /// The highest number that a descriptor may have, plus one.
     pub const NOFILE: Self = Self(per_arch(5, 6, 7, 7, 7));
     /// The number of the user's processes and threads.
     pub const NPROC: Self = Self(per_arch(8, 7, 6, 6, 6));
-    /// Resident memory, in bytes. Linux ignores this limit.
+    /// The amount of resident memory, in bytes. Linux ignores this limit.
     pub const RSS: Self = Self(per_arch(7, 5, 5, 5, 5));
     /// The highest real-time priority.
     pub const RTPRIO: Self = Self(14);
-    /// The processor time, in microseconds, that a real-time process may use without a blocking call.
+    /// The processor time, in microseconds, that a real-time process may use before it makes a blocking call.
     pub const RTTIME: Self = Self(15);
     /// The number of signals queued for the user's processes.
     pub const SIGPENDING: Self = Self(11);
     /// The size of the stack, in bytes.
     pub const STACK: Self = Self(3);
 
-    /// Returns the resource with this number. The kernel may not support the resource.
+    /// Returns the resource with this number. The kernel does not necessarily support this resource.
     #[must_use]
     pub const fn from_raw(number: u32) -> Self {
         Self(number)
     }
 
-    /// Returns the kernel's number of the resource.
+    /// Returns the kernel's number for this resource.
     #[must_use]
     pub const fn as_raw(self) -> u32 {
         self.0
     }
 }
 
-/// The amount of a [`Resource`] that a process may use, for
-/// [`Spawn::rlimits`](crate::process::Spawn::rlimits).
+/// A limit on the amount of a [`Resource`] that a process may use.
+/// [`Spawn::rlimits`](crate::process::Spawn::rlimits) accepts such limits.
 ///
 /// # Examples
 ///

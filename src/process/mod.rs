@@ -1,5 +1,5 @@
 //! Starts programs, forks, waits for processes, and sends signals. Also replaces the program of this process,
-//! changes its attributes, and ends it.
+//! changes attributes of this process, and ends this process.
 //!
 //! # Which one
 //!
@@ -30,7 +30,7 @@
 //! | dropping this crate's handles: they close descriptors, and anything beyond that ([`OnDrop`], pages of a `ChunkWriter`) happens only in the process that created the handle | yes | yes |
 //! | allocating and freeing: `Box`, `Vec`, `String`, `format!` | no: the allocator's lock | yes |
 //! | `println!`, `eprintln!`, logging | no: locks | yes; buffered stdio is printed twice unless it is flushed before the fork, or the child ends with [`exit`] |
-//! | panicking | no: the message is formatted and printed under a lock | yes; it ends the child in [`fork_with`], elsewhere it unwinds into the parent's code |
+//! | panicking | no: the message is formatted and printed under a lock | yes; in [`fork_with`], a panic ends the child; elsewhere, a panic unwinds into the parent's code |
 //! | `std::sync`, thread-locals with a destructor, `std::thread` | no | yes, see below for C libraries other than glibc |
 //! | `std::process::exit`, or returning from `main` | no | yes, but `atexit` handlers run, and stdio is flushed, in both processes |
 //! | returning into code with which the parent also continues | no | only if both processes may run that code |
@@ -46,12 +46,12 @@
 //! - With glibc, the crate corrects the C library's record of the thread's id. With musl the crate cannot
 //!   find that record, so error-checking and recursive mutexes, `raise` and `pthread_kill` misbehave in the
 //!   child.
-//! - Handlers registered with `pthread_atfork` do not run, so locks of the allocator and of stdio that
-//!   another thread held stay locked.
+//! - Handlers registered with `pthread_atfork` do not run, so if another thread held a lock of the allocator
+//!   or of stdio, that lock stays locked.
 //! - The thread's list of robust mutexes is not registered again in the child.
 //!
-//! The C shim (feature `c-shim`) forks with the C library instead. The C library corrects its records, runs
-//! the handlers and registers the list.
+//! The C shim (feature `c-shim`) forks with the C library instead. In that case, the C library corrects its
+//! records, runs the handlers and registers the list.
 
 mod child;
 #[cfg(feature = "process")]

@@ -26,7 +26,7 @@ pub fn getppid() -> u32 {
     call::getppid().unsigned_abs()
 }
 
-/// Makes this process the leader of a new session without a terminal, and of a new process group in that
+/// Makes this process the leader of a new session, which has no terminal, and of a new process group in that
 /// session.
 ///
 /// # Errors
@@ -49,11 +49,11 @@ pub fn setsid() -> Result<()> {
     call::setsid()
 }
 
-/// Moves a child, or this process if `pid` is 0, into a process group of its session. If `group` is 0, the
-/// process leads its own group.
+/// Moves a child into a process group of the child's session. If `pid` is 0, moves this process instead. If
+/// `group` is 0, the process leads its own group.
 ///
-/// [`Child::lead_group`](super::Child::lead_group) makes a child lead its own group, which the handle can
-/// then signal.
+/// [`Child::lead_group`](super::Child::lead_group) makes a child lead its own group, so that the handle can
+/// signal that group.
 ///
 /// # Errors
 ///
@@ -61,7 +61,7 @@ pub fn setsid() -> Result<()> {
 /// - [`EPERM`](Errno::EPERM) if the session of the process has no group with this id, or the
 ///   process leads a session.
 /// - [`ESRCH`](Errno::ESRCH) if `pid` is neither this process nor a child.
-/// - [`EINVAL`](Errno::EINVAL) if a number is above `i32::MAX`.
+/// - [`EINVAL`](Errno::EINVAL) if `pid` or `group` is above `i32::MAX`.
 ///
 /// # Examples
 ///
@@ -106,7 +106,8 @@ pub fn umask(mask: u32) -> u32 {
 ///
 /// - [`ENOENT`](Errno::ENOENT) if the directory does not exist.
 /// - [`ENOTDIR`](Errno::ENOTDIR) if the path, or a component of the path, is not a directory.
-/// - [`EACCES`](Errno::EACCES) if this process may not enter the directory, or a component of its path.
+/// - [`EACCES`](Errno::EACCES) if this process may not enter the directory, or may not enter a component of
+///   the path.
 /// - [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG) if the path has too many symbolic
 ///   links, or is too long.
 ///
@@ -123,10 +124,10 @@ pub fn chdir(path: &CStr) -> Result<()> {
     call::chdir(path)
 }
 
-/// Sets whether this process, in place of the init process, adopts its descendants whose parents end.
+/// Sets whether this process, instead of the init process, adopts each descendant whose parent ends.
 ///
-/// Adopted processes become children without a handle, which `wait_any` collects. A forked child does not
-/// inherit the setting, but a program that replaces this one keeps it.
+/// Adopted processes become children that have no handle, and `wait_any` collects these children. A forked
+/// child does not inherit the setting. If this process executes another program, the setting is kept.
 ///
 /// # Errors
 ///

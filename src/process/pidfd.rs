@@ -10,21 +10,21 @@ use crate::{Deadline, Errno, Result};
 
 /// A descriptor that refers to one process and never to another.
 ///
-/// The process need not be a child. For a child, a `Pidfd` is a second handle, which
-/// [`Child::try_clone_pidfd`] returns. One thread can wait with the [`Child`] while another thread kills the
-/// child with the `Pidfd`. Dropping a `Pidfd` does not affect the process.
+/// The process need not be a child. For a child, [`Child::try_clone_pidfd`] returns a `Pidfd` as a second
+/// handle. One thread can wait with the [`Child`] while another thread kills the child with the `Pidfd`.
+/// Dropping a `Pidfd` does not affect the process.
 ///
 /// # Reused process ids
 ///
 /// After a process has been waited for, the kernel may reuse its id. A descriptor always refers to the
 /// original process, so the methods of a `Pidfd` never reach another process. After the original process has
-/// been waited for, [`kill`](Self::kill) has no effect. The waits then fail or, on Linux 6.15 and later,
-/// return the status. [`send_signal`](Self::send_signal) and [`getfd`](Self::getfd) fail with
+/// been waited for, [`kill`](Self::kill) has no effect. From then on, the wait methods fail or, on Linux 6.15
+/// and later, return the status. [`send_signal`](Self::send_signal) and [`getfd`](Self::getfd) fail with
 /// [`ESRCH`](Errno::ESRCH).
 ///
-/// Only [`open`](Self::open) accepts an id. The id is reliable for a child of this process that was not
-/// waited for, since the kernel does not reuse that id. Any other id may belong to a new process by the time
-/// of the call.
+/// Only [`open`](Self::open) accepts an id. If the id belongs to a child of this process that was not waited
+/// for, it is reliable, because the kernel does not reuse such an id. Any other id may belong to a new
+/// process by the time of the call.
 ///
 /// # Limits
 ///
@@ -57,7 +57,7 @@ pub struct Pidfd(OwnedFd);
 lends_its_descriptor!(Pidfd);
 
 impl Pidfd {
-    /// Opens a descriptor of the process with this id. The descriptor is close-on-exec, and
+    /// Opens a descriptor for the process with this id. The descriptor is close-on-exec, and
     /// [`poll`](crate::event::poll()) reports the descriptor as readable when the process has ended.
     ///
     /// # Errors
@@ -101,8 +101,8 @@ impl Pidfd {
         call::pidfd_send_signal(self.as_fd(), signal.as_raw(), 0)
     }
 
-    /// Kills the process with `SIGKILL`. Succeeds if the process has already ended, even if it was waited
-    /// for.
+    /// Kills the process with `SIGKILL`. Also succeeds if the process has already ended, even if it was
+    /// waited for.
     ///
     /// # Errors
     ///
@@ -116,10 +116,11 @@ impl Pidfd {
         }
     }
 
-    /// Waits until the process, which must be a child of this process, has ended. Returns how the process
-    /// ended. Retries on `EINTR`.
+    /// Waits until the process has ended, and returns how it ended. The process must be a child of this
+    /// process. Retries on `EINTR`.
     ///
-    /// If this process traces the child, a stop of the child also ends the wait and is returned.
+    /// If this process traces the child, the wait also ends when the child stops, and returns a status that
+    /// reports the stop.
     ///
     /// The first wait through any handle collects the status. Before Linux 6.15, a later wait fails with
     /// `ECHILD`. On Linux 6.15 and later, a later wait returns the same status, because the descriptor keeps
@@ -127,10 +128,10 @@ impl Pidfd {
     ///
     /// # Errors
     ///
-    /// - [`ECHILD`](Errno::ECHILD) if the process is not a child of this process, or its status was collected
-    ///   or discarded. On Linux 6.15 and later, the wait returns the status instead, once the process no
-    ///   longer exists.
-    /// - [`EAGAIN`](Errno::EAGAIN) if the descriptor is nonblocking and the child still runs.
+    /// - [`ECHILD`](Errno::ECHILD) if the process is not a child of this process, or if its status was
+    ///   already collected or discarded. On Linux 6.15 and later, once the process no longer exists, the wait
+    ///   returns the status instead.
+    /// - [`EAGAIN`](Errno::EAGAIN) if the descriptor is nonblocking and the child is still running.
     /// - [`EINVAL`](Errno::EINVAL) before Linux 5.4.
     ///
     /// # Examples
@@ -161,8 +162,8 @@ impl Pidfd {
         self.look(abi::WNOHANG)
     }
 
-    /// Waits until the process, which must be a child of this process, has ended, or until `deadline` passes.
-    /// Returns `None` if the process is still running at the deadline. Retries on `EINTR`.
+    /// Waits until the process has ended, or until `deadline` passes. The process must be a child of this
+    /// process. Returns `None` if the process is still running at the deadline. Retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -184,7 +185,8 @@ impl Pidfd {
         }
     }
 
-    /// Returns a close-on-exec duplicate of the process's descriptor with this number.
+    /// Duplicates the descriptor that has this number in the process, and returns the close-on-exec
+    /// duplicate.
     ///
     /// # Errors
     ///
@@ -225,8 +227,8 @@ impl Pidfd {
 }
 
 impl Child {
-    /// Returns a second handle to the child. With this handle, another thread may kill the child while this
-    /// thread waits.
+    /// Returns a second handle to the child. With this handle, another thread can kill the child while this
+    /// thread waits for it.
     ///
     /// # Errors
     ///
@@ -246,8 +248,8 @@ impl Child {
     }
 
     /// Converts the handle into its descriptor. The policy of [`on_drop`](Self::on_drop) no longer applies:
-    /// dropping the `Pidfd` only closes the descriptor. Pipes to the child that were not taken from the
-    /// handle are closed.
+    /// dropping the `Pidfd` only closes the descriptor. All pipes to the child that are still in the handle
+    /// are closed.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The exit status of a process, or another change of its state.
+//! Describes the exit status of a process, or another change in the state of a process.
 
 use super::Signal;
 use crate::sys::abi::{self, SigInfo};
@@ -8,7 +8,7 @@ use core::fmt;
 /// [`wait_change`](super::Child::wait_change) may also report that the process was stopped or continued.
 ///
 /// With feature `std`, this type converts to and from [`std::process::ExitStatus`] without loss. The display
-/// format matches that of std, with the signal names of [`Signal`]. The default is exit code 0.
+/// format matches that of std, and shows the signal names of [`Signal`]. The default is exit code 0.
 ///
 /// # Examples
 ///

@@ -29,49 +29,51 @@ pub struct Change {
 
 /// Waits until any child of this process has ended, and collects its status. Retries on `EINTR`.
 ///
-/// This call waits for the children of the handles passed to it, and for all children without a handle:
+/// This call waits for the children whose handles are passed, and for all children without a handle. The
+/// children without a handle are:
 ///
 /// - adopted children, if this process called [`set_child_subreaper`](super::set_child_subreaper) or is the
 ///   init process of a pid namespace;
 /// - children whose [`Child`] was dropped or became a [`Pidfd`](super::Pidfd);
 /// - children that other code has created.
 ///
-/// An init process passes the handles of its services, so that every child reported without an index is an
+/// If an init process passes the handles of its services, every child that is reported without an index is an
 /// orphan.
 ///
-/// `flags` select the changes that are reported in addition to ends. A handle that was passed keeps its
-/// child's exit status, so [`wait`](Child::wait) returns that status again. Handles that already hold their
-/// child's status are skipped.
+/// The `flags` argument selects the changes that are reported in addition to the ends of children. A handle
+/// that was passed keeps its child's exit status, so [`wait`](Child::wait) returns that status again. Handles
+/// that already hold their child's status are skipped.
 ///
 /// # Other handles
 ///
 /// This call never collects the status of a [`Child`] that was not passed, even if another thread owns that
-/// handle or is still creating it. Every handle claims its process id until the child has been waited for or
-/// the handle is dropped. A child without a claim may belong to a handle that another thread is still
-/// creating. If this call finds such a child, it waits until all creations in progress at that time have
-/// finished. Then the call checks for a claim again. A forgotten handle ([`mem::forget`](core::mem::forget))
-/// keeps its claim.
+/// handle or is still creating it. Every handle claims the process id of its child until the child has been
+/// waited for or the handle is dropped. A child without a claim may belong to a handle that another thread is
+/// still creating. If this call finds such a child, it waits until all creations that are in progress at that
+/// time have finished. Then the call checks for a claim again. A forgotten handle
+/// ([`mem::forget`](core::mem::forget)) keeps its claim.
 ///
-/// Handles from outside this crate make no claim. `std::process::Child`, `system` and similar code lose the
-/// statuses of their children to this call, as to any `waitpid(-1, …)`. After the loss, std's `kill` may
-/// reach another process with the same id.
+/// Handles from outside this crate make no claim. Like any `waitpid(-1, …)`, this call also collects the
+/// statuses of children that belong to `std::process::Child`, `system` and similar code. That code can then
+/// no longer obtain these statuses, and std's `kill` may reach another process that has received the same id.
 ///
 /// # Reused process ids
 ///
-/// A child is found by its process id, and collected through a pidfd that was opened before the last check of
-/// its claim. If another waiter collects the child first and a new child receives the same id, the new child
-/// is therefore not collected. If no pidfd can be used (before Linux 5.4, or without a free descriptor), the
-/// id is used instead. In that case, no other code may collect children without a handle during the call.
+/// A child is found by its process id, and collected through a pidfd that was opened before the child's claim
+/// was last checked. If another waiter collects the child first and a new child receives the same id, the new
+/// child is therefore not collected. If no pidfd can be used (before Linux 5.4, or without a free
+/// descriptor), the id is used instead. In that case, no other code may collect children without a handle
+/// during the call.
 ///
 /// # Limits
 ///
-/// - An ended child whose handle was not passed hides the children after it in the kernel's list until that
-///   child is waited for. This call then checks all processes in `/proc`, with pauses between the checks that
-///   grow from 0.1 ms to 6.4 ms. Without a `/proc` of this pid namespace, the hidden children are collected
-///   only after that child has been waited for.
+/// - An ended child whose handle was not passed hides the children after it in the kernel's list until the
+///   ended child is waited for. This call then repeatedly checks all processes in `/proc`. The pauses between
+///   these checks grow from 0.1 ms to 6.4 ms. Without a `/proc` of this pid namespace, the hidden children
+///   are collected only after the ended child has been waited for.
 /// - If another thread is delayed while it starts a program, this call is delayed as well.
-/// - If this process was forked without this crate's [`fork`](super::fork()), it keeps the claims of its
-///   parent. A child whose process id has one of these claims is not reported.
+/// - If this process was forked without this crate's [`fork`](super::fork()), this process keeps the claims
+///   of its parent. A child whose process id matches one of these claims is not reported.
 /// - Once 65,536 handles have existed at the same time, this call reports only children whose handles are
 ///   passed.
 /// - Signal handlers must not call this function.
@@ -150,8 +152,8 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
         if let Some((first, _)) = retry(|| call::waitid_all(options | WNOWAIT | nohang))? {
             let mut change = take(children, options, deadline, &first)?;
             if change.is_none() {
-                // The child may have a handle that was not passed. The kernel then reports this child first
-                // until the child is waited for.
+                // The child may have a handle that was not passed. If it has, the kernel reports this child
+                // first until the child is waited for.
                 change = each_process(|pid| match call::waitid_pid(pid, options | PEEK) {
                     Ok(Some((info, _))) => take(children, options, deadline, &info),
                     _ => Ok(None),
@@ -173,9 +175,9 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
 }
 
 impl Child {
-    /// Returns the resources that the child had used when a wait by this handle last returned a status.
-    /// Returns `None` if no wait has returned a status yet, or another waiter collected the status: see [Lost
-    /// status](Self#lost-status).
+    /// Returns the resources that the child had used when a wait through this handle last returned a status.
+    /// Returns `None` if no wait has returned a status yet, or if another waiter collected the status: see
+    /// [Lost status](Self#lost-status).
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
     #[must_use]
@@ -185,9 +187,9 @@ impl Child {
     }
 }
 
-/// Collects the change of the child that was found. Returns `None` if the change was not requested, or if
-/// another waiter collected it. Also returns `None` if the child has, or may have, a handle that was not
-/// passed.
+/// Collects the change of state that a wait has found. Returns `None` if the change was not requested, or if
+/// another waiter collected it. Also returns `None` if the child has a handle that was not passed, or may
+/// have such a handle.
 fn take<C: BorrowMut<Child>>(
     children: &mut [C],
     options: usize,
@@ -211,9 +213,9 @@ fn take<C: BorrowMut<Child>>(
             Err(Errno::ECHILD | Errno::ESRCH) => return Ok(None),
             pidfd => pidfd.ok(),
         };
-        // After `settle`, a child that was being created when the pidfd was opened has its claim. A child
-        // without a claim therefore has no handle or was waited for. In the latter case, waiting with the
-        // pidfd fails with `ECHILD`.
+        // If a child was still being created when the pidfd was opened, that child has its claim after
+        // `settle`. A child without a claim therefore either has no handle or was waited for. If it was
+        // waited for, waiting with the pidfd fails with `ECHILD`.
         if !settle(deadline) || is_claimed(pid) {
             return Ok(None);
         }
@@ -242,7 +244,7 @@ fn each_process(mut visit: impl FnMut(i32) -> Result<Option<Change>>) -> Result<
     let mut entries = [0; 4096];
     let Ok(folder) = call::openat_for_reading(c"/proc") else { return Ok(None) };
     while let Some(mut rest) = call::getdents64(folder.as_fd(), &mut entries) {
-        // Bytes 16 and 17 of an entry hold its length, and its name begins at byte 19.
+        // Bytes 16 and 17 of an entry hold the length of the entry, and the name begins at byte 19.
         while let Some(&[low, high]) = rest.get(16..18) {
             let length = usize::from(u16::from_ne_bytes([low, high]));
             let Some((entry, others)) = rest.split_at_checked(length.max(19)) else { break };

@@ -1,4 +1,4 @@
-//! Lists of strings that need few allocations, and an environment derived from this process's environment.
+//! Builds lists of strings with few allocations, and derives an environment from this process's environment.
 
 use crate::io::read_to_end;
 use crate::process::Arg;
@@ -11,7 +11,7 @@ use std::env::vars_os;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
-/// The strings, one after another, each with its terminating NUL.
+/// The strings with their terminating NULs, one after another.
 #[derive(Clone, Default)]
 pub(super) struct Strings {
     bytes: Vec<u8>,
@@ -45,11 +45,11 @@ impl Strings {
     }
 }
 
-/// The environment of this process, or an empty one, with changes.
+/// Changes to the environment of this process, or to an empty environment.
 #[derive(Clone, Default)]
 pub(super) struct Environment {
     pub(super) cleared: bool,
-    /// The changed variables, with `None` for each removed one.
+    /// The changed variables. A removed variable has the value `None`.
     pub(super) changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
@@ -88,11 +88,13 @@ impl Environment {
     }
 }
 
-/// Returns the entries of this process's initial environment that are not variables. [`vars_os`] omits them.
+/// Returns the entries of this process's initial environment that are not variables. [`vars_os`] omits these
+/// entries.
 ///
-/// The entries are read from `/proc`. The C library's own list can be read safely only under std's lock,
-/// which is not available. Without the lock the read would race with `set_var`. Empty entries are omitted,
-/// because a program that overwrites its environment with its title leaves many empty entries.
+/// The entries are read from `/proc`. The C library's own list can be read safely only while std's lock is
+/// held, and that lock is not available. Without the lock, reading that list would race with `set_var`. Empty
+/// entries are omitted, because a program that writes a process title over its environment leaves many empty
+/// entries.
 fn nameless() -> &'static Strings {
     static ENTRIES: OnceLock<Strings> = OnceLock::new();
     ENTRIES.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! Getters of a command, and the shell command line that `Debug` shows.
+//! Defines the getters of a command, and formats the shell command line that `Debug` shows.
 
 use super::Command;
 use core::fmt::{self, Write};
@@ -25,48 +25,49 @@ use std::path::Path;
 /// assert_eq!(format!("{command:?}"), "cd /src && env -u CFLAGS CC=clang make -j all");
 /// ```
 impl Command<'_> {
-    /// Returns the program, as it was passed to [`new`](Self::new).
+    /// Returns the program that was passed to [`new`](Self::new).
     #[must_use]
     pub fn get_program(&self) -> &OsStr {
         OsStr::from_bytes(self.program.to_bytes())
     }
 
-    /// Returns the arguments, in order, without argument 0.
+    /// Returns all arguments except argument 0, in order.
     pub fn get_args(&self) -> impl Iterator<Item = &OsStr> {
         self.args.iter().map(|arg| OsStr::from_bytes(arg.to_bytes()))
     }
 
-    /// Returns the changes of the environment, ordered by name. A removed variable has the value `None`. The
-    /// result does not show whether [`env_clear`](Self::env_clear) was called.
+    /// Returns the changes to the environment, ordered by the names of the variables. A removed variable has
+    /// the value `None`. The result does not show whether [`env_clear`](Self::env_clear) was called.
     pub fn get_envs(&self) -> impl Iterator<Item = (&OsStr, Option<&OsStr>)> {
         let changes = self.environment.changes.iter();
         changes
             .map(|(name, value)| (OsStr::from_bytes(name), value.as_deref().map(OsStr::from_bytes)))
     }
 
-    /// Returns the directory in which the child starts, or `None` for this process's directory.
+    /// Returns the directory in which the child starts, or `None` if the child starts in this process's
+    /// directory.
     #[must_use]
     pub fn get_current_dir(&self) -> Option<&Path> {
         self.folder.as_ref().map(|folder| Path::new(OsStr::from_bytes(folder.to_bytes())))
     }
 }
 
-/// Formats a shell command line that starts the program. The line includes the directory, the changes of the
-/// environment (using `env(1)`), and the arguments. The line shows neither streams nor descriptors nor any
+/// Formats a shell command line that starts the program. The line includes the directory, the changes to the
+/// environment (with `env(1)`), and the arguments. The line shows neither streams nor descriptors nor any
 /// other setting. If argument 0 was set separately, the line sets it with `bash`, which adds variables
 /// (`PWD`, `SHLVL`, `_`).
 ///
-/// Words are quoted for any POSIX shell. Control characters and bytes that are not UTF-8 are written in the
-/// form `"$(printf '\377')"`. A newline is written unchanged. If the program's name contains no slash, the
-/// shell may treat it as a keyword, builtin, function or alias. `env` accepts neither a variable name that begins with `-` nor a
-/// program with a `=` in its name. A command that cannot be started because of a NUL or an invalid name has
-/// no valid line.
+/// Words are quoted for any POSIX shell. Control characters other than newline, and bytes that are not valid
+/// UTF-8, are written in the form `"$(printf '\377')"`. A newline is written unchanged. If the program's name
+/// contains no slash, the shell may treat it as a keyword, builtin, function or alias. `env` accepts neither
+/// a variable name that begins with `-` nor a program with a `=` in its name. A command that cannot be
+/// started because of a NUL or an invalid name has no valid line.
 impl fmt::Debug for Command<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(folder) = &self.folder {
             let folder = folder.to_bytes();
-            // Without `./`, the shell would search CDPATH for the directory, and `-` would be the previous
-            // directory.
+            // Without `./`, the shell would search CDPATH for the directory, and would treat `-` as the
+            // previous directory.
             let here = if folder.starts_with(b"/") { "" } else { "./" };
             write!(f, "cd {here}{} && ", Word(folder))?;
         }
@@ -90,7 +91,7 @@ impl fmt::Debug for Command<'_> {
     }
 }
 
-/// Bytes to format as one word of a shell command line, with quotes if necessary.
+/// Bytes that are formatted as one word of a shell command line, and quoted if necessary.
 struct Word<'a>(&'a [u8]);
 
 impl fmt::Display for Word<'_> {

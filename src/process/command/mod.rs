@@ -1,4 +1,5 @@
-//! A builder over [`Spawn`] that starts programs, with the method names of [`std::process::Command`].
+//! Starts programs with a builder over [`Spawn`]. The builder's methods are named like those of
+//! [`std::process::Command`].
 
 mod environment;
 mod line;
@@ -19,33 +20,34 @@ pub use stdio::Stdio;
 
 /// A program to start, together with its settings.
 ///
-/// The methods that this type shares with [`std::process::Command`] have the same names. Other methods pass
-/// any descriptor at any number ([`fd_map`](Self::fd_map)), and set sessions, limits, signals and other
-/// attributes of a child. The cost of creating the child usually does not depend on the size of this process.
-/// The exceptions are a change of user or groups (see [its cost](Spawn#cost)), and a kernel or filter that
-/// rejects shared memory. An error names the stage that failed
-/// ([`SpawnError::stage`](crate::process::SpawnError::stage)).
+/// The methods that this type shares with [`std::process::Command`] have the same names. Other methods pass a
+/// descriptor to the child under any number ([`fd_map`](Self::fd_map)), and set sessions, limits, signals and
+/// other attributes of a child. The cost of creating the child usually does not depend on the size of this
+/// process. The cost depends on that size in two cases: if the child changes its user or groups (see [the
+/// cost](Spawn#cost)), and if the kernel or a filter rejects shared memory. An error names the stage that
+/// failed ([`SpawnError::stage`](crate::process::SpawnError::stage)).
 ///
 /// A command may be started any number of times, even by several threads at the same time. A descriptor is
-/// passed to the command by value, or by reference for the lifetime `'fd`. A clone is an independent command.
-/// Cloning copies all settings and shares the descriptors that the command owns, without a system call.
+/// passed to the command either by value, or by reference with the lifetime `'fd`. A clone is an independent
+/// command. Without any system call, cloning copies all settings and shares the descriptors that the command
+/// owns.
 ///
 /// No signal is blocked when the program begins, unless [`signal_mask`](Self::signal_mask) or
 /// [`inherit_mask`](Self::inherit_mask) is set.
 ///
-/// By default, the child inherits the environment, the standard streams and the directory of this process, as
-/// they are when the child is started. The child also inherits all other descriptors that are not
-/// close-on-exec. A program without a slash in its name is searched for in the directories of `PATH` *in the
-/// child's environment*. For signals see [`Spawn`].
+/// By default, the child inherits the environment, standard streams and directory that this process has when
+/// the child is started. The child also inherits all other descriptors that are not close-on-exec. A program
+/// without a slash in its name is searched for in the directories of `PATH` *in the child's environment*. For
+/// signals see [`Spawn`].
 ///
-/// By default, all variables are passed on unchanged, including variables that occur twice. The child also
-/// receives entries without a `=` after their first byte, if this process was started with them. These
-/// entries are read from `/proc`. In the child's environment, they follow the inherited variables and precede
-/// the variables that [`env`](Self::env) sets. Empty entries are omitted. Code such as `setproctitle`
-/// overwrites the memory that `/proc` shows. If a title is written before the first start of a command, these
-/// entries may include parts of the title. Entries without a `=` that C code adds to the C library's list
-/// later are not passed on. [`env`](Self::env) replaces, and [`env_remove`](Self::env_remove) removes, all
-/// variables with the given name.
+/// By default, all variables are passed on unchanged, including variables that occur twice. If this process
+/// was started with entries that have no `=` after their first byte, the child receives these entries as
+/// well. Such entries are read from `/proc`. In the child's environment, they follow the inherited variables
+/// and precede the variables that [`env`](Self::env) sets. Empty entries are omitted. Code such as
+/// `setproctitle` overwrites the memory that `/proc` shows. If such code runs before the first command is
+/// started, these entries may include parts of the process title. If C code later adds entries without a `=`
+/// to the C library's list, these entries are not passed on. [`env`](Self::env) replaces all variables with
+/// the given name, and [`env_remove`](Self::env_remove) removes all of them.
 ///
 #[doc = include_str!("pre_exec.md")]
 ///
@@ -87,13 +89,13 @@ pub struct Command<'fd> {
     on_drop: OnDrop,
     /// The settings for `output` and `status`.
     pub(super) terms: Terms<'fd>,
-    /// Set if a string contains a NUL, or if the name of a variable is invalid.
+    /// `true` if a string contains a NUL, or if the name of a variable is invalid.
     invalid: bool,
 }
 
 impl<'fd> Command<'fd> {
-    /// Creates a command without arguments for a program. The program is specified by its path, or by a name
-    /// that is searched for in the directories of `PATH`.
+    /// Creates a command for a program, initially without arguments. The program is specified by its path, or
+    /// by a name that is searched for in the directories of `PATH`.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut new = Self {
             program: CString::default(),
@@ -129,7 +131,8 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets the program's argument 0, its name. The default is the program passed to [`new`](Self::new).
+    /// Sets argument 0, which the program receives as its name. The default is the program passed to
+    /// [`new`](Self::new).
     pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
         self.arg0 = Some(self.string(name.as_ref()));
         self
@@ -187,25 +190,27 @@ impl<'fd> Command<'fd> {
     /// [`output`](Self::output), a pipe.
     ///
     /// A descriptor may be passed by value or by reference. If the command owns the write end of a pipe, that
-    /// end stays open until the command and its clones are dropped. The reader cannot reach end of file
-    /// earlier.
+    /// end stays open until the command and its clones are dropped. Until then, the reader of the pipe does
+    /// not reach end of file.
     pub fn stdout(&mut self, stdout: impl Into<Stdio<'fd>>) -> &mut Self {
         self.streams[1] = Some(stdout.into());
         self
     }
 
     /// Sets the child's standard error. The default is the standard error of this process or, for
-    /// [`output`](Self::output), a pipe. A descriptor may be passed as for [`stdout`](Self::stdout).
+    /// [`output`](Self::output), a pipe. A descriptor may be passed by value or by reference, as with
+    /// [`stdout`](Self::stdout).
     pub fn stderr(&mut self, stderr: impl Into<Stdio<'fd>>) -> &mut Self {
         self.streams[2] = Some(stderr.into());
         self
     }
 
-    /// Gives the child a descriptor at this number, whatever number the descriptor has in this process.
+    /// Passes a descriptor to the child under this number, regardless of the descriptor's number in this
+    /// process.
     ///
-    /// The number may be in use in this process. For 0, 1 and 2, the descriptor replaces the default of the
-    /// standard stream, even with [`output`](Self::output). A descriptor may be passed by value or by
-    /// reference, as with [`stdout`](Self::stdout).
+    /// The number may already be in use in this process. If the number is 0, 1 or 2, the descriptor replaces
+    /// the default of that standard stream, even for [`output`](Self::output). A descriptor may be passed by
+    /// value or by reference, as with [`stdout`](Self::stdout).
     ///
     /// `spawn` fails if a number is negative or is used twice. `spawn` also fails if the number belongs to a
     /// stream that [`stdin`](Self::stdin), [`stdout`](Self::stdout) or [`stderr`](Self::stderr) has set to
@@ -289,21 +294,21 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets the child's supplementary groups: see [`Spawn::groups`]. With this setting, an ordinary fork
-    /// creates the child, at the [cost](Spawn#cost) of a fork.
+    /// Sets the child's supplementary groups: see [`Spawn::groups`]. With this setting, the child is created
+    /// by an ordinary fork: see [its cost](Spawn#cost).
     pub fn groups(&mut self, groups: &[u32]) -> &mut Self {
         self.groups = Some(groups.to_vec());
         self
     }
 
-    /// Sets the child's group id: see [`Spawn::gid`]. With this setting, an ordinary fork creates the child, at
-    /// the [cost](Spawn#cost) of a fork.
+    /// Sets the child's group id: see [`Spawn::gid`]. With this setting, the child is created by an ordinary
+    /// fork: see [its cost](Spawn#cost).
     pub fn gid(&mut self, gid: u32) -> &mut Self {
         self.set(|spawn| spawn.gid(gid))
     }
 
-    /// Sets the child's user: see [`Spawn::uid`]. With this setting, an ordinary fork creates the child, at
-    /// the [cost](Spawn#cost) of a fork.
+    /// Sets the child's user: see [`Spawn::uid`]. With this setting, the child is created by an ordinary
+    /// fork: see [its cost](Spawn#cost).
     pub fn uid(&mut self, uid: u32) -> &mut Self {
         self.set(|spawn| spawn.uid(uid))
     }
@@ -313,7 +318,7 @@ impl<'fd> Command<'fd> {
         self.set(|spawn| spawn.umask(mask))
     }
 
-    /// Sends the child this signal when the *thread* that starts it ends: see
+    /// Sends the child this signal when the *thread* that started the child ends: see
     /// [`Spawn::parent_death_signal`].
     pub fn parent_death_signal(&mut self, signal: Signal) -> &mut Self {
         self.set(|spawn| spawn.parent_death_signal(signal))
@@ -341,9 +346,9 @@ impl<'fd> Command<'fd> {
     ///
     /// With `KillGroup`, `spawn` fails unless the child leads its own group. [`setsid`](Self::setsid),
     /// [`controlling_terminal`](Self::controlling_terminal) and [`process_group(0)`](Self::process_group)
-    /// make the child lead a group, and so does [`foreground`](Self::foreground) without `process_group`. The
-    /// first command of a pipeline with [`in_one_group`](crate::process::Pipeline::in_one_group) leads the
-    /// group of the pipeline without these settings.
+    /// make the child lead a group, and so does [`foreground`](Self::foreground) without `process_group`. If
+    /// a pipeline uses [`in_one_group`](crate::process::Pipeline::in_one_group), its first command needs none
+    /// of these settings, because that command leads the group of the pipeline.
     pub fn on_drop(&mut self, policy: OnDrop) -> &mut Self {
         self.on_drop = policy;
         self
@@ -354,8 +359,8 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Returns the bytes of a string. If the string contains a NUL, returns a substitute and makes `spawn`
-    /// fail.
+    /// Returns the bytes of a string. If the string contains a NUL, this function returns a substitute, and
+    /// `spawn` later fails.
     fn checked<'a>(&mut self, string: &'a OsStr) -> &'a [u8] {
         let valid = !string.as_bytes().contains(&0);
         self.invalid |= !valid;

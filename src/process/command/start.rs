@@ -42,18 +42,18 @@ impl Command<'_> {
         self.start(self.sources([Source::Inherit; 3]))
     }
 
-    /// Replaces the program of this process with this command's program. Returns only on failure, with an
-    /// error that names the stage.
+    /// Replaces the program of this process with this command's program. Returns only on failure. The error
+    /// names the stage that failed.
     ///
     /// The new program starts in the same state as a child of [`spawn`](Self::spawn). [`Spawn::exec`] lists
-    /// the state that stays changed after a failure. Unlike in std, descriptors 0 to 2 are unchanged after a
+    /// the state that a failed call leaves changed. Unlike in std, descriptors 0 to 2 are unchanged after a
     /// failure. No destructor runs, and buffered data is not written. All other threads end, and
     /// close-on-exec descriptors are closed. A [`Stdio::piped`] stream becomes a pipe whose other end is
     /// closed. [`on_drop`](Self::on_drop) has no effect.
     ///
-    /// This call allocates. After a fork, use this method only in a child of
-    /// [`fork_single_threaded`](crate::process::fork_single_threaded), or prepare a [`Spawn`] before the
-    /// fork.
+    /// This call allocates. Among forked children, only a child of
+    /// [`fork_single_threaded`](crate::process::fork_single_threaded) may therefore use this method. For any
+    /// other child, prepare a [`Spawn`] before the fork.
     ///
     /// # Errors
     ///
@@ -78,8 +78,8 @@ impl Command<'_> {
         failed.map_or_else(|error| error, |(_, error)| error)
     }
 
-    /// Returns the settings of the three standard streams. For a stream that is not set, the result is its
-    /// entry in `defaults`, or `Inherit` if `fd_map` assigns its number.
+    /// Returns the settings of the three standard streams. A stream without a setting receives the stream's
+    /// entry in `defaults`, or `Inherit` if `fd_map` assigns the stream's number.
     pub(in crate::process) fn sources<'a>(&'a self, defaults: [Source<'a>; 3]) -> [Source<'a>; 3] {
         let mut sources = defaults;
         for (number, (source, stdio)) in (0..).zip(sources.iter_mut().zip(&self.streams)) {

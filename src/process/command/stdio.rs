@@ -12,7 +12,7 @@ use crate::sys::call;
 use crate::{PipeReader, PipeWriter, Result};
 use alloc::vec::Vec;
 
-/// A setting for one of a child's standard streams, for [`Command`](super::Command).
+/// A setting of a [`Command`](super::Command) for one of the child's standard streams.
 ///
 /// `From` creates a `Stdio` from anything that converts into a [`MaybeOwnedFd`]:
 ///
@@ -70,13 +70,14 @@ impl Stdio<'_> {
         Self(Kind::Piped)
     }
 
-    /// Connects standard error to the same child's standard output, as `2>&1` does in a shell. The output of
-    /// the two streams arrives in the order in which the child writes it.
+    /// Connects the child's standard error to the child's standard output, as `2>&1` does in a shell. The
+    /// output of the two streams arrives in the order in which the child writes it.
     ///
     /// If standard output is a pipe or another descriptor, standard error uses the same pipe or descriptor.
     /// This setting is resolved when the child is started, so the order of the settings does not matter. In a
-    /// [`Pipeline`](crate::process::Pipeline), standard error of each program except the last uses the pipe
-    /// to the next program. For standard input or output, this setting makes `spawn` fail with `EINVAL` at
+    /// [`Pipeline`](crate::process::Pipeline), every program with this setting, except the last program,
+    /// writes standard error to the pipe that the next program reads. For standard input or output, this
+    /// setting makes `spawn` fail with `EINVAL` at
     /// [`SpawnStage::Arguments`](crate::process::SpawnStage::Arguments).
     ///
     /// # Examples

@@ -1,4 +1,5 @@
-//! The errors of running a program: the reason for the failure, and the output that was read before it.
+//! The errors of running a program, with the reason for the failure and the output that was read before the
+//! failure.
 
 use super::super::{PipelineError, SpawnError};
 use crate::Errno;
@@ -15,15 +16,15 @@ pub enum CommunicateErrorKind {
     Deadline,
     /// The deadline was [cancelled](crate::Cancel).
     Cancelled,
-    /// The child has written more than the limit to this stream.
+    /// The child has written more bytes to this stream than the limit allows.
     Limit(StdStream),
     /// The child has ended, and the grace period has passed, but another process still has the child's
     /// streams open.
     Grace,
     /// Reading from the reader of [`Communicate::input_from`](crate::process::Communicate::input_from)
-    /// failed. This value keeps only the reader's error kind, and the errno if the error has one.
+    /// failed. This value keeps only the kind of the reader's error, and the errno if that error has one.
     Input(std::io::ErrorKind, Option<Errno>),
-    /// A read or write, or the call that prepares the stream, failed. This kind also reports
+    /// A read, a write, or the call that prepares the stream has failed. This kind also reports
     /// [`ENOMEM`](Errno::ENOMEM) if memory for more output could not be allocated.
     Io(StdStream, Errno),
     /// Waiting for the streams failed.
@@ -47,7 +48,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The error of a communication that has stopped early: the reason, and the output that was read.
+/// The error of a communication that stopped early, with the reason and the output that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommunicateError {
     pub(super) reason: Kind,
@@ -65,7 +66,7 @@ impl CommunicateError {
 
     /// Returns the errno of the failure. The errno is [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline or the
     /// grace period has passed, and [`ECANCELED`](Errno::ECANCELED) if the deadline was cancelled. Returns
-    /// `None` if the limit was exceeded, and for a reader's error without an errno.
+    /// `None` if the limit was exceeded, or if the reader failed with an error that has no errno.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.cause().copied()
@@ -81,7 +82,7 @@ impl CommunicateError {
         }
     }
 
-    /// Returns the number of bytes of the input that were written.
+    /// Returns how many bytes of the input were written.
     #[must_use]
     pub const fn fed(&self) -> usize {
         self.fed
@@ -126,7 +127,7 @@ pub enum RunError {
     Spawn(SpawnError),
     /// A program of a pipeline could not be started.
     Pipeline(PipelineError),
-    /// The program was started, and communicating with it has failed.
+    /// The program was started, but communicating with it has failed.
     Communicate(CommunicateError),
 }
 

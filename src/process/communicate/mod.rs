@@ -1,4 +1,5 @@
-//! Communicates with a child: writes its input and collects its output at the same time, in one thread.
+//! Communicates with a child: writes the child's input and collects its output at the same time, in one
+//! thread.
 //!
 //! A process may deadlock with its child if the process first writes all of the input, or first reads one
 //! output to its end. The deadlock can occur once the child has filled a pipe that the process does not yet
@@ -19,7 +20,7 @@ pub(super) use run::Terms;
 use std::io::{BufReader, Read};
 pub(super) use talk::Talk;
 
-/// The exit status of a child, and the output that it has written to pipes.
+/// The exit status of a child, and the output that the child has written to pipes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Output {
@@ -42,7 +43,7 @@ impl From<Output> for std::process::Output {
 ///
 /// [`Child::communicate`] uses the default settings. [`Command::output`](super::Command::output) has separate
 /// settings, such as `input`, `limit` and `deadline`. On failure, [`Command::output`](super::Command::output)
-/// also kills the child, unlike [`run`](Self::run).
+/// also kills the child, whereas [`run`](Self::run) does not.
 ///
 /// # Examples
 ///
@@ -74,8 +75,8 @@ impl From<Output> for std::process::Output {
 #[must_use = "nothing is done before `run`"]
 pub struct Communicate<'a> {
     input: &'a [u8],
-    /// The reader that replaces `input`. For the next run, the buffer keeps the bytes that a run has read but
-    /// not written.
+    /// The reader that replaces `input`. Bytes that one run has read but not written stay in the buffer for
+    /// the next run.
     reader: Option<BufReader<&'a mut dyn Read>>,
     limit: usize,
     deadline: Option<Deadline<'a>>,
@@ -94,12 +95,12 @@ impl<'a> Communicate<'a> {
         self
     }
 
-    /// Sets a reader for the child's input, in place of [`input`](Self::input). The reader is read to its
-    /// end.
+    /// Sets a reader that supplies the child's input, in place of [`input`](Self::input). A run reads from
+    /// this reader until end of file.
     ///
     /// The reader is read in pieces of up to 64 KiB whenever the pipe to the child has room. While a read
     /// blocks, no output is collected, and the deadline takes effect only when the read returns. If the input
-    /// is a file, a socket or a pipe, pass that descriptor to [`Command::stdin`](super::Command::stdin)
+    /// is a file, a socket or a pipe, pass its descriptor to [`Command::stdin`](super::Command::stdin)
     /// instead. This process then copies no bytes and does not block in a read.
     ///
     /// An interrupted read is retried. Any other error, `WouldBlock` included, ends the [`run`](Self::run)
@@ -139,7 +140,7 @@ impl<'a> Communicate<'a> {
     }
 
     /// Sets how long a run continues after the child has ended, if another process still has the child's
-    /// pipes open. Such a process may be a daemon that the child has started. After that time, the
+    /// pipes open. An example of such a process is a daemon that the child has started. After that time, the
     /// [`run`](Self::run) fails with [`CommunicateErrorKind::Grace`]. By default, only the deadline limits
     /// this time.
     #[doc(alias = "WaitDelay")]
@@ -148,7 +149,8 @@ impl<'a> Communicate<'a> {
         self
     }
 
-    /// Writes the child's input, collects its output, and waits for its end. Retries on `EINTR`.
+    /// Writes the child's input, collects the child's output, and waits until the child has ended. Retries on
+    /// `EINTR`.
     ///
     /// This call uses the pipes in the child's handle. If the child's input is not a pipe, no input is
     /// written. If the child closes its input early, or ends, the remaining input is not written. An early
@@ -160,9 +162,10 @@ impl<'a> Communicate<'a> {
     /// call does not kill the child, and the child's handle keeps the pipe ends that are still open. To
     /// continue, call this method again with the remaining input. Otherwise [`kill`](Child::kill) the child.
     ///
-    /// A filter may reject the call that blocks `SIGPIPE`. The kind is then [`Io`](CommunicateErrorKind::Io)
-    /// of [`Stdin`](crate::io::StdStream::Stdin) with the filter's error, such as
-    /// [`ENOSYS`](crate::Errno::ENOSYS) or [`EPERM`](crate::Errno::EPERM). In that case no byte was written.
+    /// A filter may reject the call that blocks `SIGPIPE`. In that case, the call fails before any byte is
+    /// written. The kind of the error is [`Io`](CommunicateErrorKind::Io) of
+    /// [`Stdin`](crate::io::StdStream::Stdin), with the filter's error, such as
+    /// [`ENOSYS`](crate::Errno::ENOSYS) or [`EPERM`](crate::Errno::EPERM).
     pub fn run(&mut self, child: &mut Child) -> Result<Output, CommunicateError> {
         let ends = (child.take_stdin(), child.take_stdout(), child.take_stderr());
         let mut talk = Talk::new(self, ends);
@@ -187,7 +190,8 @@ impl fmt::Debug for Communicate<'_> {
 }
 
 impl Child {
-    /// Writes `input` to the child, collects its output, and waits for its end: see [`Communicate::run`].
+    /// Writes `input` to the child, collects the child's output, and waits until the child has ended: see
+    /// [`Communicate::run`].
     ///
     /// # Errors
     ///
@@ -209,11 +213,11 @@ impl Child {
         Communicate::new().input(input).run(self)
     }
 
-    /// Closes the child's input, collects its output, and waits for its end, as std's method of the same name
-    /// does.
+    /// Closes the child's input, collects the child's output, and waits until the child has ended. std's
+    /// method of the same name does the same.
     ///
-    /// If this call fails, it kills the child and waits for the child's end, because the call consumes the
-    /// handle.
+    /// If this call fails, it kills the child and waits until the child has ended, because the call consumes
+    /// the handle.
     ///
     /// # Errors
     ///

@@ -19,12 +19,12 @@ pub(in super::super) struct Terms<'fd> {
 
 impl<'fd> Command<'fd> {
     /// Sets the bytes that [`output`](Self::output) and [`status`](Self::status) write to the child's
-    /// standard input. That stream becomes a pipe and is closed afterwards.
+    /// standard input. That stream becomes a pipe, whose write end is closed afterwards.
     ///
     /// The bytes are copied, whereas [`Communicate::input`] borrows them. For input from a descriptor, such
     /// as a file, use [`stdin`](Self::stdin). For input from a reader, use [`Communicate::input_from`]. If
-    /// both `input` and `stdin` are called, the later call applies. [`spawn`](Self::spawn) creates the pipe
-    /// and writes nothing to it.
+    /// both `input` and `stdin` are called, the later of the two calls takes effect. [`spawn`](Self::spawn)
+    /// creates the pipe and writes nothing to it.
     ///
     /// If the child closes its input early or ends, the remaining bytes are not written. That is not an
     /// error.
@@ -45,7 +45,7 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets the time limit of each call of [`output`](Self::output) or [`status`](Self::status), measured
+    /// Sets the time limit for each call to [`output`](Self::output) or [`status`](Self::status), measured
     /// from the start of the call to the end of the child. After that time, the call kills the child and
     /// fails: see [`output`](Self::output).
     ///
@@ -71,7 +71,7 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets the time by which each call of [`output`](Self::output) or [`status`](Self::status) must have
+    /// Sets the time by which each call to [`output`](Self::output) or [`status`](Self::status) must have
     /// finished. If a [`timeout`](Self::timeout) is also set, the earlier limit applies. If the deadline has
     /// already passed, the program is still started, and then killed unless it has already ended.
     pub fn deadline(&mut self, deadline: Deadline<'fd>) -> &mut Self {
@@ -119,11 +119,12 @@ impl<'fd> Command<'fd> {
     /// This call therefore returns soon after the deadline, with three exceptions:
     ///
     /// - A child in an uninterruptible sleep ends only after that sleep, and this call waits for the child.
-    ///   `ps` shows this sleep as state `D`. An example is a call on a device or file system that does not
-    ///   respond.
+    ///   `ps` shows this sleep as state `D`. Such a sleep occurs, for example, in a call on a device or file
+    ///   system that does not respond.
     /// - A killed child that another process traces stays a zombie until its tracer has waited for it or has
-    ///   ended. This call waits until that point, which a hostile tracer can delay.
-    /// - The deadline does not limit the time for starting the program, which includes reading its file.
+    ///   ended. This call waits until then, so a hostile tracer can delay this call.
+    /// - The deadline has no effect while the program is being started. Starting a program includes reading
+    ///   the program's file.
     ///
     /// A child that now runs as another user cannot be killed. That child continues to run, and this call
     /// does not wait for it.
@@ -148,9 +149,9 @@ impl<'fd> Command<'fd> {
 
     /// Starts the program, writes its [`input`](Self::input), waits for its end, and returns how it ended.
     ///
-    /// Standard streams that are not set are inherited from this process. An output that is set to
-    /// [`Stdio::piped`] is read to its end, within the [`limit`](Self::limit), and discarded. On failure the
-    /// child is killed and waited for: see [`output`](Self::output).
+    /// Standard streams that are not set are inherited from this process. If an output is set to
+    /// [`Stdio::piped`], this call reads the output to its end, up to the [`limit`](Self::limit), and
+    /// discards it. On failure the child is killed and waited for: see [`output`](Self::output).
     ///
     /// # Errors
     ///

@@ -28,10 +28,10 @@ struct Collected {
     reader: Option<PipeReader>,
     stream: StdStream,
     bytes: Vec<u8>,
-    /// The capacity of the pipe in bytes when the run began, or 0 before that.
+    /// The capacity of the pipe in bytes at the beginning of the run, or 0 before the run has begun.
     capacity: usize,
     grown: bool,
-    /// The number of bytes that the last call of [`read_more`] has read.
+    /// The number of bytes that the most recent call to [`read_more`] has read.
     last: usize,
 }
 
@@ -86,11 +86,11 @@ impl<'t, 'a> Talk<'t, 'a> {
                 }
             }
             while let Some(child) = &mut watched {
-                // An error of `try_wait` counts as the child's end. The later wait for the child reports the
-                // error.
+                // If `try_wait` fails, this code treats the child as ended. The later wait for the child
+                // reports the error.
                 if child.try_wait() == Ok(None) {
-                    // If the pidfd reports the child's end, the child cannot be waited for yet, because
-                    // another process traces it.
+                    // If the pidfd nevertheless reports the child's end, another process traces the child,
+                    // and the child cannot be waited for yet.
                     by_pidfd = ended.is_empty();
                     break;
                 }
@@ -165,7 +165,8 @@ impl<'t, 'a> Talk<'t, 'a> {
         Ok(ends.map(|(fd, _)| fd.and_then(|_| found.next()).unwrap_or(PollEvents::empty())))
     }
 
-    /// Writes as many bytes as fit, from the input or from the data that the reader has returned.
+    /// Writes as many bytes as fit into the pipe, from the input or from the data that the reader has
+    /// returned.
     fn feed(&mut self) -> Result<(), Kind> {
         let Some(input) = &self.input else { return Ok(()) };
         let rest = match &mut self.how.reader {
@@ -196,19 +197,19 @@ impl<'t, 'a> Talk<'t, 'a> {
                 }
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            // The pipe has no reader for the remaining input.
+            // The pipe has no reader, so the remaining input cannot be written.
             Err(Errno::EPIPE) => self.input = None,
             Err(errno) => return Err(failed(errno)),
         }
         Ok(())
     }
 
-    /// Puts the ends that have not been closed back into blocking mode, and returns them.
+    /// Restores blocking mode on all ends that are still open, and returns these ends.
     fn ends(&mut self) -> Ends {
         let input = self.input.take();
         let [stdout, stderr] = self.outputs.each_mut().map(|output| output.reader.take());
-        // An end that was made nonblocking can be made blocking as well. If `prepare` has failed, the other
-        // ends were not changed.
+        // If an end could be made nonblocking, it can also be made blocking again. If `prepare` has failed,
+        // the other ends were not changed.
         let _ = input.as_ref().map(|end| end.set_nonblocking(false));
         let _ = stdout.as_ref().map(|end| end.set_nonblocking(false));
         let _ = stderr.as_ref().map(|end| end.set_nonblocking(false));
@@ -239,20 +240,21 @@ impl<'t, 'a> Talk<'t, 'a> {
     }
 }
 
-/// The interval between checks of a child that has no pidfd, or whose pidfd already reports its end.
+/// The interval between checks of a child that has no pidfd, or whose pidfd already reports that the child
+/// has ended.
 const WITHOUT_PIDFD: Duration = Duration::from_millis(10);
 
 /// The number of checks of the pipes after the deadline. The first check reads the remaining bytes, and the
 /// second detects end of file.
 const LAST_ROUNDS: usize = 2;
 
-/// The maximum number of reads of one pipe between two checks of all pipes. A child that makes short writes
-/// continues to write during these reads, so most of the reads find data. This process therefore need not be
-/// woken for each write. Waking this process so often would slow the child.
+/// The maximum number of times that one pipe is read between two checks of all pipes. A child that makes
+/// short writes continues to write during these reads, so most of the reads find data. This process therefore
+/// need not be woken for each write. Waking this process so often would slow the child.
 const READS: usize = 16;
 
 impl Collected {
-    /// Reads the bytes in the pipe with at most [`READS`] reads. Fails if the child has written more than the
+    /// Reads the bytes in the pipe, in at most [`READS`] calls. Fails if the child has written more than the
     /// limit.
     fn read(&mut self, found: PollEvents, limit: usize) -> Result<(), Kind> {
         let Some(reader) = &self.reader else { return Ok(()) };

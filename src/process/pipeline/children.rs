@@ -1,14 +1,15 @@
-//! The started programs of a pipeline.
+//! Manages the programs that a pipeline has started: waits for them, signals them and communicates with them.
 
 use super::super::communicate::{Communicate, CommunicateError, Talk};
 use super::super::{Child, ExitStatus, Signal};
 use crate::{Deadline, Errno, PipeReader};
 use alloc::vec::Vec;
 
-/// The started programs of a [`Pipeline`](super::Pipeline).
+/// The programs that a [`Pipeline`](super::Pipeline) has started.
 ///
-/// Dropping this value closes the pipes of the programs' outputs and drops all of its handles. Each handle
-/// follows the policy that its command has set with [`Command::on_drop`](crate::process::Command::on_drop).
+/// Dropping this value closes the pipes from the programs' outputs and drops the handles of all programs.
+/// Each handle follows the policy that was set on its command with
+/// [`Command::on_drop`](crate::process::Command::on_drop).
 ///
 /// # Examples
 ///
@@ -32,8 +33,8 @@ pub struct PipelineChildren {
 impl Drop for PipelineChildren {
     fn drop(&mut self) {
         self.stderr = None;
-        // With the pipes open, dropping a handle could wait indefinitely for a program that writes to a full
-        // pipe of another handle.
+        // If the pipes were still open, dropping a handle could wait indefinitely: its program may be writing
+        // to a full pipe whose read end is in another handle.
         self.children.iter_mut().for_each(|child| (child.stdout, child.stderr) = (None, None));
     }
 }
@@ -51,8 +52,8 @@ impl PipelineChildren {
         &mut self.children
     }
 
-    /// Takes the read end of the pipe that is the standard error of all programs. Returns `None` if no such
-    /// pipe was created, or if its read end was already taken.
+    /// Takes the read end of the pipe that all programs use as standard error. Returns `None` if no such pipe
+    /// was created, or if the read end was already taken.
     pub const fn take_stderr(&mut self) -> Option<PipeReader> {
         self.stderr.take()
     }
@@ -79,8 +80,8 @@ impl PipelineChildren {
     }
 
     /// Sends a signal to all processes of the group that the first program leads. With
-    /// [`Pipeline::in_one_group`](super::Pipeline::in_one_group), the group consists of the programs and
-    /// the processes that they have started, unless a process has moved to another group.
+    /// [`Pipeline::in_one_group`](super::Pipeline::in_one_group), the group consists of all programs and of
+    /// all processes that the programs have started, except processes that have moved to another group.
     ///
     /// # Errors
     ///
@@ -107,7 +108,8 @@ impl PipelineChildren {
         self.children.first().map_or(Err(Errno::EINVAL), |first| first.send_signal_group(signal))
     }
 
-    /// Returns how all programs ended, in order, or `None` if any of them is still running. Does not wait.
+    /// Returns how each program ended, in order, or `None` if any of the programs is still running. Does not
+    /// wait.
     ///
     /// # Errors
     ///
@@ -141,7 +143,7 @@ impl PipelineChildren {
         ends.into_iter().collect::<crate::Result<Vec<_>>>().map(|ends| ends.into_iter().collect())
     }
 
-    /// Waits until all programs have ended, and returns how they ended, in order. Retries on `EINTR`.
+    /// Waits until all programs have ended, and returns how each program ended, in order. Retries on `EINTR`.
     ///
     /// This call first closes the pipe to the first program's standard input.
     ///
@@ -167,9 +169,9 @@ impl PipelineChildren {
 }
 
 impl Communicate<'_> {
-    /// Communicates with a pipeline in the same way as [`run`](Self::run) does with one child. This call
-    /// writes to the first program, and reads the output of the last program and the standard error of all
-    /// programs. The grace period begins when all programs have ended.
+    /// Communicates with a pipeline, as [`run`](Self::run) communicates with one child. This call writes to
+    /// the first program, and reads the output of the last program and the standard error of all programs.
+    /// The grace period begins when all programs have ended.
     ///
     /// # Errors
     ///

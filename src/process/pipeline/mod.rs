@@ -19,14 +19,14 @@ use core::fmt;
 ///
 /// [`Command::pipe`] creates a pipeline, and so does `collect` on an iterator over commands. A pipeline owns
 /// clones of the commands and shares the descriptors that the commands own. A pipeline without borrowed
-/// descriptors can therefore be returned and sent to a thread. A later change of a command does not affect
-/// the pipeline.
+/// descriptors can therefore be returned from a function or sent to another thread. A later change to a
+/// command does not affect the pipeline.
 ///
 /// - The standard input of the first command and the standard output of the last one can be set on the
-///   pipeline. Otherwise the command's own setting applies. Without either setting, the program inherits the
-///   stream of this process with [`spawn`](Self::spawn) and [`status`](Self::status).
-/// - Between the commands, the settings of [`Command::stdin`] and [`Command::stdout`] are ignored, and a
-///   [`fd_map`](Command::fd_map) to 0 or 1 fails with `EINVAL`.
+///   pipeline. Otherwise the command's own setting applies. If neither setting exists, [`spawn`](Self::spawn)
+///   and [`status`](Self::status) let the program inherit the stream of this process.
+/// - For streams between two commands, the settings of [`Command::stdin`] and [`Command::stdout`] are
+///   ignored, and mapping a descriptor to 0 or 1 with [`fd_map`](Command::fd_map) fails with `EINVAL`.
 /// - Standard error can be set on the pipeline for all commands, or on individual commands. If one or more
 ///   commands set standard error to a pipe, [`output`](Self::output) and [`status`](Self::status) create and
 ///   read one shared pipe. [`spawn`](Self::spawn) creates a separate pipe for each of these commands, and the
@@ -110,8 +110,8 @@ impl<'fd> Pipeline<'fd> {
         Self { stderr: Some(stderr.into()), ..self }
     }
 
-    /// Puts all programs into one process group that the first program leads, for use with
-    /// [`kill_group`](PipelineChildren::kill_group).
+    /// Puts all programs into one process group, which the first program leads.
+    /// [`kill_group`](PipelineChildren::kill_group) can then kill this group.
     ///
     /// This setting replaces [`Command::process_group`]. A later program that begins a session cannot join
     /// the group: `spawn` then fails with `EPERM` at [`SpawnStage::Setpgid`]. `spawn` also fails in this way
@@ -125,13 +125,13 @@ impl<'fd> Pipeline<'fd> {
         Self { group: true, ..self }
     }
 
-    /// Sets what happens to the programs that have already started if a later program cannot be started. By
+    /// Sets what happens to the earlier programs of the pipeline if a later program cannot be started. By
     /// default these programs are killed and waited for, as with [`OnDrop::Kill`].
     ///
     /// This policy replaces [`Command::on_drop`] for these programs. Without a process group, `KillGroup`
-    /// does the same as `Kill`. With `Leave`, these programs keep running, and the caller receives no handle to
-    /// them. Each program then stays a zombie after its end until [`wait_any`](crate::process::wait_any) or other code collects its status,
-    /// or this process ends.
+    /// does the same as `Kill`. With `Leave`, these programs keep running, and the caller receives no handle
+    /// to them. When such a program ends, it stays a zombie until [`wait_any`](crate::process::wait_any) or
+    /// other code collects its status, or until this process ends.
     pub fn on_failure(self, policy: OnDrop) -> Self {
         Self { on_failure: Some(policy), ..self }
     }
@@ -142,14 +142,14 @@ impl<'fd> Pipeline<'fd> {
     ///
     /// [`PipelineError`] with the index of the program that could not be started, and the reason. All
     /// programs before that program have been killed and waited for, unless [`on_failure`](Self::on_failure)
-    /// sets another policy. A pipeline without a program fails with index 0, at [`SpawnStage::Arguments`]
-    /// with [`EINVAL`](Errno::EINVAL).
+    /// sets another policy. For a pipeline without a program, the error has index 0, the stage
+    /// [`SpawnStage::Arguments`] and the errno [`EINVAL`](Errno::EINVAL).
     pub fn spawn(&self) -> Result<PipelineChildren, PipelineError> {
         self.start([Source::Inherit; 3], self.stderr.is_some())
     }
 
-    /// Starts the programs, waits for all of them, and returns how they ended, in order. The command settings
-    /// that are listed for [`output`](Self::output) also apply to this call.
+    /// Starts the programs, waits for all of them, and returns how each program ended, in order. The command
+    /// settings that are listed for [`output`](Self::output) also apply to this call.
     ///
     /// # Errors
     ///
@@ -184,7 +184,7 @@ impl<'fd> Pipeline<'fd> {
     ///
     /// # Errors
     ///
-    /// The errors of [`spawn`](Self::spawn), as [`RunError::Pipeline`], and of
+    /// The errors of [`spawn`](Self::spawn), which are returned as [`RunError::Pipeline`], and the errors of
     /// [`PipelineChildren::communicate`].
     pub fn output(&self) -> Result<PipelineOutput, RunError> {
         self.run([Source::Null, Source::Piped, Source::Piped])
@@ -208,7 +208,8 @@ impl<'fd> Pipeline<'fd> {
         let mut started = PipelineChildren { children, stderr: None };
         let result = self.start_each(defaults, one_pipe, &mut started);
         for child in started.children.iter_mut().filter(|_| result.is_err()) {
-            // `KillGroup` fails for a child that leads no group, and that child keeps `Kill`.
+            // Setting `KillGroup` fails for a child that leads no group. The policy of that child stays
+            // `Kill`.
             let _ = child.on_drop(OnDrop::Kill);
             let _ = child.on_drop(self.on_failure.unwrap_or(OnDrop::Kill));
         }
@@ -250,8 +251,8 @@ impl<'fd> Pipeline<'fd> {
             ];
             let child = command.start(sources).map_err(|error| PipelineError { index, error })?;
             started.children.push(child);
-            // This assignment closes the previous read end, of which the child has a copy. The end of the
-            // loop body drops `writer` as well.
+            // The child has a copy of the previous read end, so this assignment closes the original. The end
+            // of the loop body drops `writer` as well.
             before = after;
         }
         started.stderr = errors;

@@ -1,17 +1,17 @@
-//! The child's part of a spawn, from the creation of the child until its program begins.
+//! Runs the child's part of a spawn, from the creation of the child until its program begins.
 //!
-//! The child usually runs in its parent's memory, with the thread-local storage of a thread that is stopped
-//! while the child runs. The code in this file therefore never allocates, locks, panics, touches thread-local
-//! storage, or drops a value that owns a resource. The child only makes system calls, with values that the
-//! parent has prepared.
+//! The child usually runs in its parent's memory, and shares the thread-local storage of a thread that is
+//! stopped while the child runs. The code in this file therefore never allocates, locks, panics, touches
+//! thread-local storage, or drops a value that owns a resource. The child only makes system calls, whose
+//! arguments the parent has prepared.
 //!
 //! # Safety
 //!
 //! This file is trusted to use descriptors by number. All of these descriptors are the child's own copies,
-//! and no other code runs in the child that could use them. The same applies to the thread that replaces this
-//! process's program, because that thread has a separate table of descriptors. Without that thread (see
-//! [`make::replace`](super::make)), an exec replaces no descriptor, and closes only a descriptor that this
-//! file has opened.
+//! and no other code that could use them runs in the child. The same applies to the thread that replaces this
+//! process's program, because that thread has a separate table of descriptors. If no such thread is created
+//! (see [`make::replace`](super::make)), an exec replaces no descriptor, and closes only a descriptor that
+//! this file has opened.
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
 
 use super::super::{Signal, SignalSet, close::close_all_but, execvpe};
@@ -31,7 +31,7 @@ pub(super) struct Move {
     pub(super) to: RawFd,
 }
 
-/// The child's report to its parent, used with shared memory.
+/// The report that the child makes to its parent through shared memory.
 #[derive(Default)]
 pub(super) struct Report {
     /// A mark that the child sets when it starts. The parent sees the mark only if the memory is shared.
@@ -52,17 +52,17 @@ pub(super) struct Plan<'a> {
     /// The mapping of descriptors, sorted by the number in the child.
     pub(super) moves: &'a mut [Move],
     pub(super) path: &'a [u8],
-    /// The parent's process id, and a pidfd of the parent if one was opened for the parent-death signal.
+    /// The parent's process id, and a pidfd for the parent if one was opened for the parent-death signal.
     pub(super) parent: (i32, Option<RawFd>),
     pub(super) report: &'a Report,
-    /// The write end of the pipe for failures. Neither the number of this write end nor the number of the
-    /// parent's pidfd is a target of `moves`.
+    /// The write end of the pipe through which the child reports a failure. Neither the number of this write
+    /// end nor the number of the parent's pidfd is a target of `moves`.
     pub(super) channel: Option<RawFd>,
-    /// Set if the kernel has already reset all signal handlers.
+    /// `true` if the kernel has already reset all signal handlers.
     pub(super) handlers_cleared: bool,
-    /// Set if the new program replaces the program of this process.
+    /// `true` if the new program replaces the program of this process.
     pub(super) is_exec: bool,
-    /// Set if a new thread replaces the program.
+    /// `true` if a new thread replaces the program.
     pub(super) is_thread: bool,
     /// The parent-death signal of the calling thread, or 0. The new thread sets the same signal.
     pub(super) death_signal: usize,
@@ -131,7 +131,7 @@ pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible,
     if let Some(mask) = spawn.umask {
         call::umask(mask);
     }
-    // The signal is set after the ids, because a change of ids clears it.
+    // The signal is set after the ids, because a change of ids clears the signal.
     if let Some(signal) = spawn.death_signal {
         let signal = number(signal);
         call::prctl_set_pdeathsig(signal).map_err(E::at(SpawnStage::DeathSignal))?;
@@ -198,8 +198,8 @@ fn parent_lives((pid, pidfd): (i32, Option<RawFd>)) -> bool {
     }
 }
 
-/// Gives each descriptor its number. If the current number of a descriptor is the target of another
-/// descriptor, the descriptor is first copied to a free number.
+/// Duplicates each descriptor to its target number. A descriptor whose own number is the target of another
+/// descriptor is first copied to a free number.
 fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
     let failed = |step: Move| SpawnError::at(SpawnStage::Dup { from: step.from, to: step.to });
     // SAFETY: each borrow is used only for calls that fail if the descriptor is not open.
@@ -208,8 +208,8 @@ fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
         let Some(step) = moves.get(index).copied() else { break };
         let is_target = moves.binary_search_by_key(&step.from, |other| other.to).is_ok();
         if is_target && step.from != step.to {
-            // No value owns the copies. A mapped descriptor later replaces each rejected copy, and the exec
-            // closes the copy that is used.
+            // No value owns the copies. Each rejected copy is later replaced by a mapped descriptor. The copy
+            // that is used is closed by the exec.
             let copy = copy_elsewhere(borrow(step.from), moves, |copy| _ = copy.into_raw_fd());
             let copy = copy.map_err(failed(step))?.into_raw_fd();
             moves.iter_mut().skip(index).take(1).for_each(|step| step.from = copy);
@@ -246,9 +246,9 @@ fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     // A child that changes its user must not keep the groups of the current user.
     if let Some(groups) = spawn.groups.or(spawn.uid.map(|_| &[][..])) {
         match call::setgroups(groups) {
-            // Without the privilege, the kernel denies this call. The error is ignored if the process already
-            // has these groups. It is also ignored if no groups were set, and `uid` is not 0 and is the
-            // process's own id.
+            // The kernel denies this call to a process that lacks the privilege. The error is ignored if the
+            // process already has these groups. The error is also ignored if no groups were set and `uid` is
+            // the process's own id, unless that id is 0.
             Err(Errno::EPERM) if spawn.groups.is_none() && is_own(spawn.uid) || are_own(groups) => {
             }
             result => result.map_err(SpawnError::at(SpawnStage::Setgroups))?,
@@ -286,7 +286,8 @@ fn are_own(groups: &[u32]) -> bool {
 /// except the signals of `default_signals`.
 ///
 /// For an exec, `execve` resets the handlers instead, because this function could not restore them safely
-/// after a failed exec. The owner of a handler may have removed the handler's code by then.
+/// after a failed exec. By the time of the failure, the owner of a handler may have removed the handler's
+/// code.
 fn reset_handlers(plan: &mut Plan<'_>) -> Result<()> {
     for signal in (1..).map_while(Signal::from_raw) {
         let to_default = plan.spawn.default_signals.contains(signal);

@@ -1,4 +1,4 @@
-//! The stages at which a spawn can fail, and the child's report of a failure to its parent.
+//! Defines the stages at which a spawn can fail, and encodes the child's report of a failure.
 
 use super::super::{Resource, Signal};
 use crate::Errno;
@@ -24,7 +24,7 @@ pub enum SpawnStage {
     Channel,
     /// Blocking signals in this thread, or resetting signals and setting the signal mask in the child.
     Signals,
-    /// Creating the child, or for [`exec`](super::Spawn::exec) the thread that begins the program.
+    /// Creating the child or, for [`exec`](super::Spawn::exec), creating the thread that begins the program.
     Clone,
     /// Becoming the leader of a new session.
     Setsid,
@@ -123,8 +123,8 @@ impl fmt::Display for SpawnStage {
     }
 }
 
-/// The error of a failed spawn or exec, with its stage and its errno. After a failed spawn, no child process
-/// remains.
+/// The error of a failed spawn or exec, with the stage and the errno of the failure. After a failed spawn, no
+/// child process remains.
 ///
 /// # Examples
 ///
@@ -144,7 +144,8 @@ pub struct SpawnError {
 }
 
 impl SpawnError {
-    /// Returns a function for `map_err` that creates an error of this stage from an errno.
+    /// Returns a function that creates an error of this stage from an errno. The function is intended for
+    /// `map_err`.
     pub(crate) const fn at(stage: SpawnStage) -> impl Fn(Errno) -> Self {
         move |errno| Self { stage, errno }
     }

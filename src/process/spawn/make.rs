@@ -57,7 +57,7 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
         if channel.is_none() && !(vfork && shared == SHARES) {
             channel = match open_channel(plan.moves) {
                 Ok(ends) => Some(ends),
-                // The memory is most likely shared, and the child then needs no pipe.
+                // The memory is most likely shared. If it is, the child needs no pipe.
                 Err(_) if vfork && shared == UNKNOWN => None,
                 Err(errno) => return Err(SpawnError::at(SpawnStage::Channel)(errno)),
             };
@@ -66,10 +66,11 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
         plan.handlers_cleared = flags & abi::CLONE_CLEAR_SIGHAND != 0;
         let arg = (&raw mut plan).cast::<()>().cast_const();
         let _creation = Creation::begin();
-        // SAFETY: `launch` owns the stack, its end is aligned, and only the child uses it. A clone that
-        // shares memory also has CLONE_VFORK, and `child::begin` may run in shared memory: see the
-        // documentation of `child`. The plan and everything that it refers to outlive this call. While the
-        // child runs, this code accesses none of this data except the report, which is atomic.
+        // SAFETY: `launch` owns the stack, the end of the stack is aligned, and only the child uses the
+        // stack. A clone that shares memory also has CLONE_VFORK, and `child::begin` may run in shared
+        // memory: see the documentation of `child`. The plan and everything that it refers to outlive this
+        // call. While the child runs, this code accesses none of this data except the report, which is
+        // atomic.
         match unsafe { call::clone_on_stack(flags, stack, child::begin, arg) } {
             Ok((pid, pidfd)) => {
                 if vfork && SHARED.load(Ordering::Relaxed) == UNKNOWN {
@@ -104,8 +105,8 @@ pub(super) fn replace(
     let failure = if plan.is_thread {
         plan.death_signal = call::prctl_get_pdeathsig().unwrap_or(0);
         let arg = (&raw mut plan).cast::<()>().cast_const();
-        // SAFETY: as in `make`. Without CLONE_SETTLS the new thread uses the thread-local storage of the
-        // calling thread, which is stopped.
+        // SAFETY: the reasons given in `make` apply. Without CLONE_SETTLS, the new thread uses the
+        // thread-local storage of the calling thread, which is stopped.
         let made = unsafe { call::clone_on_stack(THREAD, stack, child::begin, arg) };
         let (thread, _) = made.map_err(SpawnError::at(SpawnStage::Clone))?;
         // The new thread releases the memory before it closes its copies of the descriptors, so this loop
@@ -118,7 +119,7 @@ pub(super) fn replace(
     } else {
         child::carry_out(&mut plan).err()
     };
-    // A signal for which another thread has set a handler since then keeps that handler.
+    // If another thread has since set a handler for the signal, that handler is kept.
     let changed = |signal: &Signal| plan.no_longer_ignored.contains(*signal);
     for number in (1..).map_while(Signal::from_raw).filter(changed).map(number) {
         if call::rt_sigaction_get(number).is_ok_and(|action| action.is_default()) {
@@ -134,14 +135,14 @@ fn open_channel(moves: &[Move]) -> crate::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, move_elsewhere(writer, moves)?))
 }
 
-/// Returns the descriptor itself if its number is not a target of `moves`, or otherwise a copy whose number
-/// is not a target.
+/// Returns the descriptor itself if its number is not a target of `moves`. Otherwise returns a copy whose
+/// number is not a target.
 pub(super) fn move_elsewhere(fd: OwnedFd, moves: &[Move]) -> crate::Result<OwnedFd> {
     if is_target(fd.as_raw_fd(), moves) { copy_elsewhere(fd.as_fd(), moves, drop) } else { Ok(fd) }
 }
 
-/// Returns a close-on-exec copy whose number is 3 or above and not a target of `moves`. Passes each copy
-/// whose number is a target to `reject`.
+/// Returns a close-on-exec copy whose number is 3 or above and is not a target of `moves`. If the number of a
+/// copy is a target, passes that copy to `reject`.
 pub(super) fn copy_elsewhere(
     fd: BorrowedFd<'_>,
     moves: &[Move],

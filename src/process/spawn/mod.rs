@@ -20,7 +20,7 @@
 //!   memory.
 //! - *Other threads* of the parent continue to run. The child reads only data lent to this call, and writes
 //!   only the plan, the report and the stack. The child takes no lock, allocates nothing and does not touch
-//!   thread-local storage, `errno` included.
+//!   thread-local storage, which includes `errno`.
 //! - *Descriptors, handlers, mask, directory, limits* are the child's own copies.
 //! - *Ids.* While the child shares memory, it has the ids of its parent. Any process that can access the
 //!   memory through the child can therefore also access it through the parent. A child with another user id
@@ -28,8 +28,8 @@
 //!   of the memory would prevent this access. The parent shares this flag and cannot restore it in time. A
 //!   vfork returns *before* the child has released the memory, both in `execve` and in `exit`. A child that
 //!   will change its user, group or groups therefore receives a copy of the memory. The kernel clears the
-//!   flag only if the effective ids change, so the child first clears the flag of its copy itself.
-//! - *Changes of ids by other threads* during the spawn do not affect the child, even if a C library changes
+//!   flag only if the effective ids change, so the child first clears the flag on its own copy of the memory.
+//! - *Changes to ids by other threads* during the spawn do not affect the child, even if a C library changes
 //!   the ids of all threads. The child is not a thread of this process, and keeps the ids that it was created
 //!   with. Therefore, do not drop privileges in one thread while another thread spawns.
 //!
@@ -39,10 +39,11 @@
 //! # How a failure is reported
 //!
 //! The child reports a failure through the shared memory. User-mode emulators, however, turn the clone into
-//! an ordinary fork, and the child's stores are lost. For that reason, a spawn also tries to create a pipe
-//! until one vfork has shown whether memory is shared. Later children report through the shared memory if the
-//! parent saw that child's mark in it, and through a pipe otherwise. A child of an ordinary fork always uses
-//! a pipe. A child that is killed reports no failure: see [`proof`].
+//! an ordinary fork, and the child's stores are lost. For that reason, each spawn also tries to create a
+//! pipe, until one vfork has shown whether memory is shared. The child of that vfork sets a mark in the
+//! memory. If the parent sees the mark, later children report through the shared memory. Otherwise, they
+//! report through a pipe. A child of an ordinary fork always uses a pipe. A child that is killed reports no
+//! failure: see [`proof`].
 
 mod child;
 mod error;
@@ -72,8 +73,8 @@ use stack::Stack;
 /// descriptors that are not close-on-exec, and the descriptors of [`fd_maps`](Self::fd_maps). No signal is
 /// blocked in the child, unless [`signal_mask`](Self::signal_mask) or [`inherit_mask`](Self::inherit_mask) is
 /// set. Ignored signals stay ignored, except the signals of [`default_signals`](Self::default_signals). By
-/// default that set contains only `SIGPIPE`, because Rust programs ignore this signal and other programs do
-/// not expect it to be ignored.
+/// default, `default_signals` contains only `SIGPIPE`, because Rust programs ignore this signal and other
+/// programs do not expect it to be ignored.
 ///
 /// # Examples
 ///
@@ -123,12 +124,13 @@ pub struct Spawn<'a> {
 
 impl<'a> Spawn<'a> {
     /// Creates the settings for a program from its arguments and its environment. The first argument is the
-    /// program's name. Without any argument, `spawn` fails. Both lists end with [`Arg::END`].
+    /// program's name. `spawn` fails if the list of arguments is empty. Both lists end with [`Arg::END`].
     ///
-    /// A program without a slash in its name is searched for in the directories of `PATH` in `envp`. If
-    /// `envp` has no `PATH`, the search uses [`DEFAULT_PATH`](crate::process::DEFAULT_PATH). As with
-    /// [`execvpe`](crate::process::execvpe), [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG)
-    /// in one of the directories ends the search.
+    /// A program without a slash in its name is searched for in the directories of the variable `PATH`, which
+    /// is read from `envp`. If `envp` has no `PATH`, the search uses
+    /// [`DEFAULT_PATH`](crate::process::DEFAULT_PATH). As with [`execvpe`](crate::process::execvpe),
+    /// [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG) in one of the directories ends the
+    /// search.
     pub const fn new(program: &'a CStr, argv: &'a [Arg<'a>], envp: &'a [Arg<'a>]) -> Self {
         Self {
             program,
@@ -167,11 +169,11 @@ impl<'a> Spawn<'a> {
     /// Starts the program. Retries on `EINTR`.
     ///
     /// Returns when the child has begun its program. If the child was killed before its program began, the
-    /// call fails at [`SpawnStage::Killed`]. This detection is reliable unless the child leaves no zombie,
-    /// because `SIGCHLD` is ignored or has `SA_NOCLDWAIT`, or because another thread waits for all children.
-    /// With [`setsid`](Self::setsid), the detection also depends on reading `/proc/PID/stat`. Reading that
-    /// file needs a free descriptor, and a `/proc` of this pid namespace that shows the child. With the mount
-    /// option `hidepid`, `/proc` does not show a child of another user.
+    /// call fails at [`SpawnStage::Killed`]. This detection is reliable unless the child leaves no zombie. No
+    /// zombie remains if `SIGCHLD` is ignored or has `SA_NOCLDWAIT`, or if another thread waits for all
+    /// children. With [`setsid`](Self::setsid), the detection also depends on reading `/proc/PID/stat`.
+    /// Reading that file needs a free descriptor, and a `/proc` that belongs to this pid namespace and shows
+    /// the child. With the mount option `hidepid`, `/proc` does not show a child of another user.
     ///
     /// The settings are applied in this order: session and process group, terminal, control group,
     /// descriptors, niceness, limits, groups and user, directory, umask, parent-death signal, signals.
@@ -183,8 +185,8 @@ impl<'a> Spawn<'a> {
     /// - At [`SpawnStage::Exec`], the errors of [`execve`](crate::process::execve), such as
     ///   [`EAGAIN`](Errno::EAGAIN) if the new user has more processes than `RLIMIT_NPROC` allows.
     /// - At [`SpawnStage::Channel`], the errors of [`pipe`](crate::pipe()), such as
-    ///   [`EMFILE`](Errno::EMFILE), if the child does not share memory. With shared memory, a spawn needs no
-    ///   descriptor.
+    ///   [`EMFILE`](Errno::EMFILE). These errors occur if the child does not share memory. A spawn with
+    ///   shared memory needs no descriptor.
     /// - At [`SpawnStage::Killed`], [`ECHILD`](Errno::ECHILD).
     /// - At [`SpawnStage::Clone`]:
     ///   - [`EAGAIN`](Errno::EAGAIN) if the user or the control group has reached its process limit.
@@ -229,8 +231,8 @@ impl<'a> Spawn<'a> {
         Ok(child)
     }
 
-    /// Replaces the program of this process with this builder's program. Returns only on failure, with an
-    /// error that names the stage.
+    /// Replaces the program of this process with this builder's program. Returns only on failure. The error
+    /// names the stage that failed.
     ///
     /// The new program starts in the same state as a child of [`spawn`](Self::spawn): with the same
     /// descriptors, directory, ids, limits and signals. The settings are applied in the same order. As with
@@ -238,28 +240,28 @@ impl<'a> Spawn<'a> {
     /// threads end, and close-on-exec descriptors are closed. By default `SIGPIPE` is set to its default
     /// effect, and no signal is blocked. [`default_signals`](Self::default_signals) and
     /// [`signal_mask`](Self::signal_mask) change these defaults. The call allocates nothing, so a forked
-    /// child may make this call.
+    /// child may also call this method.
     ///
     /// # After a failure
     ///
-    /// The process continues. The following state of the process stays changed: session, process group,
+    /// The process continues. The following attributes of the process stay changed: session, process group,
     /// controlling terminal, the terminal's foreground group, control group and limits. After a change of
     /// ids, the memory of the process stays inaccessible to unprivileged processes (`PR_SET_DUMPABLE`).
     /// Everything else is the same as before the call: descriptors, directory, umask, niceness, ids, signal
     /// mask, handlers and parent-death signal.
     ///
-    /// Immediately before the program begins, an ignored signal of
-    /// [`default_signals`](Self::default_signals), such as `SIGPIPE`, is set to its default effect in the
-    /// whole process. If another thread then writes to a pipe without a reader, `SIGPIPE` kills the process.
-    /// (std's `exec` has the same effect, and does not restore the ignored signal after a failure.) To prevent
-    /// this, set `default_signals` to the empty set.
+    /// Immediately before the program begins, each signal in [`default_signals`](Self::default_signals) that
+    /// is ignored, such as `SIGPIPE`, is set to its default effect in the whole process. If another thread
+    /// then writes to a pipe without a reader, `SIGPIPE` kills the process. (std's `exec` has the same
+    /// effect, and does not restore the ignored signal after a failure.) To prevent this, set
+    /// `default_signals` to the empty set.
     ///
     /// # Settings that need a thread
     ///
-    /// Replacing descriptors in the calling thread would invalidate their owners: in other threads
-    /// immediately, and in the calling thread after a failure. For that reason, settings that change
-    /// descriptors, or other attributes that a failed call must not change, need a separate thread. These
-    /// settings are [`fd_maps`](Self::fd_maps), [`close_other_fds`](Self::close_other_fds),
+    /// Replacing descriptors in the calling thread would invalidate the owners of these descriptors: in other
+    /// threads immediately, and in the calling thread after a failure. For that reason, a separate thread is
+    /// needed for settings that change descriptors or any other attribute that a failed call must not change.
+    /// These settings are [`fd_maps`](Self::fd_maps), [`close_other_fds`](Self::close_other_fds),
     /// [`current_dir`](Self::current_dir), [`nice`](Self::nice), [`umask`](Self::umask),
     /// [`parent_death_signal`](Self::parent_death_signal), [`uid`](Self::uid), [`gid`](Self::gid) and
     /// [`groups`](Self::groups).
@@ -278,7 +280,8 @@ impl<'a> Spawn<'a> {
     /// the separate thread. The kernel rejects the creation with `EINVAL` if new children of this process are
     /// in another pid namespace.
     ///
-    /// With a parent-death signal, this process exits if its parent ends during the call.
+    /// If a parent-death signal is set, and the parent of this process ends during the call, this process
+    /// exits.
     ///
     /// # Errors
     ///
@@ -316,8 +319,8 @@ impl<'a> Spawn<'a> {
         files || place || task || self.changes_ids()
     }
 
-    /// Prepares all data that a child of `parent` needs, and calls `make` with these data and a
-    /// stack while all signals are blocked.
+    /// Prepares all data that a child of `parent` needs. While all signals are blocked, calls `make` with
+    /// this data and a stack.
     fn launch<T>(
         &self,
         report: &Report,
@@ -366,8 +369,8 @@ impl<'a> Spawn<'a> {
         // The kernel interprets the id −1 as "no change".
         let ids = [self.uid, self.gid].into_iter().flatten();
         let mut ids = ids.chain(self.groups.into_iter().flatten().copied());
-        // A program that starts without `argv[0]` may read its environment, which follows the arguments in
-        // memory, as arguments.
+        // A program that starts without `argv[0]` may mistake its environment for arguments, because the
+        // environment follows the arguments in memory.
         let valid = ended(self.argv)
             && self.argv.first().is_some_and(|name| name.as_c_str().is_some())
             && ended(self.envp)

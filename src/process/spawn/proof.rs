@@ -24,8 +24,8 @@ use core::ffi::CStr;
 use core::mem;
 use core::time::Duration;
 
-/// The flag of a process that was forked and has not yet begun a program. No userspace header defines this
-/// flag.
+/// The flag that the kernel sets for a process that was forked and has not yet begun a program. No userspace
+/// header defines this flag.
 const PF_FORKNOEXEC: u32 = 0x40;
 
 /// A number larger than any possible process id.
@@ -36,8 +36,8 @@ const NONE: i32 = i32::MAX;
 pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
     while let (Some(false), end) = check(child) {
         match end {
-            // At this point, the child may have released the shared memory or closed the pipe, but has
-            // neither begun its program nor ended.
+            // The child has neither begun its program nor ended, but may already have released the shared
+            // memory or closed the pipe.
             Ok(None) => _ = poll(&mut [], Some(Duration::from_micros(50))),
             Ok(Some((end, _))) => {
                 // An exit code means that the child could not report its error.
@@ -51,22 +51,22 @@ pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
     Ok(())
 }
 
-/// Returns two results: whether the child has begun its program (`None` if unknown), and the child's end if
-/// the child has ended. The end is not checked if `setpgid` shows that the program has begun.
+/// Returns two results: whether the child has begun its program (`None` if unknown), and how the child ended,
+/// if it has ended. The end is not checked if `setpgid` shows that the program has begun.
 fn check(child: &Child) -> (Option<bool>, Result<Option<Waited>, Errno>) {
     let pid = i32::try_from(child.id()).unwrap_or(NONE);
     if call::setpgid(pid, NONE) == Err(Errno::EACCES) {
         return (Some(true), Ok(None));
     }
-    // The wait precedes the other checks, so that the flag is final for an ended child.
+    // The wait precedes the other checks, so that the flag of a child that has ended can no longer change.
     let end = child.waitid(PEEK);
     (by_proc(pid).or_else(|| by_session(pid)), end)
 }
 
-/// Returns whether the child has begun its program, or `None` if `setpgid` cannot determine that. In this
-/// process's own session, `setpgid` fails with `EACCES` exactly if the child has begun its program. A filter
-/// may also return `EACCES`. A call with a negative group detects such a filter. The kernel returns `EINVAL`
-/// for that group, but a filter returns `EACCES` again.
+/// Returns whether the child has begun its program, or `None` if `setpgid` cannot determine that. For a child
+/// in this process's session, `setpgid` fails with `EACCES` if and only if the child has begun its program. A
+/// filter may also return `EACCES`. A call with a negative group detects such a filter. The kernel returns
+/// `EINVAL` for that group, but a filter returns `EACCES` again.
 fn by_session(pid: i32) -> Option<bool> {
     let same = call::getsid(pid).ok()? == call::getsid(0).ok()?;
     let usable = same && call::setpgid(pid, -1) == Err(Errno::EINVAL);
@@ -104,9 +104,9 @@ fn stat(path: &CStr) -> Option<[u32; 3]> {
 
 /// Returns the child's report from the pipe, or `None` if the child has written no report.
 ///
-/// Another process that was forked at the same time may hold a copy of the write end until it begins a
-/// program. This function therefore stops waiting for the end of the pipe once the state of the child is
-/// known.
+/// Another process that was forked at the same time may hold a copy of the write end until that process
+/// begins a program. This function therefore stops waiting for the end of the pipe once the state of the
+/// child is known.
 pub(super) fn read_report(channel: &OwnedFd, child: &Child) -> Option<SpawnError> {
     let ready = |timeout| poll(&mut [PollFd::new(channel, PollEvents::IN)], Some(timeout));
     let mut timeout = Duration::from_millis(1);
@@ -120,7 +120,7 @@ pub(super) fn read_report(channel: &OwnedFd, child: &Child) -> Option<SpawnError
                 failed_before && failed
             }
         };
-        // A poll that a signal interrupted has not checked the pipe.
+        // If a signal interrupted the poll, the pipe has not been checked.
         if known && ready(Duration::ZERO) == Ok(0) {
             return None;
         }

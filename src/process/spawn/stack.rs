@@ -1,12 +1,12 @@
-//! The memory on which a child runs until its program begins: a stack, a guard below it, and the list of the
-//! child's descriptors above it.
+//! Manages the memory on which a child runs until its program begins. This memory consists of a guard, a
+//! stack above the guard, and the list of the child's descriptors above the stack.
 //!
 //! # Safety
 //!
 //! This file is trusted to manage one mapping for each [`Stack`]. A `Stack` is the only owner of the
 //! addresses of its mapping. The upper part of the mapping, after the [`stack`](Stack::stack), is a list of
-//! integers that a `Stack` lends as a slice. The part below that list is never lent, so that it may serve as
-//! a child's stack while a `Stack` is borrowed. The lowest pages are the guard: touching them ends the
+//! integers that a `Stack` lends as a slice. The part below that list is never lent, so this part can serve
+//! as a child's stack while a `Stack` is borrowed. The lowest pages are the guard: touching them ends the
 //! process.
 //!
 //! Mapping and touching a new stack accounts for one seventh of the cost of starting a small program. For
@@ -21,9 +21,9 @@ use core::ptr::{self, NonNull};
 use core::slice;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-/// The size in bytes of an ordinary stack with its moves. This size has room for a path, the moves of an
-/// ordinary spawn, and the frames of the child's code in a build without optimisation. Pages that are never
-/// touched use no memory.
+/// The size in bytes of an ordinary stack, including its moves. This size has room for a path, the moves of
+/// an ordinary spawn, and the frames of the child's code in a build without optimisation. Pages that are
+/// never touched use no memory.
 const SIZE: usize = 64 << 10;
 
 /// Returns the size of the inaccessible memory below the stack, in bytes. The size is 64 KiB, or one page if
@@ -77,8 +77,8 @@ impl Stack {
     /// stack.
     ///
     /// An ordinary stack always has the same size, so that no move is stored where an earlier child had a
-    /// frame. A sanitizer would report that store, because it keeps the marks of a frame whose function never
-    /// returned.
+    /// frame. A sanitizer would report that store, because the sanitizer keeps the marks of a frame whose
+    /// function never returned.
     pub(super) fn stack(&self) -> (*mut u8, usize) {
         let room = (self.moves.max(FEW) * size_of::<Move>()).next_multiple_of(ALIGN);
         // SAFETY: the guard and at least `SIZE` bytes are mapped.

@@ -1,9 +1,9 @@
-//! The strings of a program's arguments and environment, in the format that the kernel reads.
+//! Stores the strings of a program's arguments and environment in the format that the kernel reads.
 //!
 //! # Safety
 //!
-//! This file is trusted to create each [`Arg`] as a null pointer or from a `CStr` that lives as long as the
-//! `Arg`.
+//! This file is trusted to create each [`Arg`] either as a null pointer, or from a `CStr` that lives as long
+//! as the `Arg`.
 #![allow(unsafe_code, reason = "strings by address, as the kernel reads them")]
 
 use core::ffi::{CStr, c_char};
@@ -13,7 +13,7 @@ use core::{fmt, ptr};
 /// One entry of a list of arguments (`argv`) or of environment variables (`envp`, `NAME=value`).
 ///
 /// A list is a slice that ends with [`Arg::END`]. In memory, the slice is the array that the kernel reads. A
-/// child can therefore use a list that was created before the fork, without an allocation.
+/// child therefore needs no allocation in order to use a list that was created before the fork.
 ///
 /// # Examples
 ///

@@ -1,5 +1,5 @@
-//! Values and layouts of the kernel that the crate relies on, by name. A test compares these facts with the C
-//! headers.
+//! Lists, by name, the kernel's values and layouts on which the crate relies. A test compares these facts
+//! with the C headers.
 
 #[cfg(feature = "event")]
 use super::flags::EventFdFlags;

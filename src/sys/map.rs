@@ -1,5 +1,5 @@
 //! Memory that the crate maps for itself. The memory is page-aligned and never comes from an allocator.
-//! [`Map::anonymous`] requests huge pages for lengths from 64 KiB.
+//! [`Map::anonymous`] requests huge pages for lengths of 64 KiB or more.
 //!
 //! # Safety
 //!
@@ -12,11 +12,12 @@
 //! reference. A page keeps its contents until the last reference is dropped, and is freed for other uses only
 //! then. The same applies to [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
 //!
-//! *A forked child* has a copy of the mapping at the same addresses, and a copy of the `Map`. Dropping that
-//! copy unmaps the child's own mapping. No other mapping can be at these addresses, because the mapping has
-//! existed in the child's address space since the fork. The child sees a copy of the bytes, or zeros after
-//! [`wipe_on_fork`](Map::wipe_on_fork). If a file is mapped, the child and its parent share the bytes. Code
-//! that maps a file must detect that it runs in a forked child, and must then not use those bytes.
+//! *A forked child* has a copy of the mapping at the same addresses, and a copy of the `Map`. Dropping the
+//! copy of the `Map` unmaps the child's own mapping. No other mapping can be at these addresses, because the
+//! mapping has existed in the child's address space since the fork. The child sees a copy of the bytes, or
+//! zeros after [`wipe_on_fork`](Map::wipe_on_fork). If a file is mapped, the child and its parent share the
+//! bytes. Code that maps a file must detect whether it runs in a forked child and, if so, must not use those
+//! bytes.
 #![allow(unsafe_code, reason = "slices of mapped memory")]
 
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,7 +29,7 @@ use core::{ffi::CStr, ptr::NonNull, slice};
 /// benefit is lost.
 pub(crate) const HUGE: usize = 2 << 20;
 
-/// The minimum requested length, in bytes, of a mapping with huge pages.
+/// The smallest requested length, in bytes, for which a mapping has huge pages.
 const LARGE: usize = 64 << 10;
 
 /// A mapping that this process owns. Except in read-only [`Cells`], the mapping is writable. Without a file,
@@ -39,7 +40,7 @@ pub(crate) struct Map {
     len: usize,
 }
 
-// SAFETY: a `Map` owns its memory as a `Box<[u8]>` does, and any thread may unmap it.
+// SAFETY: a `Map` owns its memory as a `Box<[u8]>` does, and any thread may unmap that memory.
 unsafe impl Send for Map {}
 // SAFETY: `&Map` gives access only to `&[u8]`.
 unsafe impl Sync for Map {}

@@ -4,8 +4,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to create slices only from pointers and lengths of slices that were given to `new`,
-//! or of their tails.
+//! This file is trusted to create slices only from the pointer and length of a slice that was given to `new`,
+//! or of the tail of such a slice.
 #![allow(unsafe_code, reason = "slices stored in the kernel's layout")]
 
 #[cfg(feature = "std")]
@@ -85,8 +85,8 @@ mod without_std {
     impl Deref for IoSlice<'_> {
         type Target = [u8];
         fn deref(&self) -> &[u8] {
-            // SAFETY: pointer and length belong to the slice given to `new`, or to its tail, and that slice
-            // is lent for `'a`.
+            // SAFETY: the pointer and the length belong to the slice given to `new`, or to its tail. The
+            // slice is lent for `'a`.
             unsafe { core::slice::from_raw_parts(self.vec.base, self.vec.len) }
         }
     }
@@ -121,7 +121,8 @@ mod without_std {
     impl Deref for IoSliceMut<'_> {
         type Target = [u8];
         fn deref(&self) -> &[u8] {
-            // SAFETY: pointer and length belong to the slice given to `new`, which is lent for `'a`.
+            // SAFETY: the pointer and the length belong to the slice given to `new`. The slice is lent for
+            // `'a`.
             unsafe { core::slice::from_raw_parts(self.vec.base, self.vec.len) }
         }
     }

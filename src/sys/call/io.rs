@@ -141,13 +141,13 @@ pub(crate) fn lseek_current(fd: BorrowedFd<'_>) -> Result<u64> {
     Ok(position as u64)
 }
 
-/// Opens an existing file for reading, close-on-exec.
+/// Opens an existing file for reading. The descriptor is close-on-exec.
 #[inline]
 pub(crate) fn openat_for_reading(path: &CStr) -> Result<OwnedFd> {
     openat(path, abi::O_CLOEXEC)
 }
 
-/// Opens an existing file for writing, close-on-exec.
+/// Opens an existing file for writing. The descriptor is close-on-exec.
 #[inline]
 pub(crate) fn openat_for_writing(path: &CStr) -> Result<OwnedFd> {
     openat(path, abi::O_WRONLY | abi::O_CLOEXEC)
@@ -221,7 +221,7 @@ fn statx_at(folder: usize, path: &CStr, flags: usize, mask: usize) -> Result<Sta
     let (path, place) = (lent(path), lent_mut(&mut answer));
     // SAFETY: the kernel reads the path up to its NUL and writes one `struct statx` to the given address.
     decode(unsafe { syscall5(nr::STATX, folder, path, flags, mask, place) })?;
-    // SAFETY: the value consists of integers. Each of them is still zero, or the kernel has written it.
+    // SAFETY: the value consists of integers. Each integer either is still zero or was written by the kernel.
     Ok(unsafe { answer.assume_init() })
 }
 

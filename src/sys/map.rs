@@ -141,8 +141,8 @@ impl Map {
     }
 
     pub(crate) const fn bytes(&self) -> &[u8] {
-        // SAFETY: the memory is mapped readable while `self` lives and is always initialised (at first with
-        // zeros, or with the bytes of the file). A write needs `&mut self`.
+        // SAFETY: the memory is mapped as readable while `self` lives. It is always initialised, at first
+        // with zeros or with the bytes of the file. A write needs `&mut self`.
         unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 
@@ -173,8 +173,8 @@ pub(crate) struct Cells(Map);
 #[cfg(feature = "transfer")]
 impl Cells {
     /// Maps the first `len` bytes of the file, which must have at least that length. Without a file, maps
-    /// zeros that this process shares with the processes that it forks. With `populate` the kernel provides
-    /// the pages immediately, if enough memory is available.
+    /// zeros that this process shares with its forked children. With `populate` the kernel provides the pages
+    /// immediately, if enough memory is available.
     pub(crate) fn new(
         len: usize,
         file: Option<BorrowedFd<'_>>,
@@ -214,8 +214,9 @@ impl Cells {
     }
 }
 
-/// Creates a file of `len` zeros in memory. The size of the file is sealed, so touching a mapping never fails
-/// because the file was shortened. A process that may write to the file can punch holes, which read as zeros.
+/// Creates a file of `len` zeros in memory. The size of the file is sealed. No process can therefore shorten
+/// the file and thereby make an access to a mapping fail. A process that may write to the file can punch
+/// holes, which read as zeros.
 pub(crate) fn file(name: &CStr, len: usize) -> Result<OwnedFd> {
     let file = call::memfd_create(name)?;
     // For a file larger than this limit, the kernel would send `SIGXFSZ`.

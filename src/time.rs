@@ -18,8 +18,8 @@ use core::time::Duration;
 /// time:
 ///
 /// - An ordinary peer holds the lock during a blocking [`splice`](crate::splice::splice()) between the pipe
-///   and a descriptor that is silent or full, such as a socket or terminal. A [`transfer`](crate::transfer)
-///   does not hold the lock while it waits for such a descriptor.
+///   and a silent or full descriptor, such as a socket or terminal. A [`transfer`](crate::transfer) does not
+///   hold the lock while it waits for such a descriptor.
 /// - A hostile peer reads into memory whose page faults are slow, or writes from such memory. Examples are
 ///   mapped files of a FUSE file system, and memory whose page faults userfaultfd handles.
 ///
@@ -52,7 +52,7 @@ impl Deadline<'static> {
     /// The deadline that never passes.
     pub const NEVER: Self = Self { at: Duration::MAX, cancel: None };
 
-    /// Returns a deadline `timeout` from now. If `timeout` is too large, the deadline never passes.
+    /// Returns a deadline that is `timeout` from now. If `timeout` is too large, the deadline never passes.
     pub fn after(timeout: Duration) -> Self {
         Self { at: now().saturating_add(timeout), cancel: None }
     }

@@ -17,8 +17,8 @@
 //! Each file uses one of [`PLACES`], chosen by its inode number: a write or a close releases that address,
 //! and a read acquires it. If two files use the same address, the only effect is that a race may be missed. A
 //! wait for any of several descriptors acquires one separate address, which every write and every close also
-//! releases. Unmapping and mapping use another separate address, because the kernel may give a thread
-//! addresses that another thread has unmapped.
+//! releases. Unmapping and mapping use another separate address, because one thread may receive addresses
+//! that another thread has unmapped.
 //!
 //! # Safety
 //!

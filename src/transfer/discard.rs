@@ -27,8 +27,8 @@ use crate::sys::call;
 /// ```
 pub fn discard(from: impl AsFd, bytes: Option<u64>) -> Result<u64, TransferError> {
     let from = from.as_fd();
-    // If `/dev/null` cannot be opened, for example in an empty root directory or because no descriptor is
-    // free, the function reads the bytes into memory instead.
+    // If `/dev/null` cannot be opened, the function reads the bytes into memory instead. Examples are an
+    // empty root directory, and a process without a free descriptor.
     let null = call::openat_for_writing(c"/dev/null");
     let to = null.as_ref().map_or(from, |null| null.as_fd());
     let (from, to) = (End::new(from, Side::Source, false), End::new(to, Side::Sink, false));

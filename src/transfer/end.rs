@@ -12,7 +12,7 @@ use core::time::Duration;
 /// The kind of a descriptor, which determines the choice of a mechanism.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A regular file or a block device. A call on this kind of descriptor waits at most for a disk or a
+    /// A regular file or a block device. A call on this kind of descriptor can wait only for a disk or a
     /// server.
     File,
     /// A source that is a regular file of size 0. If the file nevertheless has contents, it is a stream of

@@ -10,8 +10,8 @@
 //!    source, and the contents of the first pipe do not change until step 3.
 //! 2. For each sink except the last, `tee` duplicates all bytes into the second pipe. The bytes fit, because
 //!    the second pipe is empty and has the same number of slots. The contents of the second pipe are then
-//!    moved to the sink completely. A failure affects only that sink: the bytes that it did not receive are
-//!    read into memory, so that the second pipe is empty again. If `tee` does not work, the round is read
+//!    moved to the sink completely. A failure affects only that sink. The bytes that the sink did not receive
+//!    are read into memory, so that the second pipe is empty again. If `tee` does not work, the round is read
 //!    into memory. For each sink, the round is then written to the second pipe.
 //! 3. The contents of the first pipe itself are moved to the last sink.
 
@@ -214,9 +214,9 @@ impl<'p> Fanout<'p> {
     /// next sink. If `on_error` returns `Break`, the fan-out fails immediately with the side and errno of
     /// that error.
     ///
-    /// The current round then remains incomplete, and `sink.bytes()` returns the count of each sink. The
-    /// fan-out's error holds the [undelivered](TransferError::undelivered) bytes of the round. If the failed
-    /// sink was the last sink of the round, the fan-out's error holds no bytes.
+    /// The current round then remains incomplete, and `sink.bytes()` returns the number of bytes that have
+    /// arrived at each sink. The fan-out's error holds the [undelivered](TransferError::undelivered) bytes of
+    /// the round. If the failed sink was the last sink of the round, the fan-out's error holds no bytes.
     pub fn on_error(
         self,
         on_error: &'p mut dyn FnMut(usize, &TransferError) -> ControlFlow<()>,

@@ -147,8 +147,8 @@ impl Engine<'_, '_> {
             _ => Capacity::Max,
         };
         let granted = writer.set_capacity(capacity).or_else(|_| writer.set_capacity(Capacity::Max));
-        // If a user already has many pipes, the kernel creates only tiny pipes. For the same number of bytes,
-        // `Copy` needs fewer calls than a tiny pipe.
+        // If a user already has many pipes, the kernel creates only tiny pipes for that user. For the same
+        // number of bytes, `Copy` needs fewer calls than a tiny pipe.
         let least = if let Capacity::Bytes(bytes) = capacity { bytes.min(LEAST) } else { LEAST };
         let tiny = granted.is_ok_and(|bytes| bytes < least);
         if tiny && self.options.allows(TransferMechanism::Copy) {

@@ -257,19 +257,19 @@ impl<'p> Transfer<'p> {
     /// ready.
     ///
     /// The deadline bounds only the time that the transfer spends waiting. Bytes that are ready are moved
-    /// even after the deadline, so a deadline in the past moves the bytes that can be moved immediately. To
-    /// limit the duration of a transfer that does not wait, end it with [`progress`](Self::progress) or
-    /// cancel it.
+    /// even after the deadline. A transfer with a deadline in the past therefore moves the bytes that can be
+    /// moved immediately. To limit the duration of a transfer that does not wait, end it with
+    /// [`progress`](Self::progress) or cancel it.
     ///
     /// If the deadline is [cancelled](crate::Cancel), the transfer fails with
     /// [`ECANCELED`](crate::Errno::ECANCELED). The failed side is the side that is not ready, or the source
-    /// if both ends are ready. If both ends are ready, no bytes are in flight, and at most 1 MiB (or one
+    /// if both ends are ready. In the latter case, no bytes are in flight, and at most 1 MiB (or one
     /// [`chunk`](Self::chunk)) was moved after the cancel. A transfer that is cancelled before the start
     /// moves no bytes.
     ///
     /// The deadline holds for pipes, for sockets that were blocking at the start, and for every descriptor
     /// that stays nonblocking. Except in the cases below, other readers and writers of these descriptors do
-    /// not affect the deadline. From or to a blocking socket or device, the mechanism is
+    /// not affect the deadline. For a transfer from or to a blocking socket or device, the mechanism is
     /// [`Copy`](TransferMechanism::Copy). The reason is that `splice` may wait for that descriptor, and no
     /// flag prevents the wait. A nonblocking socket permits mechanisms that are faster than `Copy`.
     ///
@@ -284,7 +284,7 @@ impl<'p> Transfer<'p> {
     ///   Before Linux 6.5, blocking sockets are also affected. An entry in the error queue of a blocking
     ///   socket has the same effect. For these descriptors, every call that the kernel offers may wait.
     /// - A blocking terminal processes its output, and its driver lacks the room that one processed byte
-    ///   needs (2 bytes for a newline, 8 for a tab). (A pseudoterminal that is ready has room for 256 bytes.)
+    ///   needs (2 bytes for a newline, 8 for a tab). A pseudoterminal that is ready has room for 256 bytes.
     /// - A blocking eventfd at the sink has room for the value 1, but not for the value that is written.
     /// - A regular file with a size other than 0 is not polled, although its reads can wait.
     /// - The disk or server of a file does not respond.
@@ -347,14 +347,14 @@ impl<'p> Transfer<'p> {
     /// - [`EBADF`](crate::Errno::EBADF), before the first byte, if an end is not open, or is not open for
     ///   reading (source) or writing (sink).
     /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte, if the transfer would read the
-    ///   bytes that it has written. The error occurs if both ends are the same pipe. If both ends are the
-    ///   same file, the error occurs only if the source's position is before the file's end, but not after
-    ///   the sink's position. A sink that appends writes at the file's end. With [`exact`](Self::exact) or
+    ///   bytes that it has written. The error occurs if both ends are the same pipe. For two ends of one
+    ///   file, the error occurs if the source's position is before the file's end, but not after the sink's
+    ///   position. A sink in append mode writes at the file's end. With [`exact`](Self::exact) or
     ///   [`limit`](Self::limit), the error occurs only if the sink's position is also within the bytes to
     ///   read and before the file's end.
     /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink if only [excluded](Self::without) mechanisms
-    ///   work with these two ends. Bytes that [`Broker`](TransferMechanism::Broker) has already read are in
-    ///   the error.
+    ///   work with these two ends. The error holds the bytes that [`Broker`](TransferMechanism::Broker) has
+    ///   already read.
     /// - [`ENOMEM`](crate::Errno::ENOMEM) if no memory is available for the buffer of
     ///   [`Copy`](TransferMechanism::Copy).
     /// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM) or another error that a filter

@@ -1,4 +1,4 @@
-//! Defines sets of descriptors for `select`, in which the descriptor numbers are not limited.
+//! Defines descriptor sets for `select`. The descriptor numbers are not limited.
 //!
 //! # Safety
 //!
@@ -89,7 +89,7 @@ impl<'fd> FdSet<'fd> {
     }
 }
 
-/// Lends the descriptor with this number, whose bit is set.
+/// Lends the descriptor with this number. The descriptor's bit is set.
 #[expect(clippy::cast_possible_truncation, reason = "descriptors are C ints")]
 #[expect(clippy::cast_possible_wrap, reason = "descriptors are C ints")]
 fn lend<'fd>(number: usize) -> BorrowedFd<'fd> {

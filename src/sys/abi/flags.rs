@@ -151,7 +151,7 @@ flags! {
     ///
     /// [execveat(2)](https://man7.org/linux/man-pages/man2/execveat.2.html)
     pub struct ExecFlags;
-    /// Executes the file that the descriptor refers to, if the path is empty.
+    /// If the path is empty, executes the file to which the descriptor refers.
     const EMPTY_PATH = abi::AT_EMPTY_PATH;
     /// Fails with `ELOOP` if the last component of the path is a symbolic link.
     const SYMLINK_NOFOLLOW = 0x100;
@@ -169,8 +169,8 @@ flags! {
     /// descriptor is nonblocking.
     const NONBLOCK = abi::SPLICE_F_NONBLOCK;
     /// Announces that more data follows immediately. A socket may then delay sending until that data arrives.
-    /// Do not set this flag on the last call. Otherwise a TCP socket may delay the last data by about 200 ms,
-    /// and a UDP socket does not send the data until another call is made without the flag.
+    /// Do not set this flag on the last call. Otherwise a TCP socket may delay the last data by about 200 ms.
+    /// A UDP socket does not send the data until another call is made without the flag.
     const MORE = 4;
 }
 
@@ -178,8 +178,8 @@ flags! {
     /// Events of [`poll`](crate::event::poll()) and `Epoll`: the events to wait for, and the events that were
     /// found.
     ///
-    /// `EXCLUSIVE`, `ONESHOT` and `ET` are only for an `Epoll`. A [`PollFd`](crate::event::PollFd) stores
-    /// only the lower 16 bits.
+    /// `EXCLUSIVE`, `ONESHOT` and `ET` are valid only for an `Epoll`. A [`PollFd`](crate::event::PollFd)
+    /// stores only the lower 16 bits.
     ///
     /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html),
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
@@ -194,8 +194,8 @@ flags! {
     /// An error has occurred. On the write end of a pipe, this event means that all readers are closed. This
     /// event is reported even if it was not requested.
     const ERR = 0x008;
-    /// The peer has hung up. On the read end of a pipe, this event means that all writers are closed. Unread
-    /// bytes can still be read. This event is reported even if it was not requested.
+    /// The peer has hung up. On the read end of a pipe, this event means that all writers are closed. The
+    /// bytes that are still in the pipe can be read. This event is reported even if it was not requested.
     const HUP = 0x010;
     /// The descriptor is not open. This event is reported even if it was not requested.
     const NVAL = 0x020;

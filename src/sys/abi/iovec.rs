@@ -4,8 +4,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to create slices only from the pointer and length of a slice that was given to `new`,
-//! or of the tail of such a slice.
+//! This file is trusted to create slices only from the pointer and length of a slice that was given to `new`.
+//! The tail of such a slice is also permitted.
 #![allow(unsafe_code, reason = "slices stored in the kernel's layout")]
 
 #[cfg(feature = "std")]

@@ -100,8 +100,8 @@ pub(super) unsafe fn enter(
     let answer: isize;
     // SAFETY: the registers match the list above. The kernel ignores x3 and x4 (tls and ctid of `clone`),
     // because the flags that use them are not set. Registers x5 and x6 carry `child` and `arg` across the
-    // trap. In the parent, the block behaves like any other system call. The kernel zeroes only vector state
-    // that a C function may also change.
+    // trap. In the parent, the block behaves like any other system call. The kernel zeroes only vector state,
+    // and only state that a C function may change as well.
     unsafe {
         asm!(
             "svc 0",

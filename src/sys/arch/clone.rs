@@ -21,8 +21,8 @@ struct CloneArgs {
 }
 
 /// Creates a child that calls `child` with `arg` on `stack`. The stack is specified by its lowest address and
-/// its size, and grows down from its end. Returns only in the parent, with the child's process id, or with
-/// −errno on failure. If `flags` contain `CLONE_PIDFD`, the child's pidfd is stored at `pidfd`.
+/// its size, and grows down from its end. Returns only in the parent: the child's process id, or −errno on
+/// failure. If `flags` contain `CLONE_PIDFD`, the child's pidfd is stored at `pidfd`.
 ///
 /// This function calls `clone3` only if the flags need more than 32 bits.
 ///

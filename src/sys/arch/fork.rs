@@ -24,8 +24,8 @@ use crate::sys::abi::CLONE_PIDFD;
 use crate::sys::abi::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, PR_GET_TID_ADDRESS, SIGCHLD};
 
 /// Creates a child process that shares no memory with this process, and stores the child's pidfd at `pidfd`.
-/// `pidfd` stays unchanged if the kernel provides no pidfd, for instance before Linux 5.2, under an emulator,
-/// or if the limit of descriptors has been reached.
+/// `pidfd` stays unchanged if the kernel provides no pidfd. Examples are Linux before 5.2, an emulator, and a
+/// process that has reached the limit of descriptors.
 ///
 /// # Safety
 ///

@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! This file is trusted to let the kernel touch only memory that was lent for a call. The file is also
-//! trusted to give each descriptor that a call has created exactly one owner.
+//! trusted to create exactly one owner for each new descriptor.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, is_missing, lent, lent_mut, owned};
@@ -66,7 +66,7 @@ pub(crate) fn epoll_pwait(
         .inspect(|_| tell!(acquired_any()))
 }
 
-/// The timeout value that means that the wait has no time limit.
+/// The timeout value for a wait without a time limit.
 const INFINITE: usize = usize::MAX;
 
 /// Converts a timeout to milliseconds, rounded up so that no wait is too short. A timeout that does not fit

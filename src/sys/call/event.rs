@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! This file is trusted to let the kernel touch only memory that was lent for a call. The file is also
-//! trusted to give each descriptor that a call has created exactly one owner.
+//! trusted to create exactly one owner for each new descriptor.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{lent_mut, owned};

@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! This file is trusted to let the kernel touch only the buffers that were lent for a call. The file is also
-//! trusted to give each descriptor that a call has created exactly one owner.
+//! trusted to create exactly one owner for each new descriptor.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, fcntl_getpipe_sz, lent, lent_mut, owned, sink};
@@ -124,7 +124,7 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
     unread(bytes, || fcntl_getpipe_sz(fd).is_ok())
 }
 
-/// Converts the `int` of `FIONREAD`. For a pipe, this `int` is an unsigned count. For any other file a
+/// Converts the `int` of `FIONREAD`. For a pipe, this `int` is an unsigned count. For any other file, a
 /// negative value is not a count, so the function fails with `EOVERFLOW`. The value can be negative if 2 GiB
 /// or more follow the position of a regular file, or if the position is past the end.
 fn unread(bytes: u32, is_pipe: impl FnOnce() -> bool) -> Result<usize> {

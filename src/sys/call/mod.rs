@@ -13,7 +13,7 @@
 //! A borrowed descriptor is open, so no safe function here acts on a number that may belong to another owner.
 //! References are converted to integers with `expose_provenance`, and the trap is opaque to the compiler. The
 //! compiler must therefore assume that the kernel reads and writes through these references during the call.
-//! `tell!` reports these accesses to a sanitizer, which cannot see them.
+//! `tell!` reports these accesses to a sanitizer, which otherwise could not see them.
 #![allow(unsafe_code, reason = "an owner is made of the number that a call has returned")]
 #![cfg_attr(
     not(feature = "full"),

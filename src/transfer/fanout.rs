@@ -13,7 +13,7 @@
 //!    moved to the sink completely. A failure affects only that sink. The bytes that the sink did not receive
 //!    are read into memory, so that the second pipe is empty again. If `tee` does not work, the round is read
 //!    into memory. For each sink, the round is then written to the second pipe.
-//! 3. The contents of the first pipe itself are moved to the last sink.
+//! 3. For the last sink, the contents of the first pipe itself are moved.
 
 use super::end::End;
 use super::error::{Failure, Side, TransferError};

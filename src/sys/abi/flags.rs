@@ -169,8 +169,9 @@ flags! {
     /// descriptor is nonblocking.
     const NONBLOCK = abi::SPLICE_F_NONBLOCK;
     /// Announces that more data follows immediately. A socket may then delay sending until that data arrives.
-    /// Do not set this flag on the last call. Otherwise a TCP socket may delay the last data by about 200 ms.
-    /// A UDP socket does not send the data until another call is made without the flag.
+    /// Do not set this flag on the last call. If the last call sets the flag, a TCP socket may delay the last
+    /// data by about 200 ms. A UDP socket then does not send the data until another call is made without the
+    /// flag.
     const MORE = 4;
 }
 

@@ -34,9 +34,9 @@ mod without_std {
         lent: PhantomData<&'a [u8]>,
     }
 
-    // SAFETY: an `IoSlice` stands for a `&[u8]`, which is Send.
+    // SAFETY: an `IoSlice` stands for a `&[u8]`, which is `Send`.
     unsafe impl Send for IoSlice<'_> {}
-    // SAFETY: an `IoSlice` stands for a `&[u8]`, which is Sync.
+    // SAFETY: an `IoSlice` stands for a `&[u8]`, which is `Sync`.
     unsafe impl Sync for IoSlice<'_> {}
 
     impl<'a> IoSlice<'a> {
@@ -104,9 +104,9 @@ mod without_std {
         lent: PhantomData<&'a mut [u8]>,
     }
 
-    // SAFETY: an `IoSliceMut` stands for a `&mut [u8]`, which is Send.
+    // SAFETY: an `IoSliceMut` stands for a `&mut [u8]`, which is `Send`.
     unsafe impl Send for IoSliceMut<'_> {}
-    // SAFETY: an `IoSliceMut` stands for a `&mut [u8]`, which is Sync.
+    // SAFETY: an `IoSliceMut` stands for a `&mut [u8]`, which is `Sync`.
     unsafe impl Sync for IoSliceMut<'_> {}
 
     impl<'a> IoSliceMut<'a> {

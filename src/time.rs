@@ -9,8 +9,8 @@ use core::time::Duration;
 /// A point in time at which a call stops waiting. Unlike a timeout, a deadline does not move when a call is
 /// interrupted and repeated.
 ///
-/// The clock is `CLOCK_MONOTONIC`, like that of [`std::time::Instant`], from which a deadline can be created.
-/// Another thread can end the wait before the deadline: see [`or_cancelled`](Self::or_cancelled).
+/// The clock is `CLOCK_MONOTONIC`, which [`std::time::Instant`] also uses. A deadline can be created from an
+/// `Instant`. Another thread can end the wait before the deadline: see [`or_cancelled`](Self::or_cancelled).
 ///
 /// # A peer that holds the pipe
 ///
@@ -18,10 +18,10 @@ use core::time::Duration;
 /// time:
 ///
 /// - An ordinary peer holds the lock during a blocking [`splice`](crate::splice::splice()) between the pipe
-///   and a socket or terminal that is silent or full. A [`transfer`](crate::transfer) does not hold the lock
-///   while it waits for such a descriptor.
-/// - A hostile peer reads into or writes from memory whose page faults are slow. Examples are memory that
-///   userfaultfd handles and mapped files of a FUSE file system.
+///   and a silent or full descriptor, such as a socket or terminal. A [`transfer`](crate::transfer) does not
+///   hold the lock while it waits for such a descriptor.
+/// - A hostile peer reads into memory whose page faults are slow, or writes from such memory. Examples are
+///   mapped files of a FUSE file system, and memory whose page faults userfaultfd handles.
 ///
 /// While the peer holds the lock, no read or write of that pipe returns, even on a nonblocking end. `SIGKILL`
 /// may have to wait as well. A deadline therefore limits the wait for bytes or for room, but not the wait for
@@ -52,7 +52,7 @@ impl Deadline<'static> {
     /// The deadline that never passes.
     pub const NEVER: Self = Self { at: Duration::MAX, cancel: None };
 
-    /// Returns a deadline `timeout` from now. If `timeout` is too large, the deadline never passes.
+    /// Returns a deadline that is `timeout` from now. If `timeout` is too large, the deadline never passes.
     pub fn after(timeout: Duration) -> Self {
         Self { at: now().saturating_add(timeout), cancel: None }
     }
@@ -82,8 +82,8 @@ impl Deadline<'_> {
         (self.at != Duration::MAX || self.is_cancelled()).then(|| self.remaining())
     }
 
-    /// Returns the earlier of the two deadlines, with the [`Cancel`](crate::Cancel) of `self` or, if `self`
-    /// has none, the `Cancel` of `other`.
+    /// Returns the earlier of the two deadlines. The result has the [`Cancel`](crate::Cancel) of `self` or,
+    /// if `self` has none, the `Cancel` of `other`.
     #[cfg(all(feature = "process", feature = "std"))]
     pub(crate) fn or_earlier(self, other: Self) -> Self {
         Self { at: self.at.min(other.at), cancel: self.cancel.or(other.cancel) }
@@ -96,7 +96,7 @@ impl Deadline<'_> {
     }
 }
 
-/// Returns the time on the clock, or 0 if a filter rejects reading it. Every Linux kernel has this clock.
+/// Returns the time on the clock, or 0 if a filter rejects the call. Every Linux kernel has this clock.
 fn now() -> Duration {
     call::clock_gettime().map_or(Duration::ZERO, Duration::from)
 }

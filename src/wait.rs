@@ -1,6 +1,6 @@
-//! Waits for the peer of a pipe: in the kernel, or by polling for a short time first.
+//! Waits for the peer of a pipe, either immediately in the kernel, or after polling for a short time.
 //!
-//! Waking a sleeping process costs a few microseconds, and tens of microseconds if its processor has gone
+//! Waking a sleeping process costs a few microseconds, or tens of microseconds if its processor has gone
 //! idle. A pipe can move 100 KiB in that time. If the peer runs on another processor, polling for a short
 //! time before sleeping is therefore often faster than sleeping immediately. If the peer runs on the same
 //! processor, polling is slower than sleeping, because the peer cannot become ready while this process polls.
@@ -13,19 +13,19 @@ use crate::fd::BorrowedFd;
 use crate::{Deadline, Errno, Result};
 use core::time::Duration;
 
-/// A policy for waiting for the peer of a pipe. The policy applies to
-/// [`PipeReader::with_wait`](crate::PipeReader::with_wait) and
-/// [`PipeWriter::with_wait`](crate::PipeWriter::with_wait), a message [`Receiver`](crate::message::Receiver),
-/// a [`Transfer`](crate::transfer::Transfer), and the chunks of [`chunk`](mod@crate::chunk). A nonblocking
-/// end never waits, except in a `Receiver` or a `Transfer`.
+/// A policy for waiting for the peer of a pipe. The policy can be set for a pipe end
+/// ([`PipeReader::with_wait`](crate::PipeReader::with_wait),
+/// [`PipeWriter::with_wait`](crate::PipeWriter::with_wait)), for a message
+/// [`Receiver`](crate::message::Receiver), for a [`Transfer`](crate::transfer::Transfer), and for the chunks
+/// of [`chunk`](mod@crate::chunk). A nonblocking end never waits, except in a `Receiver` or a `Transfer`.
 ///
 /// `Adaptive` helps most if both peers do little work for each byte. The throughput can then be more than
 /// twice that of `Block`. `Adaptive` is not the default, because it uses processor time. With `Block`, the
 /// scheduler also places the two processes on one processor more often than with `Adaptive`. When all
 /// processors are busy with other work, the two processes are faster on one processor than on two. On busy
-/// processors, with each process pinned to a processor, `Adaptive` reached 0.98 to 1.06 times the throughput
-/// of `Block`. Without pinning, the differences between repeated runs of one policy were larger than the
-/// difference between the two policies.
+/// processors, and with each process pinned to one processor, `Adaptive` reached 0.98 to 1.06 times the
+/// throughput of `Block`. Without pinning, the differences between repeated runs of one policy were larger
+/// than the difference between the two policies.
 ///
 /// # Examples
 ///
@@ -46,9 +46,9 @@ pub enum Wait {
     Block,
     /// Polls for a bounded time, between about 10 and 130 microseconds, and then sleeps.
     ///
-    /// If polling fails in one wait, the next waits sleep without polling. The number of waits without
-    /// polling doubles with each failure, up to 1024, and halves with each success. Polling uses processor
-    /// time that another process could have used.
+    /// If one wait polls without success, a number of later waits sleep without polling. That number doubles
+    /// with each failure, up to 1024, and halves with each success. Polling uses processor time that another
+    /// process could have used.
     ///
     /// If this thread may run on only one processor, transfers and chunks always sleep. Pipe ends and message
     /// receivers poll even then, because the peer may be pinned to another processor.
@@ -161,8 +161,8 @@ pub(crate) fn attempt_until<T>(
 ) -> Result<T> {
     let mut fds = [PollFd::from_borrowed_fd(fd, events)];
     let mut backoff = Backoff::default();
-    // A wait that has timed out shows that the deadline has passed, even if a filter rejects reading the
-    // clock.
+    // A wait that has timed out shows that the deadline has passed, even if a filter rejects the call that
+    // reads the clock.
     let mut timed_out = false;
     loop {
         match attempt() {
@@ -195,7 +195,7 @@ mod tests {
             spin.wait(reader.as_fd(), PollEvents::IN);
             failures += u32::from(spin.penalty != before);
         }
-        // Waits 1, 3, 6, 11, 20, 37 and 70 poll, and the next poll would occur in wait 135.
+        // Only the waits 1, 3, 6, 11, 20, 37 and 70 poll. The next wait that polls would be wait 135.
         assert_eq!((failures, spin.penalty), (7, 64));
         spin.skip = 0;
         writer.write(b"x").unwrap();
@@ -224,7 +224,7 @@ mod tests {
             assert_eq!(result, Err(Errno::EAGAIN));
         }
         assert_eq!((attempts, spin.penalty), (7 * POLLS, 64));
-        // A result of the first attempt does not count as a success of polling, but a later result does.
+        // A result of the first attempt does not count as successful polling, but a later result does.
         spin.skip = 0;
         assert_eq!((spin.attempt(|| Ok(1)), spin.penalty), (Ok(1), 64));
         let mut turns = [Err(Errno::EAGAIN), Err(Errno::EPIPE)].into_iter();

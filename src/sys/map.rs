@@ -1,5 +1,5 @@
 //! Memory that the crate maps for itself. The memory is page-aligned and never comes from an allocator.
-//! [`Map::anonymous`] requests huge pages for lengths from 64 KiB.
+//! [`Map::anonymous`] requests huge pages for lengths of 64 KiB or more.
 //!
 //! # Safety
 //!
@@ -12,11 +12,12 @@
 //! reference. A page keeps its contents until the last reference is dropped, and is freed for other uses only
 //! then. The same applies to [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
 //!
-//! *A forked child* has a copy of the mapping at the same addresses, and a copy of the `Map`. Dropping that
-//! copy unmaps the child's own mapping. No other mapping can be at these addresses, because the mapping has
-//! existed in the child's address space since the fork. The child sees a copy of the bytes, or zeros after
-//! [`wipe_on_fork`](Map::wipe_on_fork). If a file is mapped, the child and its parent share the bytes. Code
-//! that maps a file must detect that it runs in a forked child, and must then not use those bytes.
+//! *A forked child* has a copy of the mapping at the same addresses, and a copy of the `Map`. Dropping the
+//! copy of the `Map` unmaps the child's own mapping. No other mapping can be at these addresses, because the
+//! mapping has existed in the child's address space since the fork. The child sees a copy of the bytes, or
+//! zeros after [`wipe_on_fork`](Map::wipe_on_fork). If a file is mapped, the child and its parent share the
+//! bytes. Code that maps a file must detect whether it runs in a forked child and, if so, must not use those
+//! bytes.
 #![allow(unsafe_code, reason = "slices of mapped memory")]
 
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,7 +29,7 @@ use core::{ffi::CStr, ptr::NonNull, slice};
 /// benefit is lost.
 pub(crate) const HUGE: usize = 2 << 20;
 
-/// The minimum requested length, in bytes, of a mapping with huge pages.
+/// The smallest requested length, in bytes, for which a mapping has huge pages.
 const LARGE: usize = 64 << 10;
 
 /// A mapping that this process owns. Except in read-only [`Cells`], the mapping is writable. Without a file,
@@ -39,7 +40,7 @@ pub(crate) struct Map {
     len: usize,
 }
 
-// SAFETY: a `Map` owns its memory as a `Box<[u8]>` does, and any thread may unmap it.
+// SAFETY: a `Map` owns its memory as a `Box<[u8]>` does, and any thread may unmap that memory.
 unsafe impl Send for Map {}
 // SAFETY: `&Map` gives access only to `&[u8]`.
 unsafe impl Sync for Map {}
@@ -140,8 +141,8 @@ impl Map {
     }
 
     pub(crate) const fn bytes(&self) -> &[u8] {
-        // SAFETY: the memory is mapped readable while `self` lives and is always initialised (at first with
-        // zeros, or with the bytes of the file). A write needs `&mut self`.
+        // SAFETY: the memory is mapped as readable while `self` lives. It is always initialised, at first
+        // with zeros or with the bytes of the file. A write needs `&mut self`.
         unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 
@@ -172,8 +173,8 @@ pub(crate) struct Cells(Map);
 #[cfg(feature = "transfer")]
 impl Cells {
     /// Maps the first `len` bytes of the file, which must have at least that length. Without a file, maps
-    /// zeros that this process shares with the processes that it forks. With `populate` the kernel provides
-    /// the pages immediately, if enough memory is available.
+    /// zeros that this process shares with its forked children. With `populate` the kernel provides the pages
+    /// immediately, if enough memory is available.
     pub(crate) fn new(
         len: usize,
         file: Option<BorrowedFd<'_>>,
@@ -213,8 +214,9 @@ impl Cells {
     }
 }
 
-/// Creates a file of `len` zeros in memory. The size of the file is sealed, so touching a mapping never fails
-/// because the file was shortened. A process that may write to the file can punch holes, which read as zeros.
+/// Creates a file of `len` zeros in memory. The size of the file is sealed. No process can therefore shorten
+/// the file and thereby make an access to a mapping fail. A process that may write to the file can punch
+/// holes, which read as zeros.
 pub(crate) fn file(name: &CStr, len: usize) -> Result<OwnedFd> {
     let file = call::memfd_create(name)?;
     // For a file larger than this limit, the kernel would send `SIGXFSZ`.

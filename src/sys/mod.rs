@@ -36,13 +36,13 @@
 //!
 //! # Choice of the backend
 //!
-//! `build.rs` lists the architectures with assembly. Each of these architectures has a file with its name in
-//! `arch`. For any other target, and for all targets with feature `c-shim`, `build.rs` compiles `csrc/shim.c`
-//! and sets `rawpipe_shim`.
+//! `build.rs` lists the architectures with assembly. For each of these architectures, `arch` contains a file
+//! of the same name. For any other target, and for all targets with feature `c-shim`, `build.rs` compiles
+//! `csrc/shim.c` and sets `rawpipe_shim`.
 
 #![allow(clippy::must_use_candidate, reason = "a call by number may be made for its effect")]
 
-/// Calls a function of `sanitize`, which reports the effects of a system call to a sanitizer. In builds
+/// Reports the effects of a system call to a sanitizer, by calling a function of `sanitize`. In builds
 /// without a sanitizer, the macro expands to nothing.
 macro_rules! tell {
     ($function:ident($($argument:expr),*)) => {{

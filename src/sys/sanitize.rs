@@ -2,9 +2,10 @@
 //!
 //! AddressSanitizer, MemorySanitizer and ThreadSanitizer detect the memory accesses of C library functions by
 //! replacing these functions. The sanitizers see neither the trap instruction nor the effects of libc's
-//! `syscall()`. The functions of `call` therefore report with `tell!` the memory that the kernel reads and
-//! writes. In builds without a sanitizer, `tell!` expands to nothing. Calls by number ([`raw`](crate::raw))
-//! are not reported. Except for functions of a sanitizer, nothing here allocates or locks.
+//! `syscall()`. The functions of `call` therefore use `tell!` to report the memory that the kernel reads and
+//! writes. In builds without a sanitizer, `tell!` expands to nothing. Calls that are made by number
+//! ([`raw`](crate::raw)) are not reported. Except for functions of a sanitizer, no code here allocates memory
+//! or takes a lock.
 //!
 //! | `RUSTFLAGS`, with `-Zsanitizer=` the same | before a call | after a call |
 //! |---|---|---|
@@ -16,8 +17,8 @@
 //! Each file uses one of [`PLACES`], chosen by its inode number: a write or a close releases that address,
 //! and a read acquires it. If two files use the same address, the only effect is that a race may be missed. A
 //! wait for any of several descriptors acquires one separate address, which every write and every close also
-//! releases. Unmapping and mapping use another separate address, because the kernel may give a thread
-//! addresses that another thread has unmapped.
+//! releases. Unmapping and mapping use another separate address, because one thread may receive addresses
+//! that another thread has unmapped.
 //!
 //! # Safety
 //!
@@ -54,14 +55,15 @@ unsafe extern "C" {
 }
 
 /// Addresses by which ThreadSanitizer orders threads. No code stores a value in them. Each inode number maps
-/// to one address. Waits for any descriptor share one separate address, and mappings share another.
+/// to one address. All waits for any of several descriptors share one separate address, and all mappings
+/// share a second separate address.
 static PLACES: [AtomicUsize; FILES + 2] = [const { AtomicUsize::new(0) }; FILES + 2];
 const FILES: usize = 1021;
 const ANY: usize = FILES;
 const MAPPINGS: usize = FILES + 1;
 
-/// The maximum number of bytes of each range that are reported to ThreadSanitizer, which uses four bytes of
-/// memory for each byte. A race that concerns only later bytes is not detected.
+/// In each range, the maximum number of bytes that are reported to ThreadSanitizer. ThreadSanitizer uses four
+/// bytes of memory for each reported byte. A race that concerns only later bytes is not detected.
 const CHECKED: usize = 1 << 20;
 
 /// Reports, before a call, that the call may read all of `lent`.
@@ -123,7 +125,7 @@ fn check(begin: *const u8, len: usize, report: extern "C" fn(*const u8, usize)) 
     }
 }
 
-/// Reports, after a call, that the call has mapped memory, which replaces any earlier contents.
+/// Reports, after a call, that the call has mapped memory. The mapping replaces any earlier contents.
 pub(super) fn mapped(address: usize, len: usize) {
     if ADDRESS {
         __asan_unpoison_memory_region(with_exposed_provenance(address), len);

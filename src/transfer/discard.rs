@@ -13,7 +13,8 @@ use crate::sys::call;
 ///
 /// # Errors
 ///
-/// Fails as [`Transfer::run`] does. The call also succeeds if the source ends before `bytes` bytes.
+/// Fails as [`Transfer::run`] does. The call also succeeds if the source ends before `bytes` bytes have been
+/// discarded.
 ///
 /// # Examples
 ///
@@ -26,8 +27,8 @@ use crate::sys::call;
 /// ```
 pub fn discard(from: impl AsFd, bytes: Option<u64>) -> Result<u64, TransferError> {
     let from = from.as_fd();
-    // If `/dev/null` cannot be opened, as in an empty root or without a free descriptor, the function reads
-    // the bytes into memory instead.
+    // If `/dev/null` cannot be opened, the function reads the bytes into memory instead. Examples are an
+    // empty root directory, and a process without a free descriptor.
     let null = call::openat_for_writing(c"/dev/null");
     let to = null.as_ref().map_or(from, |null| null.as_fd());
     let (from, to) = (End::new(from, Side::Source, false), End::new(to, Side::Sink, false));

@@ -12,7 +12,7 @@ use core::time::Duration;
 /// The kind of a descriptor, which determines the choice of a mechanism.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A regular file or a block device. A call on this kind of descriptor waits at most for a disk or a
+    /// A regular file or a block device. A call on this kind of descriptor can wait only for a disk or a
     /// server.
     File,
     /// A source that is a regular file of size 0. If the file nevertheless has contents, it is a stream of
@@ -20,9 +20,9 @@ pub(super) enum Kind {
     /// that it has consumed.
     Unsized,
     Pipe,
-    /// A socket whose reads and writes have no boundaries, or a socket of unknown type.
+    /// A socket that does not preserve the boundaries of messages, or a socket of unknown type.
     Stream,
-    /// A socket that preserves the boundaries of messages: datagrams, `SOCK_SEQPACKET`.
+    /// A socket that preserves the boundaries of messages: a datagram socket, or a `SOCK_SEQPACKET` socket.
     Records,
     /// A memory device on which no call waits, such as `/dev/null`.
     Null,
@@ -79,11 +79,11 @@ impl<'a> End<'a> {
         let at_once = matches!(kind, Kind::File | Kind::Null);
         let flags = call::fcntl_getfl(fd);
         let nonblocking = flags.is_ok_and(|flags| flags & abi::O_NONBLOCK as usize != 0);
-        // Another process may clear `O_NONBLOCK`, so the transfer does not rely on the flag of a pipe. The
-        // calls that never wait are as fast as plain calls only on pipes.
+        // Another process may clear `O_NONBLOCK`, so the transfer does not rely on the flag of a pipe. Only
+        // on pipes are the calls that never wait as fast as plain calls.
         let may_wait = deadline && !at_once && (kind == Kind::Pipe || !nonblocking);
-        // Terminals, unlike most devices, support `FIONREAD`, which counts the readable bytes. Terminals have
-        // no position, unlike a file whose kind `statx` could not report.
+        // Terminals, unlike most devices, support `FIONREAD`, which counts the readable bytes. Unlike a file
+        // whose kind `statx` could not report, a terminal has no position.
         let terminal = || call::ioctl_fionread(fd).is_ok() && call::lseek_current(fd).is_err();
         let byte_by_byte = may_wait && kind == Kind::Other && terminal();
         Self { fd, side, kind, identity, size, flags, may_wait, byte_by_byte }
@@ -115,8 +115,8 @@ impl<'a> End<'a> {
 
     /// Enlarges the pipe at this end if it is smaller than 256 KiB and the kernel allows the change.
     pub(super) fn grow(&self) {
-        /// The new capacity in bytes. A pipe of this size is as fast as a pipe of 1 MiB, and only a quarter
-        /// of that size counts towards the user's limit.
+        /// The new capacity in bytes. A pipe of this size is as fast as a pipe of 1 MiB, but counts only a
+        /// quarter as much towards the user's limit.
         const GROWN: usize = 256 << 10;
 
         if pipe::capacity(self.fd).is_ok_and(|bytes| bytes < GROWN) {
@@ -165,7 +165,8 @@ impl<'a> End<'a> {
                     // those sizes.
                     let end =
                         most.map_or(u64::MAX, |most| self.size.min(read.saturating_add(most)));
-                    // Two ends at the same position may share one open file, whose position each call moves.
+                    // Two ends at the same position may share one open file. Each call then moves the
+                    // position of both ends.
                     read < self.size && write < end && read <= write
                 })
             }

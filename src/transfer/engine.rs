@@ -1,11 +1,11 @@
-//! Chooses the mechanisms that fit the two ends, and provides the shared parts of their loops. The loops
-//! themselves are in `kernel` and `fallback`.
+//! Chooses the mechanisms that fit the two ends, and provides the parts that the loops of these mechanisms
+//! share. The loops themselves are in `kernel` and `fallback`.
 //!
 //! # The invariant
 //!
 //! Between two iterations of a loop, every byte read from the source has arrived at the sink and is counted
 //! in `done`. The same holds whenever a mechanism is abandoned. Only a loop that holds bytes (`broker` in
-//! `kernel`, and `copy` in `fallback`) may fail after it has read more bytes than have arrived. Its failure
+//! `kernel`, and `copy` in `fallback`) may fail after it has read more bytes than have arrived. The failure
 //! then holds the bytes that have not arrived.
 
 use super::end::{End, Kind};
@@ -45,7 +45,7 @@ pub(super) struct Engine<'a, 'p> {
     pub(super) ended: bool,
     /// Set if the transfer has no sink and discards the bytes that it reads.
     pub(super) nowhere: bool,
-    /// The counter of waits since the last byte arrived.
+    /// Counts the waits since the last byte arrived.
     backoff: Backoff,
 }
 
@@ -122,12 +122,12 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Returns the mechanisms to try, the best first. `Copy` works with every pair.
+    /// Returns the mechanisms to try, best first. `Copy` works with every pair.
     ///
     /// `splice` between a pipe and another kind of descriptor holds the pipe's lock while it waits for that
-    /// descriptor. A process that reads or writes the pipe during that wait sleeps, and no signal reaches the
-    /// process. Therefore `splice` is used directly only if it cannot wait under the lock or the pipe is
-    /// private.
+    /// descriptor. During that time, a process that reads or writes the pipe sleeps, and no signal reaches
+    /// that process. Therefore `splice` is used directly only if it cannot wait while it holds the lock, or
+    /// if the pipe is private.
     fn plan(&self) -> &'static [TransferMechanism] {
         use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
         /// The largest size in bytes of a small file.
@@ -155,7 +155,7 @@ impl<'a, 'p> Engine<'a, 'p> {
             (Kind::File, Kind::File) => &[CopyFileRange, Broker, Sendfile, Copy],
             // `Copy` preserves boundaries. A terminal reports its end only once, to the first call.
             (Kind::Records | Kind::Null | Kind::Other, _) | (_, Kind::Records) => &[Copy],
-            // `splice` of a stream of procfs or tracefs may lose bytes. For an empty file, `Copy` is
+            // `splice` from a stream of procfs or tracefs may lose bytes. For an empty file, `Copy` is
             // sufficient.
             (Kind::Unsized, _) => &[Copy, Sendfile, Broker],
             _ if self.options.own.is_some() => &[Splice, Copy],
@@ -167,8 +167,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Returns the maximum number of bytes that one call moves. This number bounds the bytes between two
-    /// reports or two checks of the clock.
+    /// Returns the maximum number of bytes that one call moves. At most this number of bytes is moved between
+    /// two reports, or between two checks of the clock.
     fn step(&self) -> usize {
         const WATCHED: usize = 1 << 20;
         /// The smallest step with a deadline and without `progress`. Smaller steps would be slower than steps
@@ -184,8 +184,8 @@ impl<'a, 'p> Engine<'a, 'p> {
     }
 
     /// Returns the number of bytes for the next call, or `None` if the transfer is complete. Fails with
-    /// `ECANCELED` on the source if the transfer is cancelled. After a cancel, a fan-out sink that is ready
-    /// still receives the current round, as after a deadline.
+    /// `ECANCELED` on the source if the transfer is cancelled. After a cancel, as after a deadline, a fan-out
+    /// sink that is ready still receives the current round.
     pub(super) fn wanted(&self) -> Result<Option<usize>, Failure> {
         let chunk = self.step();
         // On some kernels a FUSE server can make `copy_file_range` return a count that is larger than
@@ -221,9 +221,9 @@ impl<'a, 'p> Engine<'a, 'p> {
         if self.options.deadline.is_some() { SpliceFlags::NONBLOCK.bits() } else { 0 }
     }
 
-    /// Handles the error of a call on one end that has moved no bytes. After a signal, this function calls
-    /// `progress`, unless bytes are in flight. After `EAGAIN`, this function waits until the end is ready.
-    /// Any other error is returned as the failure of that end.
+    /// Handles the error of a call that was made on one end and has moved no bytes. After a signal, this
+    /// function calls `progress`, unless bytes are in flight. After `EAGAIN`, this function waits until the
+    /// end is ready. Any other error is returned as the failure of that end.
     pub(super) fn nothing_moved(&mut self, end: End<'_>, errno: Errno) -> Result<(), Failure> {
         let failed = |errno| Failure::new(end.side, errno);
         match (errno, end.side) {
@@ -237,10 +237,10 @@ impl<'a, 'p> Engine<'a, 'p> {
 
     /// Waits until `end` is ready. Fails with the error of the deadline if the deadline passes.
     ///
-    /// `poll` may report an end as ready although each call on it fails with `EAGAIN`. Examples are a socket
-    /// with an entry in its error queue and a pipe that another process empties first. Each call that moves
-    /// no bytes therefore lengthens the pause before the next `poll`, and the deadline is also checked after
-    /// each pause.
+    /// `poll` may report an end as ready although each call on it fails with `EAGAIN`. Examples are a pipe
+    /// that another process empties first, and a socket with an entry in its error queue. Each call that
+    /// moves no bytes therefore lengthens the pause before the next `poll`, and the deadline is also checked
+    /// after each pause.
     pub(super) fn wait_for(&mut self, end: End<'_>) -> crate::Result<()> {
         let deadline = self.options.deadline;
         let paused = self.backoff.pause(deadline);

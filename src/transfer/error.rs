@@ -1,4 +1,4 @@
-//! Defines the error of a transfer, which holds the bytes that were read but not delivered.
+//! Defines the error of a transfer. The error holds the bytes that were read but not delivered.
 
 use super::Transferred;
 use crate::sys::map::Map;
@@ -37,7 +37,7 @@ impl Failure {
         Self { side, errno: errno.into(), held: Held::default() }
     }
 
-    /// Returns a failure with the side and errno of `error`, and no undelivered bytes.
+    /// Returns a failure with the side and errno of `error`, but without undelivered bytes.
     pub(super) fn again(error: &TransferError) -> Self {
         Self::new(error.side(), error.errno())
     }
@@ -64,7 +64,7 @@ impl TransferError {
     }
 
     /// Returns the number of bytes that arrived before the error, and the mechanism that moved the last of
-    /// them.
+    /// these bytes.
     #[must_use]
     pub const fn transferred(&self) -> Transferred {
         self.transferred
@@ -79,8 +79,8 @@ impl TransferError {
     /// Returns the errno of the failure. [`ETIMEDOUT`](Errno::ETIMEDOUT) means that the deadline has passed,
     /// and [`ECANCELED`](Errno::ECANCELED) means that the deadline was cancelled. In both cases `side` is the
     /// side that was not ready, or the source if a cancelled transfer was not waiting. `None` on the source
-    /// means that the source ended before the requested number of bytes. `None` on the sink means that a
-    /// write accepted no bytes.
+    /// means that the source ended before it had provided the requested number of bytes. `None` on the sink
+    /// means that a write accepted no bytes.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.failure.errno

@@ -112,8 +112,8 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Delivers the bytes in the broker pipe with `write`, after the sink has rejected `splice`. On failure,
-    /// the count in `pipe` is the number of bytes that are still in the pipe.
+    /// Uses `write` to deliver the bytes in the broker pipe, after the sink has rejected `splice`. On
+    /// failure, the count in `pipe` is the number of bytes that are still in the pipe.
     pub(super) fn drain_by_copy(&mut self, pipe: &mut (PipeReader, usize)) -> Result<(), Failure> {
         let (reader, held) = pipe;
         let failed = |errno| Failure::new(Side::Sink, errno);

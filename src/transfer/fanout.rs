@@ -3,17 +3,17 @@
 //! # The bookkeeping
 //!
 //! `tee` duplicates bytes without consuming them: a second call duplicates the same bytes again, beginning
-//! with the first byte. A fan-out therefore uses two private pipes with the same number of slots, for any
-//! number of sinks. A round has these steps:
+//! with the first byte. A fan-out therefore uses two private pipes with the same number of slots, regardless
+//! of the number of sinks. A round has these steps:
 //!
 //! 1. One call moves bytes from the source to the first pipe. After this call, the round does not use the
 //!    source, and the contents of the first pipe do not change until step 3.
 //! 2. For each sink except the last, `tee` duplicates all bytes into the second pipe. The bytes fit, because
 //!    the second pipe is empty and has the same number of slots. The contents of the second pipe are then
-//!    moved to the sink completely. A failure affects only that sink: the bytes that it did not receive are
-//!    read into memory, which empties the second pipe. If `tee` does not work, the round is read into memory
-//!    and written to the second pipe for each sink.
-//! 3. The contents of the first pipe itself are moved to the last sink.
+//!    moved to the sink completely. A failure affects only that sink. The bytes that the sink did not receive
+//!    are read into memory, so that the second pipe is empty again. If `tee` does not work, the round is read
+//!    into memory. For each sink, the round is then written to the second pipe.
+//! 3. For the last sink, the contents of the first pipe itself are moved.
 
 use super::end::End;
 use super::error::{Failure, Side, TransferError};
@@ -46,8 +46,8 @@ impl<'fd> FanoutSink<'fd> {
         self.transferred.bytes()
     }
 
-    /// Returns the number of bytes that have arrived, as [`bytes`](Self::bytes) does, and the mechanism that
-    /// moved the last of these bytes.
+    /// Returns the same number of bytes as [`bytes`](Self::bytes), and the mechanism that moved the last of
+    /// these bytes.
     #[must_use]
     pub const fn transferred(&self) -> Transferred {
         self.transferred
@@ -91,7 +91,8 @@ impl fmt::Debug for FanoutSink<'_> {
     }
 }
 
-/// Moves bytes from a source to all of `sinks` until end of file: a [`Fanout`] without options.
+/// Moves bytes from a source to all of `sinks` until end of file. This function is a [`Fanout`] without
+/// options.
 ///
 /// # Errors
 ///
@@ -213,9 +214,9 @@ impl<'p> Fanout<'p> {
     /// next sink. If `on_error` returns `Break`, the fan-out fails immediately with the side and errno of
     /// that error.
     ///
-    /// The current round then remains incomplete, and `sink.bytes()` returns the count of each sink. The
-    /// fan-out's error holds the [undelivered](TransferError::undelivered) bytes of the round. If the failed
-    /// sink was the last sink of the round, the fan-out's error holds no bytes.
+    /// The current round then remains incomplete, and `sink.bytes()` returns the number of bytes that have
+    /// arrived at each sink. The fan-out's error holds the [undelivered](TransferError::undelivered) bytes of
+    /// the round. If the failed sink was the last sink of the round, the fan-out's error holds no bytes.
     pub fn on_error(
         self,
         on_error: &'p mut dyn FnMut(usize, &TransferError) -> ControlFlow<()>,
@@ -223,17 +224,17 @@ impl<'p> Fanout<'p> {
         Self { on_error: Some(on_error), ..self }
     }
 
-    /// Moves the bytes. The result holds the number of bytes that the source provided and the mechanism that
-    /// moved or duplicated them. [`Splice`](super::TransferMechanism::Splice) stands for `tee` and `splice`.
-    /// [`Copy`](super::TransferMechanism::Copy) stands for a buffer of this process, which is used if the
-    /// source needs a buffer or the kernel rejects `tee`. [`FanoutSink::transferred`] returns the mechanism
-    /// for each sink.
+    /// Moves the bytes. The result holds the number of bytes that the source provided, and the mechanism that
+    /// moved or duplicated those bytes. [`Splice`](super::TransferMechanism::Splice) stands for `tee` and
+    /// `splice`. [`Copy`](super::TransferMechanism::Copy) stands for a buffer of this process. That buffer is
+    /// used if the source needs a buffer, or if the kernel rejects `tee`. [`FanoutSink::transferred`] returns
+    /// the mechanism for each sink.
     ///
     /// A fan-out opens four descriptors, regardless of the number of sinks. Each round is written to one sink
     /// after another. A slow sink therefore delays the other sinks, and a silent sink stops all sinks until
     /// the [deadline](Self::deadline). A sink that fails holds its [`error`](FanoutSink::error) and receives
-    /// no further bytes, and the other sinks continue. A sink that already has an error is skipped. The
-    /// fan-out retries on `EINTR` and, by default, raises no `SIGPIPE`.
+    /// no further bytes. The other sinks continue. A sink that already has an error is skipped. The fan-out
+    /// retries on `EINTR` and, by default, raises no `SIGPIPE`.
     ///
     /// A datagram or record of the source is truncated if it exceeds 256 KiB or the capacity of the private
     /// pipes.
@@ -248,7 +249,7 @@ impl<'p> Fanout<'p> {
     /// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM) or another error that a filter returns, on the
     ///   sink and before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte, if the source would return bytes that
-    ///   were written to a sink, as for [`Transfer::run`].
+    ///   were written to a sink. [`Transfer::run`] describes these cases.
     /// - The error of the last sink in the list if no sink remains. Bytes that were not yet read stay in the
     ///   source.
     /// - The error of a sink if [`on_error`](Self::on_error) has returned `Break` for that sink. Bytes that
@@ -259,7 +260,8 @@ impl<'p> Fanout<'p> {
     ///   descriptor or memory is available for the pipes.
     /// - [`ENOMEM`](Errno::ENOMEM) on the source if no memory is available for a buffer or for the bytes that
     ///   a sink does not receive.
-    /// - The errno is `None` if the source ended before the [exact](Self::exact) number of bytes.
+    /// - The errno is `None` if the source ended before it had provided the [exact](Self::exact) number of
+    ///   bytes.
     ///
     /// # Panics
     ///

@@ -33,7 +33,7 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Returns the side to which an error of `splice` belongs.
+    /// Returns the side that has caused an error of `splice`.
     pub(super) fn side_of(&self, errno: Errno) -> Side {
         match self.options.own {
             Some(Side::Source) => Side::Sink,
@@ -42,7 +42,7 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Moves bytes directly from or to a pipe with `splice`. No bytes are ever in flight.
+    /// Uses `splice` to move bytes directly from or to a pipe. No bytes are ever in flight.
     pub(super) fn splice(&mut self) -> Result<Outcome, Failure> {
         let mut spin = Spin::new(self.options.wait);
         // Set if a full sink could conceal that the source is at its end.
@@ -87,14 +87,15 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Interprets a `splice` that moved no bytes. The source has certainly ended only if it is a pipe.
-    /// `splice` also returns 0 at the urgent mark of a TCP connection and for some procfs files.
+    /// Interprets a `splice` that moved no bytes. This result proves that the source has ended only if the
+    /// source is a pipe. `splice` also returns 0 at the urgent mark of a TCP connection and for some procfs
+    /// files.
     fn end(&self) -> Outcome {
         if self.from.kind == Kind::Pipe { Outcome::Finished } else { Outcome::GivenUp(None) }
     }
 
-    /// Moves bytes from a file with `sendfile` or `copy_file_range`. No bytes are ever in flight, because the
-    /// position of the source advances only by the number of bytes that have arrived.
+    /// Uses `sendfile` or `copy_file_range` to move bytes from a file. No bytes are ever in flight, because
+    /// the position of the source advances only by the number of bytes that have arrived.
     pub(super) fn between_files(&mut self) -> Result<Outcome, Failure> {
         loop {
             let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
@@ -127,7 +128,8 @@ impl Engine<'_, '_> {
     /// that other processes use. The private pipe is drained completely between two calls that fill it. A
     /// call that fills the private pipe therefore never waits for room, and an `EAGAIN` concerns the source.
     pub(super) fn broker(&mut self) -> Result<Outcome, Failure> {
-        /// The number of bytes that `sendfile` moves at a time, which is also the usual capacity of a pipe.
+        /// The number of bytes that `sendfile` moves at a time. This number is also the usual capacity of a
+        /// pipe.
         const LEAST: usize = 64 << 10;
 
         let (reader, writer) = match pipe::internal(PipeFlags::empty()) {
@@ -136,9 +138,8 @@ impl Engine<'_, '_> {
         };
         let mut pipe = (reader, 0);
         // If the private pipe has the capacity of a source pipe, one call moves all contents of the source
-        // pipe. From a socket to a pipe, a private pipe with four times the capacity of that pipe keeps both
-        // sides busy. With TCP, an equal capacity and much larger capacities were slower than four times the
-        // capacity.
+        // pipe. For a transfer from a socket to a pipe, a private pipe with four times the sink's capacity
+        // keeps both sides busy. With TCP, both an equal capacity and much larger capacities were slower.
         let capacity = match (self.from.kind, self.to.kind) {
             (Kind::Pipe, _) => pipe::capacity(self.from.fd).map_or(Capacity::Max, Capacity::Bytes),
             (_, Kind::Pipe) => pipe::capacity(self.to.fd)
@@ -146,8 +147,8 @@ impl Engine<'_, '_> {
             _ => Capacity::Max,
         };
         let granted = writer.set_capacity(capacity).or_else(|_| writer.set_capacity(Capacity::Max));
-        // The kernel gives a user with many pipes only tiny pipes. `Copy` needs fewer calls than a tiny pipe
-        // for the same number of bytes.
+        // If a user already has many pipes, the kernel creates only tiny pipes for that user. For the same
+        // number of bytes, `Copy` needs fewer calls than a tiny pipe.
         let least = if let Capacity::Bytes(bytes) = capacity { bytes.min(LEAST) } else { LEAST };
         let tiny = granted.is_ok_and(|bytes| bytes < least);
         if tiny && self.options.allows(TransferMechanism::Copy) {
@@ -200,7 +201,7 @@ impl Engine<'_, '_> {
         Ok(None)
     }
 
-    /// Returns whether an error belongs to the sink, for a call that reads a file and writes to the sink. A
+    /// For a call that reads a file and writes to the sink, returns whether the sink has caused the error. A
     /// connection reports the reason for its end only once, so a second call would not return the same error.
     fn is_of_the_sink(&self, errno: Errno) -> bool {
         let full = matches!(errno, Errno::EPIPE | Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG);

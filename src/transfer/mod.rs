@@ -7,15 +7,16 @@
 //!
 //! A transfer delivers available bytes before it waits for more, so two processes can exchange requests and
 //! replies through transfers. `splice` between a pipe and a socket holds the pipe's lock while it waits for
-//! the socket. No signal reaches a process that waits for that lock. A transfer therefore waits for a socket
-//! with a private pipe ([`Broker`](TransferMechanism::Broker)), whose lock no other process needs.
+//! the socket. No signal reaches a process that waits for that lock. To wait for a socket, a transfer
+//! therefore uses a private pipe ([`Broker`](TransferMechanism::Broker)). No other process needs the lock of
+//! that pipe.
 //!
 //! # The end
 //!
 //! A source is at its end when a `read` returns 0. `splice` also returns 0 at the urgent mark of a TCP
 //! connection and for some files of procfs. Unless `Copy` is [excluded](Transfer::without), a `read`
 //! therefore confirms the end of every source except a pipe. A terminal reports its end (Ctrl-D) only once,
-//! so the transfer does not read it again after its end. An empty datagram or record is not the end. A
+//! so the transfer does not read the terminal again afterwards. An empty datagram or record is not the end. A
 //! seqpacket socket ends after the peer has closed its socket, or after either peer has shut down the
 //! direction towards the transfer.
 //!
@@ -66,7 +67,7 @@ use core::fmt;
 use core::ops::ControlFlow;
 use end::End;
 
-/// Moves bytes from `from` to `to` until end of file: a [`Transfer`] without options.
+/// Moves bytes from `from` to `to` until end of file. This function is a [`Transfer`] without options.
 ///
 /// Files are read and written at their current positions. The transfer waits for both ends even if they are
 /// nonblocking.
@@ -158,14 +159,13 @@ impl<'p> Transfer<'p> {
     }
 
     /// Moves exactly `bytes` and reads no further bytes from the source. The transfer fails if the source
-    /// ends before that number of bytes. Replaces an earlier [`limit`](Self::limit).
+    /// ends after fewer bytes. Replaces an earlier [`limit`](Self::limit).
     pub const fn exact(self, bytes: u64) -> Self {
         Self { most: Some(bytes), exact: true, ..self }
     }
 
     /// Moves at most `bytes`, as `head -c` does, and reads no further bytes from the source. The transfer
-    /// also succeeds if the source ends before that number of bytes. Replaces an earlier
-    /// [`exact`](Self::exact).
+    /// also succeeds if the source ends after fewer bytes. Replaces an earlier [`exact`](Self::exact).
     ///
     /// # Examples
     ///
@@ -189,12 +189,12 @@ impl<'p> Transfer<'p> {
     ///
     /// The next mechanism that fits the two descriptors replaces the excluded one. If no mechanism remains,
     /// or the kernel rejects the last one, the transfer fails with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP)
-    /// on the sink. Without [`Copy`](TransferMechanism::Copy) no `read` confirms the [end](self#the-end) of
+    /// on the sink. Without [`Copy`](TransferMechanism::Copy), no `read` confirms the [end](self#the-end) of
     /// the source, and a stream of tracefs may lose bytes.
     ///
     /// # Examples
     ///
-    /// This program copies a file without sharing blocks with the source:
+    /// This program copies a file so that the copy shares no blocks with the source:
     ///
     /// ```
     /// use rawpipe::transfer::{Transfer, TransferMechanism};
@@ -233,17 +233,17 @@ impl<'p> Transfer<'p> {
     /// Each spliced piece occupies a whole slot of a pipe, so small pieces would fill the pipe with few
     /// bytes.
     ///
-    /// With a [`deadline`](Self::deadline) and no `progress`, the chunk bounds the number of bytes between
-    /// two checks of the clock. A chunk of less than 64 KiB then counts as 64 KiB. Without a deadline and
-    /// without `progress`, the chunk has no effect: one system call moves up to 2 GiB.
+    /// With a [`deadline`](Self::deadline) and no `progress`, the chunk limits the number of bytes that are
+    /// moved between two checks of the clock. A chunk of less than 64 KiB then counts as 64 KiB. Without a
+    /// deadline and without `progress`, the chunk has no effect: one system call moves up to 2 GiB.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: Some(if bytes == 0 { 1 } else { bytes }), ..self }
     }
 
     /// Calls `progress` with the number of bytes that have arrived. The calls occur each time that all bytes
-    /// read from the source have arrived, and after each signal while no bytes are in flight. At most one
-    /// [`chunk`](Self::chunk) is moved between two calls, and with [`Copy`](TransferMechanism::Copy) at most
-    /// 256 KiB.
+    /// read from the source have arrived, and after each signal while no bytes are in flight. Between two
+    /// calls, the transfer moves at most one [`chunk`](Self::chunk), and [`Copy`](TransferMechanism::Copy)
+    /// moves no more than 256 KiB.
     ///
     /// If `progress` returns `Break`, the transfer ends immediately with success, and all bytes that were
     /// read from the source have arrived. A signal therefore does not end the transfer while bytes are in
@@ -257,18 +257,19 @@ impl<'p> Transfer<'p> {
     /// ready.
     ///
     /// The deadline bounds only the time that the transfer spends waiting. Bytes that are ready are moved
-    /// even after the deadline, so a deadline in the past moves the bytes that can be moved immediately. To
-    /// bound a transfer that does not wait, end it with [`progress`](Self::progress) or cancel it.
+    /// even after the deadline. A transfer with a deadline in the past therefore moves the bytes that can be
+    /// moved immediately. To limit the duration of a transfer that does not wait, end it with
+    /// [`progress`](Self::progress) or cancel it.
     ///
     /// If the deadline is [cancelled](crate::Cancel), the transfer fails with
     /// [`ECANCELED`](crate::Errno::ECANCELED). The failed side is the side that is not ready, or the source
-    /// if both ends are ready. If both ends are ready, no bytes are in flight, and at most 1 MiB (or one
+    /// if both ends are ready. In the latter case, no bytes are in flight, and at most 1 MiB (or one
     /// [`chunk`](Self::chunk)) was moved after the cancel. A transfer that is cancelled before the start
     /// moves no bytes.
     ///
     /// The deadline holds for pipes, for sockets that were blocking at the start, and for every descriptor
     /// that stays nonblocking. Except in the cases below, other readers and writers of these descriptors do
-    /// not affect the deadline. From or to a blocking socket or device, the mechanism is
+    /// not affect the deadline. For a transfer from or to a blocking socket or device, the mechanism is
     /// [`Copy`](TransferMechanism::Copy). The reason is that `splice` may wait for that descriptor, and no
     /// flag prevents the wait. A nonblocking socket permits mechanisms that are faster than `Copy`.
     ///
@@ -279,11 +280,11 @@ impl<'p> Transfer<'p> {
     ///
     /// The deadline does not hold in these cases:
     ///
-    /// - *Another process* takes the data or room that `poll` has reported for a blocking terminal or device
-    ///   or, before Linux 6.5, for a blocking socket. An entry in the error queue of a blocking socket has
-    ///   the same effect. For these descriptors, the kernel offers no call that does not wait.
+    /// - *Another process* takes the data or room that `poll` has reported for a blocking terminal or device.
+    ///   Before Linux 6.5, blocking sockets are also affected. An entry in the error queue of a blocking
+    ///   socket has the same effect. For these descriptors, every call that the kernel offers may wait.
     /// - A blocking terminal processes its output, and its driver lacks the room that one processed byte
-    ///   needs (2 bytes for a newline, 8 for a tab). (A pseudoterminal that is ready has room for 256 bytes.)
+    ///   needs (2 bytes for a newline, 8 for a tab). A pseudoterminal that is ready has room for 256 bytes.
     /// - A blocking eventfd at the sink has room for the value 1, but not for the value that is written.
     /// - A regular file with a size other than 0 is not polled, although its reads can wait.
     /// - The disk or server of a file does not respond.
@@ -296,7 +297,7 @@ impl<'p> Transfer<'p> {
         Self { deadline: Some(deadline), ..self }
     }
 
-    /// Forbids passing pages of a file by reference, so that later changes of the file do not affect the
+    /// Forbids passing pages of a file by reference, so that later changes to the file do not affect the
     /// bytes that arrive.
     pub const fn copy_semantics(self) -> Self {
         Self { copy_semantics: true, ..self }
@@ -308,9 +309,8 @@ impl<'p> Transfer<'p> {
     ///
     /// The reader and the writer of a pipe with the default capacity of 64 KiB often wait for each other. A
     /// larger pipe can be more than twice as fast as a pipe of the default capacity. Larger pipes are not the
-    /// default, because all pipes of a user share a limit, which is 64 MiB by default
-    /// (`/proc/sys/fs/pipe-user-pages-soft`, in pages). This limit allows 256 pipes of 256 KiB, and any
-    /// further pipes are tiny.
+    /// default, because all pipes of a user share a limit (`/proc/sys/fs/pipe-user-pages-soft`, in pages).
+    /// The default limit of 64 MiB allows 256 pipes of 256 KiB, and any further pipes are tiny.
     ///
     /// # Examples
     ///
@@ -327,8 +327,8 @@ impl<'p> Transfer<'p> {
         Self { grow_pipes: true, ..self }
     }
 
-    /// Sets the policy for waiting for the peer of a pipe, if the mechanism is
-    /// [`Splice`](TransferMechanism::Splice). The other mechanisms always sleep.
+    /// Sets the policy for waiting for the peer of a pipe. The policy applies only to the mechanism
+    /// [`Splice`](TransferMechanism::Splice): the other mechanisms always sleep.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
@@ -342,26 +342,27 @@ impl<'p> Transfer<'p> {
     ///
     /// - The error of the call that failed on the source or the sink, such as
     ///   [`ECONNRESET`](crate::Errno::ECONNRESET), [`EPIPE`](crate::Errno::EPIPE) or
-    ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that were read but not accepted by the sink are [in the
+    ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that were read but that the sink did not accept are [in the
     ///   error](TransferError::undelivered), even if the source is a pipe or a file.
     /// - [`EBADF`](crate::Errno::EBADF), before the first byte, if an end is not open, or is not open for
     ///   reading (source) or writing (sink).
     /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte, if the transfer would read the
-    ///   bytes that it has written. The error occurs if both ends are the same pipe. Within one file, the
-    ///   error occurs if the source's position is before the file's end and not after the sink's position. A
-    ///   sink that appends writes at the file's end. With [`exact`](Self::exact) or [`limit`](Self::limit),
-    ///   the sink's position must also be within the bytes to read and before the file's end.
+    ///   bytes that it has written. The error occurs if both ends are the same pipe. For two ends of one
+    ///   file, the error occurs if the source's position is before the file's end, but not after the sink's
+    ///   position. A sink in append mode writes at the file's end. With [`exact`](Self::exact) or
+    ///   [`limit`](Self::limit), the error occurs only if the sink's position is also within the bytes to
+    ///   read and before the file's end.
     /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink if only [excluded](Self::without) mechanisms
-    ///   work with these two ends. Bytes that [`Broker`](TransferMechanism::Broker) has already read are in
-    ///   the error.
+    ///   work with these two ends. The error holds the bytes that [`Broker`](TransferMechanism::Broker) has
+    ///   already read.
     /// - [`ENOMEM`](crate::Errno::ENOMEM) if no memory is available for the buffer of
     ///   [`Copy`](TransferMechanism::Copy).
     /// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM) or another error that a filter
     ///   returns, on the sink and before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, or
     ///   [`ECANCELED`](crate::Errno::ECANCELED) if the deadline was [cancelled](crate::Cancel).
-    /// - The errno is `None` if the source ended before the [exact](Self::exact) number of bytes or, on the
-    ///   sink, if a write accepted no bytes.
+    /// - The errno is `None` if the source ended before it had provided the [exact](Self::exact) number of
+    ///   bytes. On the sink, the errno is `None` if a write accepted no bytes.
     pub fn run(self, from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {
         let _no_sigpipe = self.no_sigpipe()?;
         let deadline = self.deadline.is_some();
@@ -370,7 +371,7 @@ impl<'p> Transfer<'p> {
         engine::Engine::new(self, from, to).run()
     }
 
-    /// Keeps calls of this thread from raising `SIGPIPE`, unless the caller has requested the signal.
+    /// Prevents calls of this thread from raising `SIGPIPE`, unless the caller has requested the signal.
     fn no_sigpipe(&self) -> Result<Option<sigpipe::Guard>, TransferError> {
         let guard = (!self.raise_sigpipe).then(sigpipe::Guard::new).transpose();
         guard.map_err(|errno| TransferError::before(Side::Sink, errno))

@@ -12,7 +12,7 @@ use crate::sys::map::Map;
 use crate::sys::{call, page};
 use crate::{Deadline, PipeFlags, PipeReader, PipeWriter, Result};
 
-/// A round, and the two pipes of the fan-out that carry it.
+/// A round, and the fan-out's two pipes, which carry the round.
 pub(super) struct Round<'fd> {
     from: End<'fd>,
     /// The pipe that contains the round, unless `pages` contains it.
@@ -31,7 +31,7 @@ pub(super) struct Round<'fd> {
     /// Memory for the bytes that a sink does not receive. The memory is allocated before the sink receives
     /// any bytes.
     spare: Option<Map>,
-    /// The error that stopped reading from the source. The fan-out reports this error after the round.
+    /// The error that ended the reading from the source. The fan-out reports this error after the round.
     last: Option<TransferError>,
     /// The number of bytes that all remaining sinks have received, and the mechanism.
     pub(super) done: Transferred,
@@ -133,7 +133,8 @@ impl<'fd> Round<'fd> {
         drained
     }
 
-    /// Copies the round to the second pipe, using `tee` or, if `tee` does not work, memory.
+    /// Copies the round to the second pipe, using `tee`. If `tee` does not work, copies the round through
+    /// memory.
     fn duplicate(&mut self) -> Result<()> {
         if self.tee.is_none() {
             let (from, to) = (self.own.0.as_fd(), self.copy.1.as_fd());
@@ -154,7 +155,7 @@ impl<'fd> Round<'fd> {
         written.map_err(|incomplete| incomplete.errno().unwrap_or(crate::Errno::EIO))
     }
 
-    /// Returns the bytes of the round, which at least one sink has not received.
+    /// Returns the bytes of the round. At least one sink has not received them.
     pub(super) fn into_held(self) -> Held {
         let read = self.read;
         Held {

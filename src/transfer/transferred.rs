@@ -9,7 +9,7 @@ use core::fmt;
 pub enum TransferMechanism {
     /// `splice` from or to a pipe.
     Splice,
-    /// `splice` through a private pipe, which needs two descriptors during the transfer.
+    /// `splice` through a private pipe. The pipe needs two descriptors during the transfer.
     Broker,
     /// `copy_file_range`.
     CopyFileRange,
@@ -116,10 +116,10 @@ impl Fallback {
         self.mechanism
     }
 
-    /// Returns the error with which a call of the mechanism failed, or with which creating the pipe for
-    /// [`Broker`](TransferMechanism::Broker) failed. The error is also [`EPERM`](Errno::EPERM) if that pipe
-    /// is tiny because this user has many pipes. `None` means that a call of the mechanism moved no bytes
-    /// although a `read` still found bytes, as in some files of procfs.
+    /// Returns the error that made a call of the mechanism fail, or that prevented the creation of the pipe
+    /// for [`Broker`](TransferMechanism::Broker). A pipe that is tiny because this user has many pipes also
+    /// results in [`EPERM`](Errno::EPERM). `None` means that a call of the mechanism moved no bytes, although
+    /// a `read` still found bytes. This happens for some files of procfs.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.errno

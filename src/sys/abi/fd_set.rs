@@ -1,4 +1,4 @@
-//! Sets of descriptors for `select`, without a limit on the descriptor numbers.
+//! Defines descriptor sets for `select`. The descriptor numbers are not limited.
 //!
 //! # Safety
 //!
@@ -13,7 +13,7 @@ use core::marker::PhantomData;
 
 const BITS: usize = usize::BITS as usize;
 
-/// A set of descriptors. The numbers of the descriptors are not limited by `FD_SETSIZE`.
+/// A set of descriptors. `FD_SETSIZE` does not limit the descriptor numbers.
 #[derive(Clone, Default)]
 pub struct FdSet<'fd> {
     /// The kernel's `fd_set`: descriptor `n` is bit `n % BITS` of word `n / BITS`.
@@ -89,7 +89,7 @@ impl<'fd> FdSet<'fd> {
     }
 }
 
-/// Lends the descriptor with this number, whose bit is set.
+/// Lends the descriptor with this number. The descriptor's bit is set.
 #[expect(clippy::cast_possible_truncation, reason = "descriptors are C ints")]
 #[expect(clippy::cast_possible_wrap, reason = "descriptors are C ints")]
 fn lend<'fd>(number: usize) -> BorrowedFd<'fd> {

@@ -42,13 +42,13 @@ macro_rules! flags {
                 self.0 == 0
             }
 
-            /// Returns whether all flags of `other` are set.
+            /// Returns whether all flags of `other` are also set in this value.
             #[must_use]
             pub const fn contains(self, other: Self) -> bool {
                 self.0 & other.0 == other.0
             }
 
-            /// Returns whether any flag of `other` is set.
+            /// Returns whether any flag of `other` is also set in this value.
             #[must_use]
             pub const fn intersects(self, other: Self) -> bool {
                 self.0 & other.0 != 0
@@ -128,7 +128,7 @@ flags! {
     ///
     /// [pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html)
     pub struct PipeFlags;
-    /// Close-on-exec: the descriptor does not stay open in a program started by `exec`.
+    /// Close-on-exec: the kernel closes the descriptor when the process executes a new program.
     const CLOEXEC = abi::O_CLOEXEC;
     /// Nonblocking: a call that would wait fails with [`EAGAIN`](crate::Errno::EAGAIN).
     const NONBLOCK = abi::O_NONBLOCK;
@@ -142,7 +142,7 @@ flags! {
     ///
     /// [dup(2)](https://man7.org/linux/man-pages/man2/dup.2.html)
     pub struct DupFlags;
-    /// Close-on-exec: the copy does not stay open in a program started by `exec`.
+    /// Close-on-exec: the kernel closes the copy when the process executes a new program.
     const CLOEXEC = abi::O_CLOEXEC;
 }
 
@@ -151,7 +151,7 @@ flags! {
     ///
     /// [execveat(2)](https://man7.org/linux/man-pages/man2/execveat.2.html)
     pub struct ExecFlags;
-    /// Executes the file that the descriptor refers to, if the path is empty.
+    /// If the path is empty, executes the file to which the descriptor refers.
     const EMPTY_PATH = abi::AT_EMPTY_PATH;
     /// Fails with `ELOOP` if the last component of the path is a symbolic link.
     const SYMLINK_NOFOLLOW = 0x100;
@@ -168,9 +168,10 @@ flags! {
     /// Does not wait for a *pipe*. The call still waits for a descriptor that is not a pipe, unless that
     /// descriptor is nonblocking.
     const NONBLOCK = abi::SPLICE_F_NONBLOCK;
-    /// Announces that more data follows immediately, so that a socket may delay sending until that data
-    /// arrives. Do not set this flag on the last call. A TCP socket may delay the last data by about 200 ms,
-    /// and a UDP socket does not send the data until a call without the flag.
+    /// Announces that more data follows immediately. A socket may then delay sending until that data arrives.
+    /// Do not set this flag on the last call. If the last call sets the flag, a TCP socket may delay the last
+    /// data by about 200 ms. A UDP socket then does not send the data until another call is made without the
+    /// flag.
     const MORE = 4;
 }
 
@@ -178,13 +179,14 @@ flags! {
     /// Events of [`poll`](crate::event::poll()) and `Epoll`: the events to wait for, and the events that were
     /// found.
     ///
-    /// `EXCLUSIVE`, `ONESHOT` and `ET` are only for an `Epoll`. A [`PollFd`](crate::event::PollFd) stores
-    /// only the lower 16 bits.
+    /// `EXCLUSIVE`, `ONESHOT` and `ET` are valid only for an `Epoll`. A [`PollFd`](crate::event::PollFd)
+    /// stores only the lower 16 bits.
     ///
     /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html),
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
     pub struct PollEvents;
-    /// Data can be read or, on some kinds of descriptor, a read returns end of file immediately.
+    /// Data can be read. On some kinds of descriptors, this event can also mean that a read immediately
+    /// returns end of file.
     const IN = 0x001;
     /// Urgent data can be read.
     const PRI = 0x002;
@@ -193,14 +195,14 @@ flags! {
     /// An error has occurred. On the write end of a pipe, this event means that all readers are closed. This
     /// event is reported even if it was not requested.
     const ERR = 0x008;
-    /// The peer has hung up. On the read end of a pipe, this event means that all writers are closed. Unread
-    /// bytes can still be read. This event is reported even if it was not requested.
+    /// The peer has hung up. On the read end of a pipe, this event means that all writers are closed. The
+    /// bytes that are still in the pipe can be read. This event is reported even if it was not requested.
     const HUP = 0x010;
     /// The descriptor is not open. This event is reported even if it was not requested.
     const NVAL = 0x020;
     /// The peer of a stream socket has shut down writing.
     const RDHUP = abi::EPOLLRDHUP;
-    /// Wakes at least one, but not always all, of several epolls that watch the same descriptor.
+    /// Wakes at least one of several epolls that watch the same descriptor, but not always all of them.
     const EXCLUSIVE = 1 << 28;
     /// Reports only one event. `Epoll::modify` rearms the descriptor.
     const ONESHOT = 1 << 30;
@@ -210,7 +212,8 @@ flags! {
 }
 
 impl PollEvents {
-    /// Returns the flags in the 16 bits that `poll` uses, in which `RDHUP` has a different value on SPARC.
+    /// Converts the flags to the 16 bits that `poll` uses. On SPARC, `RDHUP` has a different value in these
+    /// bits.
     #[expect(clippy::cast_possible_truncation, reason = "poll has no more flags")]
     pub(crate) const fn to_poll(self) -> u16 {
         swap(self.0, abi::EPOLLRDHUP, abi::POLLRDHUP) as u16
@@ -222,20 +225,21 @@ impl PollEvents {
     }
 }
 
-/// Returns `bits` with the bit `other` in place of the bit `one`, if `one` is set.
+/// If the bit `one` is set in `bits`, replaces it with the bit `other`. Returns the result.
 const fn swap(bits: u32, one: u32, other: u32) -> u32 {
     if one == other || bits & one == 0 { bits } else { bits & !one | other }
 }
 
 #[cfg(feature = "process")]
 flags! {
-    /// The changes that [`wait_any`](crate::process::wait_any) reports in addition to the ends of children.
+    /// The changes of state that [`wait_any`](crate::process::wait_any) reports in addition to the end of a
+    /// child.
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
     pub struct WaitFlags;
-    /// A stop of a child by a signal.
+    /// A child was stopped by a signal.
     const STOPPED = 2;
-    /// A continuation of a child after a stop.
+    /// A child continued after a stop.
     const CONTINUED = 8;
 }
 
@@ -245,7 +249,7 @@ flags! {
     ///
     /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html)
     pub struct EventFdFlags;
-    /// Close-on-exec: the descriptor does not stay open in a program started by `exec`.
+    /// Close-on-exec: the kernel closes the descriptor when the process executes a new program.
     const CLOEXEC = abi::O_CLOEXEC;
     /// Nonblocking: a call that would wait fails with [`EAGAIN`](crate::Errno::EAGAIN).
     const NONBLOCK = abi::O_NONBLOCK;

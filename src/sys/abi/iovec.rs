@@ -4,8 +4,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to create slices only from pointers and lengths of slices that were given to `new`,
-//! or of their tails.
+//! This file is trusted to create slices only from the pointer and length of a slice that was given to `new`.
+//! The tail of such a slice is also permitted.
 #![allow(unsafe_code, reason = "slices stored in the kernel's layout")]
 
 #[cfg(feature = "std")]
@@ -34,9 +34,9 @@ mod without_std {
         lent: PhantomData<&'a [u8]>,
     }
 
-    // SAFETY: an `IoSlice` stands for a `&[u8]`, which is Send.
+    // SAFETY: an `IoSlice` stands for a `&[u8]`, which is `Send`.
     unsafe impl Send for IoSlice<'_> {}
-    // SAFETY: an `IoSlice` stands for a `&[u8]`, which is Sync.
+    // SAFETY: an `IoSlice` stands for a `&[u8]`, which is `Sync`.
     unsafe impl Sync for IoSlice<'_> {}
 
     impl<'a> IoSlice<'a> {
@@ -85,8 +85,8 @@ mod without_std {
     impl Deref for IoSlice<'_> {
         type Target = [u8];
         fn deref(&self) -> &[u8] {
-            // SAFETY: pointer and length belong to the slice given to `new`, or to its tail, and that slice
-            // is lent for `'a`.
+            // SAFETY: the pointer and the length belong to the slice given to `new`, or to its tail. The
+            // slice is lent for `'a`.
             unsafe { core::slice::from_raw_parts(self.vec.base, self.vec.len) }
         }
     }
@@ -104,9 +104,9 @@ mod without_std {
         lent: PhantomData<&'a mut [u8]>,
     }
 
-    // SAFETY: an `IoSliceMut` stands for a `&mut [u8]`, which is Send.
+    // SAFETY: an `IoSliceMut` stands for a `&mut [u8]`, which is `Send`.
     unsafe impl Send for IoSliceMut<'_> {}
-    // SAFETY: an `IoSliceMut` stands for a `&mut [u8]`, which is Sync.
+    // SAFETY: an `IoSliceMut` stands for a `&mut [u8]`, which is `Sync`.
     unsafe impl Sync for IoSliceMut<'_> {}
 
     impl<'a> IoSliceMut<'a> {
@@ -121,7 +121,8 @@ mod without_std {
     impl Deref for IoSliceMut<'_> {
         type Target = [u8];
         fn deref(&self) -> &[u8] {
-            // SAFETY: pointer and length belong to the slice given to `new`, which is lent for `'a`.
+            // SAFETY: the pointer and the length belong to the slice given to `new`. The slice is lent for
+            // `'a`.
             unsafe { core::slice::from_raw_parts(self.vec.base, self.vec.len) }
         }
     }

@@ -35,8 +35,8 @@ pub(crate) const MIPS: bool = cfg!(any(
 const POWERPC: bool = cfg!(any(target_arch = "powerpc", target_arch = "powerpc64"));
 pub(crate) const SPARC: bool = cfg!(any(target_arch = "sparc", target_arch = "sparc64"));
 
-/// Returns the argument that belongs to the target architecture. `arm` applies to arm, aarch64 and m68k, and
-/// `other` to all architectures that the parameters do not name.
+/// Returns the argument for the target architecture. `arm` applies to arm, aarch64 and m68k, and `other` to
+/// all architectures that the parameters do not name.
 pub(crate) const fn per_arch(mips: u32, sparc: u32, powerpc: u32, arm: u32, other: u32) -> u32 {
     match (MIPS, SPARC, POWERPC, ARM) {
         (true, _, _, _) => mips,
@@ -115,7 +115,7 @@ pub(crate) const WSTOPPED: usize = 2;
 pub(crate) const WEXITED: usize = 4;
 pub(crate) const WCONTINUED: usize = 8;
 pub(crate) const WNOWAIT: usize = 0x0100_0000;
-/// The options of a call that checks whether a child has ended, without waiting and without collecting the
+/// The options of a call that checks whether a child has ended. The call neither waits nor collects the
 /// child's status.
 pub(crate) const PEEK: usize = WEXITED | WNOHANG | WNOWAIT;
 pub(crate) const P_PID: usize = 1;
@@ -177,13 +177,13 @@ pub(crate) struct SigAction([usize; 8]);
 impl SigAction {
     const HANDLER: usize = if MIPS { 1 } else { 0 };
 
-    /// Returns whether the action is a handler, and neither `SIG_DFL` (0) nor `SIG_IGN` (1).
+    /// Returns whether the action is a handler, rather than `SIG_DFL` (0) or `SIG_IGN` (1).
     pub(crate) const fn is_handled(&self) -> bool {
         self.0[Self::HANDLER] > 1
     }
 }
 
-/// The indices of the words that the crate keeps from the 18 words of `struct rusage`.
+/// The crate keeps some of the 18 words of `struct rusage`. These are the indices of those words.
 #[cfg(feature = "process")]
 pub(crate) const RUSAGE_KEPT: [usize; 7] = [0, 1, 2, 3, 4, 8, 9];
 /// Without feature `process`, no function returns the usage, so small programs contain no code that reads it.
@@ -269,15 +269,15 @@ pub(crate) struct Statx {
 }
 const _: () = assert!(size_of::<Statx>() == 256);
 
-/// The fields of `siginfo_t` that `waitid` fills. For a queued signal, `si_status` holds the signal's
-/// value.
+/// The fields of `siginfo_t` that `waitid` fills. For a queued signal, `si_status` holds the value that was
+/// queued with it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct SigInfo {
     pub(crate) si_signo: i32,
     /// `si_errno` and `si_code`. On MIPS, the two fields are in reverse order.
     errno_and_code: [i32; 2],
-    /// The padding before a union that has the alignment of a pointer.
+    /// Padding: in the kernel's structure, the next member is a union with the alignment of a pointer.
     #[cfg(target_pointer_width = "64")]
     _pad: i32,
     pub(crate) si_pid: i32,

@@ -1,4 +1,5 @@
-//! Constants of sched.h, prctl.h, wait.h and ioctls.h that only feature `process` needs, and `struct rusage`.
+//! `struct rusage`, and the constants of sched.h, prctl.h, wait.h and ioctls.h that only feature `process`
+//! needs.
 
 use super::{RUSAGE_KEPT, SPARC, per_arch};
 use core::time::Duration;
@@ -17,8 +18,8 @@ pub(crate) const PR_GET_PDEATHSIG: usize = 2;
 pub(crate) const PR_SET_DUMPABLE: usize = 4;
 pub(crate) const PR_SET_CHILD_SUBREAPER: usize = 36;
 
-/// The resources that a process has used during its lifetime, including the resources of those children for
-/// which it has waited.
+/// The resources that a process has used during its lifetime, including the resources used by the children
+/// for which it has waited.
 ///
 /// # Examples
 ///
@@ -74,12 +75,12 @@ impl Rusage {
         self.system_time
     }
 
-    /// Returns the maximum resident memory, in bytes. The value is not a sum. It is the larger of the maximum
-    /// of the process and the maximum of its largest child for which it has waited.
+    /// Returns the maximum resident memory, in bytes. The value is not a sum. It is either the maximum of the
+    /// process itself or that of the largest child for which the process has waited, whichever is larger.
     ///
-    /// The kernel includes memory that the process used before it began its program. This crate usually
-    /// starts programs in a child that shares its parent's memory until the program begins. For these
-    /// children, the value is at least the resident memory of the parent.
+    /// The kernel includes memory that the process used before its program began. This crate usually starts
+    /// programs in a child that shares its parent's memory until the program begins. For these children, the
+    /// value is at least the resident memory of the parent.
     #[must_use]
     pub const fn max_rss(&self) -> u64 {
         self.max_rss

@@ -1,4 +1,5 @@
-//! Signal actions, and the information about a signal that this process queues or reads from a `signalfd`.
+//! Signal actions, and the information about a signal that this process either queues, or reads from a
+//! `signalfd`.
 
 use super::{SigAction, SigInfo};
 

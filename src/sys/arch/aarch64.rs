@@ -10,8 +10,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to name these registers correctly. The caller is responsible for the effects of a
-//! call on memory.
+//! This file is trusted to name these registers correctly. The caller is responsible for what a call does to
+//! memory.
 #![allow(unsafe_code, reason = "the trap instruction")]
 
 #[cfg(feature = "process")]
@@ -19,7 +19,8 @@ pub(crate) use super::clone::clone_on_stack;
 pub(crate) use super::fork::fork;
 use core::arch::asm;
 
-/// Declares the number of a system call as a constant, with the value from the column of this architecture.
+/// Declares the number of a system call as a constant. The value comes from this architecture's column in
+/// `nr.rs`.
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $number:literal) => {
         #[doc = concat!("The number of `", $call, "`.")]
@@ -82,13 +83,13 @@ syscalls!("x0" "x1" "x2" "x3" "x4" "x5");
 pub(super) const CTID_IS_LAST: bool = true;
 
 /// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves the
-/// assembly block. The child calls `child` with `arg`, on the stack that the call has set. Returns only in
-/// the parent.
+/// assembly block. The child calls `child` with `arg`, on the stack that the system call has set. Returns
+/// only in the parent.
 ///
 /// # Safety
 ///
-/// The three arguments encode a request that meets the requirements of `clone_on_stack`, which also apply to
-/// `child` and `arg`.
+/// The three arguments encode a request that meets the requirements of `clone_on_stack`. These requirements
+/// also apply to `child` and `arg`.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -99,8 +100,8 @@ pub(super) unsafe fn enter(
     let answer: isize;
     // SAFETY: the registers match the list above. The kernel ignores x3 and x4 (tls and ctid of `clone`),
     // because the flags that use them are not set. Registers x5 and x6 carry `child` and `arg` across the
-    // trap. In the parent, the block behaves like any other system call. The kernel zeroes only vector state
-    // that a C function may also change.
+    // trap. In the parent, the block behaves like any other system call. The kernel zeroes only vector state,
+    // and only state that a C function may change as well.
     unsafe {
         asm!(
             "svc 0",

@@ -21,8 +21,8 @@ struct CloneArgs {
 }
 
 /// Creates a child that calls `child` with `arg` on `stack`. The stack is specified by its lowest address and
-/// its size, and grows down from its end. Returns only in the parent, with the child's process id, or with
-/// −errno on failure. If `flags` contain `CLONE_PIDFD`, the child's pidfd is stored at `pidfd`.
+/// its size, and grows down from its end. Returns only in the parent: the child's process id, or −errno on
+/// failure. If `flags` contain `CLONE_PIDFD`, the child's pidfd is stored at `pidfd`.
 ///
 /// This function calls `clone3` only if the flags need more than 32 bits.
 ///
@@ -57,11 +57,11 @@ pub(crate) unsafe fn clone_on_stack(
         tls: 0,
     };
     let place = (&raw const args).expose_provenance();
-    // SAFETY: the kernel reads the arguments at `place`. For everything else, the caller upholds the same
+    // SAFETY: the kernel reads the arguments at `place`. In all other respects, the caller upholds the same
     // contract.
     unsafe { backend::enter(nr::CLONE3, [place, size_of::<CloneArgs>(), 0], child, arg) }
 }
 
-/// The bits of the `clone` flags that hold the number of the signal that the parent receives when the child
+/// The bits in the `clone` flags for the number of a signal. The parent receives that signal when the child
 /// ends.
 const EXIT_SIGNAL: u64 = 0xff;

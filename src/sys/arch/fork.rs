@@ -1,12 +1,12 @@
 //! Forks through a raw `clone`. If possible, this code also repairs the thread id that the program's C
 //! library keeps.
 //!
-//! A libc keeps each thread's id in its thread control block. The child of a raw `clone` inherits the id of
-//! the parent's thread in that block. Without a repair, functions that use this id, such as `pthread_kill`
-//! and the locking of error-checking mutexes, misbehave in the child. The glibc library registers the address
-//! of this id with the kernel (`set_tid_address`, and `CLONE_CHILD_CLEARTID` for later threads). The call
-//! `prctl(PR_GET_TID_ADDRESS)` returns the address. With `CLONE_CHILD_SETTID` the kernel writes the child's
-//! id to that address in the child.
+//! A libc keeps each thread's id in its thread control block. After a raw `clone`, the child's copy of that
+//! block still holds the id of the parent's thread. Without a repair, functions that use this id, such as
+//! `pthread_kill` and the locking of error-checking mutexes, misbehave in the child. The glibc library
+//! registers the address of this id with the kernel (`set_tid_address`, and `CLONE_CHILD_CLEARTID` for later
+//! threads). The call `prctl(PR_GET_TID_ADDRESS)` returns the address. With `CLONE_CHILD_SETTID` the kernel
+//! writes the child's id to that address in the child.
 //!
 //! The musl library registers the address of a *lock* instead. The word at the registered address is
 //! therefore checked first: it is used as a thread id only if it equals this thread's id. If the two values
@@ -24,8 +24,8 @@ use crate::sys::abi::CLONE_PIDFD;
 use crate::sys::abi::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, PR_GET_TID_ADDRESS, SIGCHLD};
 
 /// Creates a child process that shares no memory with this process, and stores the child's pidfd at `pidfd`.
-/// `pidfd` stays unchanged if the kernel provides no pidfd, for instance before Linux 5.2, under an emulator,
-/// or at the limit of descriptors.
+/// `pidfd` stays unchanged if the kernel provides no pidfd. Examples are Linux before 5.2, an emulator, and a
+/// process that has reached the limit of descriptors.
 ///
 /// # Safety
 ///

@@ -4,14 +4,15 @@
 //! kernel's generic table, and x86_64 has its own numbers. With the C shim, the numbers are read from
 //! constants that `csrc/shim.c` defines from `<sys/syscall.h>`. The backend's macro `number` declares the
 //! constants. Some calls have an older and a newer form on 32-bit targets. For most of these calls, the shim
-//! uses the number of the form with 64-bit times and offsets, which is the only form on 64-bit targets.
+//! uses the form with 64-bit times and offsets. On 64-bit targets, that form is the only one.
 #![allow(dead_code, reason = "each feature, and each test, uses some of them")]
 
 macro_rules! numbers {
     ($($name:ident $call:literal $x86_64:literal $generic:literal;)*) => {
         $(number!($name $call $x86_64 $generic);)*
 
-        /// Returns each call's name, and its numbers on x86_64, in the generic table, and in this build.
+        /// Returns each call's name and its three numbers: on x86_64, in the generic table, and in this
+        /// build.
         #[cfg(all(test, rawpipe_shim))]
         pub(crate) fn table() -> impl Iterator<Item = (&'static str, usize, usize, usize)> {
             [$(($call, $x86_64, $generic, $name)),*].into_iter()

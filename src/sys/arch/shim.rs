@@ -1,4 +1,4 @@
-//! The backend that uses `csrc/shim.c` and the C library, for any Linux target except x32.
+//! The backend for any Linux target except x32. It uses `csrc/shim.c` and the C library.
 //!
 //! `syscall0` to `syscall6` all call one C function with six arguments. Unused arguments are zeros, which the
 //! kernel ignores.
@@ -8,7 +8,7 @@
 //! This file is trusted to declare the functions of `csrc/shim.c` correctly.
 #![allow(unsafe_code, reason = "the functions of csrc/shim.c")]
 
-/// Declares the number of a system call, which `csrc/shim.c` defines as a constant of type `size_t`.
+/// Declares the number of a system call. `csrc/shim.c` defines the number as a constant of type `size_t`.
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $generic:literal) => {
         #[allow(unsafe_code, reason = "the numbers of csrc/shim.c")]
@@ -77,8 +77,8 @@ pub(crate) unsafe fn clone_on_stack(
 #[cfg(feature = "process")]
 const EINVAL: isize = 22;
 
-/// Calls libc's `fork`, which runs the registered atfork handlers and corrects the library's copy of the
-/// thread id in the child. Returns no pidfd.
+/// Calls libc's `fork`. That function runs the registered atfork handlers and, in the child, corrects the
+/// library's copy of the thread id. Returns no pidfd.
 ///
 /// # Safety
 ///
@@ -101,7 +101,7 @@ mod tests {
         value: usize,
     }
 
-    // The table of `csrc/shim.c`, in which the last entry has a null name.
+    // The table of `csrc/shim.c`, whose last entry has a null name.
     unsafe extern "C" {
         #[link_name = concat!(env!("RAWPIPE_PREFIX"), "facts")]
         static FACTS: Fact;

@@ -1,9 +1,9 @@
-//! Defines `syscall0` to `syscall6` with the macro `trap` of each backend. That macro accepts the number of
-//! the call, and each argument with its register.
+//! Defines `syscall0` to `syscall6`, using the macro `trap` of each backend. That macro accepts the number of
+//! the call, and each argument together with its register.
 //!
 //! # Safety
 //!
-//! This file is trusted to pass each argument in its position.
+//! This file is trusted to pass each argument in the correct position.
 
 macro_rules! syscalls {
     ($a:tt $b:tt $c:tt $d:tt $e:tt $f:tt) => {

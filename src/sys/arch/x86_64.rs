@@ -9,8 +9,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to name these registers correctly. The caller is responsible for the effects of a
-//! call on memory.
+//! This file is trusted to name these registers correctly. The caller is responsible for what a call does to
+//! memory.
 #![allow(unsafe_code, reason = "the trap instruction")]
 
 #[cfg(feature = "process")]
@@ -18,7 +18,8 @@ pub(crate) use super::clone::clone_on_stack;
 pub(crate) use super::fork::fork;
 use core::arch::asm;
 
-/// Declares the number of a system call as a constant, with the value from the column of this architecture.
+/// Declares the number of a system call as a constant. The value comes from this architecture's column in
+/// `nr.rs`.
 macro_rules! number {
     ($name:ident $call:literal $number:literal $generic:literal) => {
         #[doc = concat!("The number of `", $call, "`.")]
@@ -50,13 +51,13 @@ syscalls!("rdi" "rsi" "rdx" "r10" "r8" "r9");
 pub(super) const CTID_IS_LAST: bool = false;
 
 /// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves the
-/// assembly block. The child calls `child` with `arg`, on the stack that the call has set. Returns only in
-/// the parent.
+/// assembly block. The child calls `child` with `arg`, on the stack that the system call has set. Returns
+/// only in the parent.
 ///
 /// # Safety
 ///
-/// The three arguments encode a request that meets the requirements of `clone_on_stack`, which also apply to
-/// `child` and `arg`.
+/// The three arguments encode a request that meets the requirements of `clone_on_stack`. These requirements
+/// also apply to `child` and `arg`.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,

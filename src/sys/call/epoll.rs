@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! This file is trusted to let the kernel touch only memory that was lent for a call. The file is also
-//! trusted to give each descriptor that a call has created exactly one owner.
+//! trusted to create exactly one owner for each new descriptor.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, is_missing, lent, lent_mut, owned};
@@ -48,12 +48,12 @@ pub(crate) fn epoll_pwait(
     let len = buf.len().min(1 << 20);
     let place = lent_mut(buf);
     let ms = timeout.map_or(INFINITE, milliseconds);
-    // A timeout of whole milliseconds uses `epoll_pwait`. The call `epoll_pwait2`, which reads a `timespec`,
-    // takes a quarter longer than `epoll_pwait`.
+    // For a timeout of whole milliseconds, this function calls `epoll_pwait`. The alternative,
+    // `epoll_pwait2`, reads a `timespec` and takes 25 % longer.
     let finer = timeout.filter(|time| ms == INFINITE || time.tv_nsec % 1_000_000 != 0);
     if let Some(time) = finer.map(lent) {
-        // SAFETY: the kernel writes at most `len` events, into `buf`, which is lent exclusively, and
-        // reads one `timespec` with 64-bit members.
+        // SAFETY: the kernel writes at most `len` events into `buf`, which is lent exclusively. The kernel
+        // also reads one `timespec` with 64-bit members.
         match decode(unsafe { syscall6(nr::EPOLL_PWAIT2, arg(epoll), place, len, time, 0, 0) }) {
             // Linux before 5.11 lacks the call, or a filter rejects it. An argument that is invalid for this
             // call is also invalid for `epoll_pwait`, which then returns the error.
@@ -66,7 +66,7 @@ pub(crate) fn epoll_pwait(
         .inspect(|_| tell!(acquired_any()))
 }
 
-/// The timeout value that stands for no time limit.
+/// The timeout value for a wait without a time limit.
 const INFINITE: usize = usize::MAX;
 
 /// Converts a timeout to milliseconds, rounded up so that no wait is too short. A timeout that does not fit

@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! This file is trusted to let the kernel touch only memory that was lent for a call. The file is also
-//! trusted to give each descriptor that a call has created exactly one owner.
+//! trusted to create exactly one owner for each new descriptor.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{lent_mut, owned};
@@ -53,8 +53,8 @@ pub(crate) fn pselect6(
     let [read, write, except] = sets.map(|set| set.map_or(0, lent_mut));
     let count = words * usize::BITS as usize;
     let timeout = timeout.map_or(0, lent_mut);
-    // SAFETY: the kernel reads and writes as many words of each set as the shortest set has, and the timeout.
-    // All are lent exclusively.
+    // SAFETY: the kernel reads and writes the timeout and, in each set, as many words as the shortest set
+    // has. All are lent exclusively.
     decode(unsafe { syscall6(nr::PSELECT6, count, read, write, except, timeout, 0) })
         .inspect(|_| tell!(acquired_any()))
 }

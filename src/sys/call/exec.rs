@@ -1,7 +1,7 @@
 //! The calls that replace the program.
 //!
-//! These calls neither allocate nor lock nor touch thread-local storage. A forked child may therefore make
-//! these calls, even if the child shares its parent's memory.
+//! These calls allocate no memory, take no lock and touch no thread-local storage. A forked child may
+//! therefore make these calls, even if the child shares its parent's memory.
 //!
 //! # Safety
 //!
@@ -21,11 +21,11 @@ use core::ffi::CStr;
 /// [`Arg::END`].
 pub(crate) fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let (path, argv, envp) = (lent(path), list(argv)?, list(envp)?);
-    // SAFETY: the kernel reads the path and the strings of the two lists, which end with a null pointer.
+    // SAFETY: the kernel reads the path and the strings of the two lists. Each list ends with a null pointer.
     Err(failure(unsafe { syscall3(nr::EXECVE, path, argv, envp) }))
 }
 
-/// Replaces the program as [`execve`] does, with the program at a path relative to a directory.
+/// Replaces the program, as [`execve`] does. The path of the new program is relative to a directory.
 pub(crate) fn execveat(
     folder: BorrowedFd<'_>,
     path: &CStr,
@@ -45,7 +45,7 @@ pub(crate) fn refuses_empty_path() -> bool {
     let nothing = [Arg::END];
     let (path, list) = (lent(c""), lent(&nothing));
     let flags = AT_EMPTY_PATH as usize;
-    // SAFETY: the kernel reads the path, and a list that consists only of its end.
+    // SAFETY: the kernel reads the path, and a list that consists only of its end marker.
     failure(unsafe { syscall5(nr::EXECVEAT, usize::MAX, path, list, list, flags) }) == Errno::ENOENT
 }
 

@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! This file is trusted to let the kernel touch only the buffers that were lent for a call. The file is also
-//! trusted to give each descriptor that a call has created exactly one owner.
+//! trusted to create exactly one owner for each new descriptor.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, fcntl_getpipe_sz, lent, lent_mut, owned, sink};
@@ -124,7 +124,7 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
     unread(bytes, || fcntl_getpipe_sz(fd).is_ok())
 }
 
-/// Converts the `int` of `FIONREAD`. For a pipe, this `int` is an unsigned count. For any other file a
+/// Converts the `int` of `FIONREAD`. For a pipe, this `int` is an unsigned count. For any other file, a
 /// negative value is not a count, so the function fails with `EOVERFLOW`. The value can be negative if 2 GiB
 /// or more follow the position of a regular file, or if the position is past the end.
 fn unread(bytes: u32, is_pipe: impl FnOnce() -> bool) -> Result<usize> {
@@ -141,13 +141,13 @@ pub(crate) fn lseek_current(fd: BorrowedFd<'_>) -> Result<u64> {
     Ok(position as u64)
 }
 
-/// Opens an existing file for reading, close-on-exec.
+/// Opens an existing file for reading. The descriptor is close-on-exec.
 #[inline]
 pub(crate) fn openat_for_reading(path: &CStr) -> Result<OwnedFd> {
     openat(path, abi::O_CLOEXEC)
 }
 
-/// Opens an existing file for writing, close-on-exec.
+/// Opens an existing file for writing. The descriptor is close-on-exec.
 #[inline]
 pub(crate) fn openat_for_writing(path: &CStr) -> Result<OwnedFd> {
     openat(path, abi::O_WRONLY | abi::O_CLOEXEC)
@@ -221,7 +221,7 @@ fn statx_at(folder: usize, path: &CStr, flags: usize, mask: usize) -> Result<Sta
     let (path, place) = (lent(path), lent_mut(&mut answer));
     // SAFETY: the kernel reads the path up to its NUL and writes one `struct statx` to the given address.
     decode(unsafe { syscall5(nr::STATX, folder, path, flags, mask, place) })?;
-    // SAFETY: the value consists of integers. Each of them is still zero, or the kernel has written it.
+    // SAFETY: the value consists of integers. Each integer either is still zero or was written by the kernel.
     Ok(unsafe { answer.assume_init() })
 }
 

@@ -1,5 +1,5 @@
-//! The calls that map, unmap and advise memory, the calls for files in memory, and `vmsplice` with an
-//! exclusive borrow.
+//! The calls that map memory, unmap it and give advice about it, the calls for files in memory, and
+//! `vmsplice` with an exclusive borrow.
 //!
 //! # Safety
 //!
@@ -51,7 +51,7 @@ pub(crate) unsafe fn madvise(base: NonNull<u8>, len: usize, advice: usize) -> Re
 }
 
 /// Advises huge pages for the whole allocation of `buf`, including its first and last page. A mapping that
-/// the allocator has made for `buf` therefore stays one mapping, which the allocator can enlarge by moving
+/// the allocator has made for `buf` is therefore not split, so the allocator can still enlarge it by moving
 /// it.
 #[cfg(feature = "alloc")]
 pub(crate) fn madvise_hugepage(buf: &Vec<u8>) {
@@ -63,7 +63,7 @@ pub(crate) fn madvise_hugepage(buf: &Vec<u8>) {
     let _ = unsafe { syscall3(nr::MADVISE, start, end - start, abi::MADV_HUGEPAGE) };
 }
 
-/// Creates an empty file in memory that can be sealed. The descriptor is close-on-exec.
+/// Creates an empty, sealable file in memory. The descriptor is close-on-exec.
 #[inline]
 pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
     let name = lent(name);
@@ -72,7 +72,7 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
         decode(unsafe { syscall2(nr::MEMFD_CREATE, name, flags) })
     };
     // Some systems allow only files that can never be executed (`MFD_NOEXEC_SEAL`). Linux before 6.3 lacks
-    // this flag, which also makes the file sealable.
+    // this flag. The flag also makes the file sealable.
     let flags = abi::MFD_CLOEXEC | abi::MFD_ALLOW_SEALING;
     let answer = match make(flags | abi::MFD_NOEXEC_SEAL) {
         Err(errno) if is_missing(errno) => make(flags)?,
@@ -107,7 +107,7 @@ pub(crate) fn mmap(
 ///
 /// # Safety
 ///
-/// The caller has mapped the range, and nothing borrows it, now or later.
+/// The caller has mapped the range, and nothing borrows the range now or later.
 #[cfg(feature = "process")]
 #[inline]
 pub(crate) unsafe fn mprotect_none(base: NonNull<u8>, len: usize) -> Result<()> {

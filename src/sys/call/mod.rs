@@ -1,19 +1,19 @@
 //! Typed functions for the system calls, grouped by topic.
 //!
-//! Safe functions accept descriptors of this process as `BorrowedFd` or `OwnedFd`, and memory that the kernel
-//! accesses as references. New descriptors are returned as `OwnedFd`. No function retries on `EINTR`: the
-//! caller decides whether to retry.
+//! Safe functions accept descriptors of this process as `BorrowedFd` or `OwnedFd`. They accept references to
+//! the memory that the kernel accesses. New descriptors are returned as `OwnedFd`. No function retries on
+//! `EINTR`: the caller decides whether to retry.
 //!
 //! # Safety
 //!
-//! These files are trusted to give each call arguments that let the kernel touch only memory that was lent
+//! In each call, these files are trusted to pass only arguments that limit the kernel to memory that was lent
 //! for that call. The files are also trusted to take ownership of exactly the descriptors that the kernel has
 //! just created.
 //!
 //! A borrowed descriptor is open, so no safe function here acts on a number that may belong to another owner.
 //! References are converted to integers with `expose_provenance`, and the trap is opaque to the compiler. The
 //! compiler must therefore assume that the kernel reads and writes through these references during the call.
-//! `tell!` reports these accesses to a sanitizer, which cannot see them.
+//! `tell!` reports these accesses to a sanitizer, which otherwise could not see them.
 #![allow(unsafe_code, reason = "an owner is made of the number that a call has returned")]
 #![cfg_attr(
     not(feature = "full"),
@@ -105,8 +105,8 @@ unsafe fn owned(answer: usize) -> Result<OwnedFd> {
     if fd < 3 { off_stdio(new) } else { Ok(new) }
 }
 
-/// Moves a new descriptor to a number of 3 or above. If standard streams are closed, the kernel gives their
-/// numbers to new descriptors, and code that prints would write to those descriptors.
+/// Moves a new descriptor to a number of 3 or above. If a standard stream is closed, the kernel gives its
+/// number to a new descriptor. Code that prints would then write to that descriptor.
 #[cold]
 fn off_stdio(fd: OwnedFd) -> Result<OwnedFd> {
     if fd.as_raw_fd() > 2 {

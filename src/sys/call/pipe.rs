@@ -4,7 +4,7 @@
 //!
 //! This file is trusted to let the kernel touch only memory that was lent for a call. The file is also
 //! trusted to give each end of a new pipe exactly one owner. The caller of `vmsplice` is responsible for the
-//! pages that it passes.
+//! pages that the call passes.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::io::fcntl;
@@ -26,8 +26,8 @@ pub(crate) fn copy_file_range(
 ) -> Result<usize> {
     let (from_offset, to_offset) = (from_offset.map_or(0, lent_mut), to_offset.map_or(0, lent_mut));
     let len = len.min(abi::MAX_RW_COUNT);
-    // SAFETY: the kernel reads and writes the two offsets, which are lent exclusively, and no other memory of
-    // this process.
+    // SAFETY: of this process's memory, the kernel reads and writes only the two offsets, which are lent
+    // exclusively.
     decode(unsafe {
         syscall6(nr::COPY_FILE_RANGE, arg(from), from_offset, sink(to), to_offset, len, 0)
     })
@@ -75,8 +75,8 @@ pub(crate) fn sendfile(
     len: usize,
 ) -> Result<usize> {
     let (offset, len) = (offset.map_or(0, lent_mut), len.min(abi::MAX_RW_COUNT));
-    // SAFETY: the kernel reads and writes the offset, which is lent exclusively, and no other memory
-    // of this process.
+    // SAFETY: of this process's memory, the kernel reads and writes only the offset, which is lent
+    // exclusively.
     decode(unsafe { syscall4(nr::SENDFILE, sink(to), arg(from), offset, len) })
         .inspect(|_| tell!(acquired(from)))
 }
@@ -93,8 +93,8 @@ pub(crate) fn splice(
 ) -> Result<usize> {
     let (from_offset, to_offset) = (from_offset.map_or(0, lent_mut), to_offset.map_or(0, lent_mut));
     let len = len.min(abi::MAX_RW_COUNT);
-    // SAFETY: the kernel reads and writes the two offsets, which are lent exclusively, and no other
-    // memory of this process.
+    // SAFETY: of this process's memory, the kernel reads and writes only the two offsets, which are lent
+    // exclusively.
     decode(unsafe {
         syscall6(nr::SPLICE, arg(from), from_offset, sink(to), to_offset, len, flags as usize)
     })

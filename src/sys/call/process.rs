@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to give the kernel addresses with enough room for its results. The file is also
+//! This file is trusted to pass addresses that have enough room for the kernel's results. The file is also
 //! trusted to take ownership of exactly the descriptors that the kernel has just created.
 #![allow(unsafe_code, reason = "system calls")]
 
@@ -70,9 +70,9 @@ pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
     decode(unsafe { syscall3(nr::MADVISE, address, 0, abi::MADV_NORMAL) }).map(drop)
 }
 
-/// Returns the exit status of a process whose status was collected elsewhere or discarded, in the encoding of
-/// wait(2). Returns `None` while the status is still pending. Fails, usually with `ENOTTY`, before Linux
-/// 6.13.
+/// Returns the exit status, in the encoding of wait(2), of a process whose status was collected elsewhere or
+/// was discarded. Returns `None` while the status is still pending. Fails, usually with `ENOTTY`, before
+/// Linux 6.13.
 pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> {
     let mut info = PidfdInfo { mask: abi::PIDFD_INFO_EXIT, _between: [0; 13], exit_code: 0 };
     // SAFETY: the kernel reads and writes as many bytes at the given address as the request's number encodes.
@@ -89,8 +89,8 @@ pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd> {
 }
 
 /// Returns a pidfd of a child that was created without one. Fails with `ESRCH` or `ECHILD` if the child no
-/// longer exists. This check is needed because the id of an ended child may already belong to another process
-/// if the child's status was discarded.
+/// longer exists. This check is needed because the child's id may already belong to another process, if the
+/// child has ended and its status was discarded.
 pub(crate) fn pidfd_open_child(pid: i32) -> Result<OwnedFd> {
     let pidfd = pidfd_open(pid)?;
     match waitid_pidfd(pidfd.as_fd(), abi::PEEK) {
@@ -113,8 +113,8 @@ pub(crate) fn setpgid(pid: i32, group: i32) -> Result<()> {
     decode(unsafe { syscall2(nr::SETPGID, number(pid), number(group)) }).map(drop)
 }
 
-/// Fails with `EINVAL` if another thread or process shares this process's memory. Otherwise the call has no
-/// effect.
+/// Checks that no other thread or process shares this process's memory, and fails with `EINVAL` if one does.
+/// The call changes nothing.
 pub(crate) fn unshare_memory() -> Result<()> {
     // SAFETY: the argument is an integer, and the call changes no memory.
     decode(unsafe { syscall1(nr::UNSHARE, abi::CLONE_VM) }).map(drop)

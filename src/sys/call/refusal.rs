@@ -9,13 +9,13 @@ pub(crate) const fn is_missing(errno: Errno) -> bool {
     matches!(errno, Errno::ENOSYS | Errno::EPERM | Errno::EINVAL)
 }
 
-/// Returns whether this error can mean that a call is missing, or does not work on this kind of file.
+/// Returns whether this error can mean that a call is missing, or that it does not work on this kind of file.
 pub(crate) const fn is_unsupported(errno: Errno) -> bool {
     is_missing(errno) || matches!(errno, Errno::EOPNOTSUPP)
 }
 
-/// Returns whether this error can mean that a call that moves bytes is missing, or does not work between the
-/// two files.
+/// Returns whether this error can mean that a call for moving bytes is missing, or that it does not work
+/// between the two files.
 pub(crate) const fn cannot_move(errno: Errno) -> bool {
     is_unsupported(errno) || matches!(errno, Errno::EXDEV)
 }

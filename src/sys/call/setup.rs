@@ -1,13 +1,13 @@
 //! The calls that only feature `process` needs. Most of them create a child, or set up the child before it
 //! starts a program.
 //!
-//! None of these calls allocates, locks or touches thread-local storage, because a child that shares its
-//! parent's memory may make them. None of these calls changes the descriptor table, the handlers, the mask,
-//! the ids or the working directory of another process.
+//! A child that shares its parent's memory may make these calls. For this reason, none of them allocates
+//! memory, takes a lock or touches thread-local storage. None of these calls changes the descriptor table,
+//! the handlers, the mask, the ids or the working directory of another process.
 //!
 //! # Safety
 //!
-//! This file is trusted to give each call addresses and lists in the kernel's layout.
+//! This file is trusted to pass addresses and lists in the kernel's layout to each call.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::process::{Waited, waitid};
@@ -24,7 +24,8 @@ pub(crate) fn chdir(path: &CStr) -> Result<()> {
 }
 
 /// Creates a child that calls `child(arg)` on `stack`, which is specified by its lowest address and its size.
-/// Returns the child's process id and, if `flags` request one and the kernel provides it, its pidfd.
+/// Returns the child's process id. Also returns the child's pidfd, if `flags` request a pidfd and the kernel
+/// provides it.
 ///
 /// # Safety
 ///
@@ -51,8 +52,8 @@ pub(crate) unsafe fn clone_on_stack(
 ///
 /// # Safety
 ///
-/// None of the descriptors is used again in this process, which is a child that is about to start its
-/// program.
+/// No code in this process uses any of the descriptors again. The process is a child that is about to start
+/// its program.
 pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     let (first, last) = (number(first), number(last));
     // SAFETY: this call touches no memory, and the caller is responsible for the descriptors.
@@ -101,7 +102,7 @@ pub(crate) fn getppid() -> i32 {
 }
 
 /// Returns 20 minus the niceness of this process. The kernel returns this positive number so that no niceness
-/// looks like an error.
+/// can be mistaken for an error.
 pub(crate) fn getpriority() -> Result<usize> {
     // SAFETY: all arguments are integers.
     decode(unsafe { syscall2(nr::GETPRIORITY, abi::PRIO_PROCESS, 0) })

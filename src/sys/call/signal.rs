@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to give the kernel signal sets of the kernel's size, and addresses with room for its
-//! results.
+//! This file is trusted to pass signal sets of the size that the kernel uses, and addresses with room for the
+//! kernel's results.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, lent, lent_mut, owned};
@@ -81,9 +81,9 @@ pub(crate) fn rt_sigprocmask(how: usize, set: &SigSet) -> Result<SigSet> {
     Ok(old)
 }
 
-/// Waits until a signal of `set` is pending, and accepts that signal. Prefers a signal that is pending for
-/// this thread to a signal that is pending for the process. Fails with `EAGAIN` if no signal arrives before
-/// the timeout.
+/// Waits until a signal of `set` is pending, and accepts that signal. If signals are pending both for this
+/// thread and for the process, accepts one that is pending for the thread. Fails with `EAGAIN` if no signal
+/// arrives before the timeout.
 #[inline]
 pub(crate) fn rt_sigtimedwait(set: &SigSet, timeout: Option<&Timespec>) -> Result<SigInfo> {
     let mut info = SigInfo::empty();
@@ -134,8 +134,8 @@ mod tests {
     use crate::process::{Signal, SignalSet};
     use crate::sys::abi::SIG_SETMASK;
 
-    /// Signals blocked with the crate's set become pending in the kernel, which shows that the crate and the
-    /// kernel use the same layout.
+    /// Signals that are blocked with the crate's set become pending in the kernel. This result shows that the
+    /// crate and the kernel use the same layout.
     #[test]
     fn signal_set_is_the_kernels() {
         let chosen = [Signal::URG, Signal::from_raw(36).unwrap()];

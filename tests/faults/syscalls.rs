@@ -1,11 +1,10 @@
 //! Checks the list of system calls in `docs/tools.md` against the calls that each module makes. Other tests
-//! check the number or the order of the calls of single operations.
-//!
-//! Each operation runs in a separate process under the tracer in `tests/faults/tracer.rs`. The operation runs
-//! once without failures. It then runs once for each of its sets of calls, and the calls of that set fail.
-//! The test fails if the crate makes a call that is not listed, or never makes a listed call. A run without
-//! failures may not make a call that is listed only as a fallback. This last check requires a kernel with
-//! `RWF_NOSIGNAL`, root, and no seccomp filter.
+//! check the number or the order of the calls that single operations make. Each operation runs in a separate
+//! process under the tracer in `tests/faults/tracer.rs`. The operation runs once without failures. It then
+//! runs once for each of its sets of calls. In such a run, the calls of the set fail. The test fails if the
+//! crate makes a call that is not listed, or never makes a listed call. A run without failures may not make a
+//! call that is listed only as a fallback. This last check runs only if the kernel supports `RWF_NOSIGNAL`,
+//! the process runs as root, and no seccomp filter is installed.
 #![allow(unsafe_code, reason = "a tracer, and functions that are unsafe")]
 
 mod operations;
@@ -220,8 +219,8 @@ fn impossible() -> Option<&'static str> {
     (done.end != End::Exit(0) || !seen).then_some("processes cannot be traced")
 }
 
-/// Returns whether no operation should need a fallback. The kernel must support `RWF_NOSIGNAL`, this process
-/// must run as root, and no seccomp filter may be installed.
+/// Returns whether every operation should work without a fallback. This is the case if the kernel supports
+/// `RWF_NOSIGNAL`, this process runs as root, and no seccomp filter is installed.
 fn newest() -> bool {
     unsafe extern "C" {
         safe fn geteuid() -> u32;
@@ -319,8 +318,8 @@ fn each_module_makes_the_calls_listed() {
     ));
 }
 
-/// The table and the list of all calls contain every call for which the crate has a number except `tgkill`,
-/// and no other call.
+/// Except for `tgkill`, the table and the list of all calls contain every call for which the crate has a
+/// number. They contain no other call.
 fn all_calls_are_listed() {
     let mut table = Calls::new();
     for row in rows(PAGE).into_values() {
@@ -426,8 +425,8 @@ fn fanout_of_records_maps_one_buffer_for_each() {
     assert!(calls[0] <= RECORDS + 1 && calls[1] <= RECORDS + 4 && calls[2] <= 2, "{calls:?}");
 }
 
-/// With a progress closure, `chunk` limits the number of bytes between two calls of the closure. Without a
-/// closure, each system call moves as many bytes as it can.
+/// With a progress closure, `chunk` limits the number of bytes that are moved between two calls of the
+/// closure. Without a closure, each system call moves as many bytes as it can.
 fn transfer_chunk_bounds_calls_only_with_progress() {
     const LEN: usize = 400_000;
     if let Some(reason) = impossible() {

@@ -1,4 +1,5 @@
-//! Operations that start programs or fork, communicate with children, wait for them, and drop handles.
+//! Defines operations that start programs or fork, communicate with children, wait for children, or drop
+//! handles.
 
 use super::check::{Holdings, Verdict, ensure, failed, injected, is_injected, shortened};
 use super::{Operation, common, machine, missing, missing_bits};
@@ -17,8 +18,8 @@ use std::time::Duration;
 
 const LATE: Duration = Duration::from_secs(600);
 
-/// Returns the size of the mapping that a spawn keeps for the next spawn, which is a stack with its guard
-/// page.
+/// Returns the size of the mapping that a spawn keeps for the next spawn. The mapping holds a stack and its
+/// guard page.
 fn spare_stack() -> usize {
     unsafe extern "C" {
         safe fn getpagesize() -> i32;
@@ -131,7 +132,7 @@ fn not_started() -> Verdict {
     holdings.unchanged(spare_stack())
 }
 
-/// Executes a missing program with `exec`, which creates a thread. This process must stay unchanged,
+/// Calls `exec`, which creates a thread, for a program that does not exist. This process must stay unchanged,
 /// regardless of the injected fault.
 fn not_executed() -> Verdict {
     let mut command = Command::new("/nonexistent/program");
@@ -336,7 +337,7 @@ fn rest_is_there(error: &CommunicateError, child: &mut Child, input: &[u8]) -> V
     Ok(())
 }
 
-/// Checks an error of `output` or `status`, which return no child handle.
+/// Checks an error of `output` or `status`. Neither function returns a child handle.
 fn run_excused(error: &RunError) -> Verdict {
     match error {
         RunError::Spawn(error) => excused(error),
@@ -464,8 +465,8 @@ pub(crate) fn operations() -> Vec<Operation> {
             all.push(operation.only_in_full(talks && !suffix.is_empty()));
         };
         add("spawn", Box::new(|| started(&program("exit", &["3"]), 3)));
-        // If the child must run with other ids, the crate forks with a pidfd, or without a pidfd as a
-        // fallback.
+        // If the child must run with other ids, the crate forks with a pidfd or, as a fallback, without a
+        // pidfd.
         let another_way = suffix != " without pidfds";
         let many = move || started_where(&with_many_options(), 3, another_way);
         add("spawn with many options", Box::new(many));

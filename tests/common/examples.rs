@@ -55,8 +55,8 @@ fn newest_source() -> SystemTime {
         .fold(SystemTime::UNIX_EPOCH, SystemTime::max)
 }
 
-/// Runs `cargo build --example` for the target, the profile (debug or release) and the `c-shim` feature of
-/// this test.
+/// Runs `cargo build --example` with the same target, profile (debug or release) and `c-shim` feature as this
+/// test.
 fn build_example(name: &str, profile: &Path) {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);

@@ -83,7 +83,7 @@ impl Filter {
         // SAFETY: the call reads only integers.
         let silent = unsafe { raw::syscall5(nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         let mode = SECCOMP_MODE_FILTER;
-        // SAFETY: the call reads the program and its instructions, which remain valid during the call.
+        // SAFETY: the call reads the program and its instructions. Both remain valid during the call.
         let answer = unsafe { raw::syscall5(nr::PRCTL, PR_SET_SECCOMP, mode, place, 0, 0) };
         (silent, answer) == (0, 0)
     }

@@ -34,7 +34,7 @@ macro_rules! number {
     };
 }
 
-/// The system call numbers from the crate's own table, which is private.
+/// The system call numbers from the crate's own table. That table is private.
 #[path = "../../src/sys/arch/nr.rs"]
 pub(crate) mod nr;
 
@@ -161,6 +161,7 @@ impl Request {
 /// Serves as the `main` of a test binary whose tests fork. Such a binary sets `harness = false`. Each test
 /// runs in a separate process with a single thread. The standard harness starts threads, and a forked child
 /// would inherit the locks that these threads hold.
+///
 /// A test is named `topic::name`. Several tests run at a time, as in the standard harness. Tests whose names
 /// start with an entry of `serial` run after all other tests, one at a time. The filters and the common
 /// options of the standard harness are accepted, although some options have no effect. The last line of the

@@ -42,8 +42,8 @@ pub(crate) fn set_output(terminal: &File, expands: bool) {
     assert_eq!(unsafe { ioctl(terminal.as_raw_fd(), TCSETS, settings.as_mut_ptr()) }, 0);
 }
 
-/// Returns whether tests can use terminals, and reports if they cannot. The request numbers above are valid
-/// only on some architectures, and tests do not use terminals under an emulator.
+/// Returns whether tests can use terminals, and prints a line if they cannot. The request numbers above are
+/// valid only on some architectures, and tests do not use terminals under an emulator.
 pub(crate) fn terminals() -> bool {
     let here = cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && !super::emulated();
     if !here || !fs::exists("/dev/ptmx").unwrap_or(false) {

@@ -113,7 +113,7 @@ fn discard_a_page() -> isize {
 /// If the pages are locked, discarding them fails with `EINVAL`, and the writer maps new pages.
 fn never_with_locked_memory_sends_what_was_written() {
     let test = "never_with_locked_memory_sends_what_was_written";
-    const MCL_FUTURE: i32 = 2; // generic value; Alpha, PowerPC and SPARC use others
+    const MCL_FUTURE: i32 = 2; // generic; Alpha, PowerPC and SPARC differ
     unsafe extern "C" {
         safe fn mlockall(flags: i32) -> i32;
     }
@@ -138,8 +138,8 @@ fn never_with_locked_memory_sends_what_was_written() {
     }
 }
 
-/// Calls `body` once for each errno that the filter in `body` must return: `EPERM`, `ENOSYS` and `EINVAL`.
-/// `body` returns `false` if the test cannot run here, and no further call follows.
+/// Calls `body` once for each errno that the filter in `body` must return: `EPERM`, `ENOSYS` and `EINVAL`. If
+/// the test cannot run here, `body` returns `false`, and is not called again.
 fn for_each_errno(test: &str, body: impl Fn(Errno) -> bool) {
     if common::emulated() {
         return skip(test, "no seccomp under an emulator");

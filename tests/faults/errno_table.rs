@@ -237,7 +237,7 @@ fn in_child(body: impl FnOnce() -> [Answer; 2]) -> [Answer; 2] {
     })
 }
 
-/// The id of the user `nobody`, which by convention owns no files.
+/// The id of the user `nobody`. By convention, this user owns no files.
 const NOBODY: u32 = 65534;
 
 /// Switches to the user [`NOBODY`] and returns whether the switch succeeded. Only a child of [`in_child`]

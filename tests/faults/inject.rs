@@ -1,16 +1,21 @@
 //! Makes the system calls of composite operations fail with each likely error, or move fewer bytes than
 //! requested. Each run injects at most one fault. No run may lose or duplicate bytes, or leave a descriptor,
-//! mapping, child or zombie. `check` defines the exceptions. Each operation first runs without faults to
-//! record its calls. The operation then runs once for each combination of a call, a likely error, and the
-//! first, second or last occurrence of the call. In further runs, a call moves only one byte, or half as many
-//! bytes as without faults. Each run has a separate process, and this process checks the results of the run.
+//! mapping, child or zombie. `check` defines the exceptions.
+//!
+//! Each operation first runs without faults to record its calls. The operation then runs once for each
+//! combination of a call, a likely error, and the first, second or last occurrence of the call. In further
+//! runs, a call moves only one byte, or half as many bytes as without faults. Each run has a separate
+//! process, and this process checks the results of the run.
+//!
 //! No fault is injected into cleanup (`close`, `munmap`, `exit`, `exit_group`, `rt_sigtimedwait`, restoring
 //! the signal mask) or into calls that cannot fail. Calls that wait for a child fail only with `EINTR` or
-//! `ECHILD`. Calls that send a signal fail only with `EINTR` or `ESRCH`. `RAWPIPE_INJECT=full` runs every
-//! combination. Any other word runs every combination for the operations whose names contain that word. By
-//! default, faults are injected only into the first and the last occurrence of a call, and some operations
-//! run only while all calls are available. On a slow machine (`RAWPIPE_TEST_SLOW`), only a sample of the
-//! operations and faults runs by default. Under tools and user-mode emulators, the test is skipped.
+//! `ECHILD`. Calls that send a signal fail only with `EINTR` or `ESRCH`.
+//!
+//! `RAWPIPE_INJECT=full` runs every combination. Any other word runs every combination for the operations
+//! whose names contain that word. By default, faults are injected only into the first and the last occurrence
+//! of a call, and some operations run only while all calls are available. On a slow machine
+//! (`RAWPIPE_TEST_SLOW`), only a sample of the operations and faults runs by default. Under tools and
+//! user-mode emulators, the test is skipped.
 #![allow(unsafe_code, reason = "a tracer, by system calls")]
 
 mod check;

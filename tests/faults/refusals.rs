@@ -36,7 +36,7 @@ unsafe extern "C" {
 }
 
 /// The calls that a row rejects. `Call` rejects every use of a call. `Has` rejects only uses with these bits
-/// in an argument, and `Is` only uses with this value.
+/// in an argument. `Is` rejects only uses with this value in an argument.
 #[derive(Clone, Copy)]
 enum Refused {
     Call(usize),
@@ -476,7 +476,7 @@ fn signal_of_a_call(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If the kind of a socket cannot be determined, the transfer treats it as a socket without message
+/// If the kind of a socket cannot be determined, the transfer treats the socket as one without message
 /// boundaries.
 fn kinds_of_sockets(_refused: Option<Errno>) -> Result<(), &'static str> {
     let bytes = data(150_000);
@@ -535,7 +535,7 @@ fn signals_of_a_thread(refused: Option<Errno>) -> Result<(), &'static str> {
 
 // ---------------------------------------------------------------- pipes
 
-/// The creation of a packet pipe has no fallback, so it fails with the filter's errno.
+/// The creation of a packet pipe has no fallback, so the call fails with the filter's errno.
 fn packet_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     let made = packets().map(drop);
     assert_eq!(made, refused.map_or(Ok(()), Err));
@@ -543,8 +543,8 @@ fn packet_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If the capacity of a pipe cannot be changed, a request for an exact capacity fails. All other operations
-/// keep the pipe's capacity, and chunks, programs and fan-outs still work.
+/// If the capacity of a pipe cannot be changed, a request for an exact capacity fails. All other requests
+/// leave the capacity unchanged, and chunks, programs and fan-outs still work.
 fn capacities(refused: Option<Errno>) -> Result<(), &'static str> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let before = writer.capacity().unwrap();

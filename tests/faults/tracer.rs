@@ -2,9 +2,10 @@
 //! calls fail or move fewer bytes.
 //!
 //! The tracer uses `ptrace`. To make a call fail, the tracer replaces the call number with an unused number
-//! and sets the result on return. The kernel therefore does not execute the call. To shorten a call, the
-//! tracer lowers its length argument or shortens its list of buffers. The kernel then executes the call and
-//! sets the result.
+//! and sets the result when the call returns. The kernel therefore does not execute the call. To shorten a
+//! call, the tracer lowers its length argument or shortens its list of buffers. The kernel then executes the
+//! call and sets the result.
+//!
 //! Children of the traced process are also traced, until they execute another program or until the operation
 //! has ended.
 
@@ -49,8 +50,8 @@ const SETOPTIONS: usize = 0x4200;
 const GETEVENTMSG: usize = 0x4201;
 const GET_SYSCALL_INFO: usize = 0x420e;
 const EVENT_EXEC: i32 = 4;
-/// The `ptrace` options that mark stops at system calls, report forks, vforks, clones and execs, and kill the
-/// tracees when the tracer exits.
+/// The `ptrace` options. They mark stops at system calls, report forks, vforks, clones and execs, and kill
+/// the tracees when the tracer exits.
 const OPTIONS: usize = 1 | 2 | 4 | 8 | 16 | 1 << 20;
 
 /// An unused system call number that marks the end of the operation.
@@ -195,8 +196,8 @@ fn ptrace(request: usize, pid: i32, address: u64, data: u64) -> isize {
 
 static ALARMS: AtomicUsize = AtomicUsize::new(0);
 
-/// Sends `SIGALRM` to this process after `patience`, and then every second. A single signal could arrive
-/// before the wait starts. If `patience` is zero, no further signal is sent.
+/// Sends `SIGALRM` to this process after `patience`, and then every second. The signal is repeated, because a
+/// single signal could arrive before the wait starts. If `patience` is zero, no further signal is sent.
 fn alarm_after(patience: Duration) {
     extern "C" fn note(_signal: i32) {
         ALARMS.fetch_add(1, Ordering::SeqCst);

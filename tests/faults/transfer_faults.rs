@@ -385,8 +385,8 @@ fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
     });
 }
 
-/// If a flag can keep a call from waiting, the transfer makes the call without polling first, because `poll`
-/// would be an additional call.
+/// If a flag can prevent a call from waiting, the transfer makes the call without polling first. `poll` would
+/// be an additional call.
 fn transfer_deadline_polls_only_what_could_wait() {
     let test = "transfer_deadline_polls_only_what_could_wait";
     if common::emulated() {
@@ -596,7 +596,7 @@ fn unmount(folder: &Path) {
     std::fs::remove_dir(folder).unwrap();
 }
 
-/// The trace pipe looks like a regular file, but `splice` loses some of its lines, and a read can block.
+/// The trace pipe looks like a regular file, but `splice` loses some of the lines, and a read can block.
 fn transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline() {
     let test = "transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline";
     let folder = match mounted(c"tracefs", c"") {

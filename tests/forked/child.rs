@@ -116,8 +116,8 @@ fn status_equals_stds_in_every_encoding() {
         let ours = ExitStatus::from(std);
         assert_eq!(ours.success(), std.success(), "{raw:#x}");
         assert_eq!(ours.code(), std.code(), "{raw:#x}");
-        // std also returns numbers that are not signals, but the kernel never stores such a number in a
-        // status.
+        // std also returns numbers that are not signal numbers, but the kernel never stores such a number in
+        // a status.
         let known = |number: &i32| Signal::from_raw(*number).is_some();
         let (killed, stopped) = (std.signal(), std.stopped_signal());
         assert_eq!(ours.signal().map(Signal::as_raw), killed.filter(known), "{raw:#x}");
@@ -747,8 +747,8 @@ fn pidfd_is_close_on_exec_and_readable_at_the_end() {
     assert!(fds[0].revents().contains(PollEvents::IN));
 }
 
-/// If the child cannot be created with a pidfd, the pidfd is opened after the fork. If the pidfd does not
-/// refer to a child of this process, another process has received the id, and the pidfd is dropped.
+/// If the child cannot be created with a pidfd, the pidfd is opened after the fork. The pidfd is dropped if
+/// it does not refer to a child of this process, because another process has then received the id.
 fn pidfd_opened_after_the_fork_is_checked() {
     let test = "pidfd_opened_after_the_fork_is_checked";
     let has_pidfd = || waiting_child().pidfd().is_some();

@@ -57,13 +57,14 @@ fn run(mut parent: UnixStream, words: &[*const libc::c_char]) -> ! {
         unsafe { libc::execvp(words[0], words.as_ptr()) };
         eprintln!("copying: {}", io::Error::last_os_error());
     }
-    // SAFETY: the call only ends this process, without running the exit handlers that it has inherited from
-    // the parent.
+    // SAFETY: the call only ends this process, without running the exit handlers that this process has
+    // inherited from its parent.
     unsafe { libc::_exit(127) }
 }
 
 /// Installs the filter for this process and all processes that it starts. Returns the descriptor on which the
 /// filter reports calls.
+///
 /// A call waits for its answer. Once this program has received the report of the call, only a fatal signal
 /// ends the wait. If other signals also ended the wait, a signal could interrupt a call whose bytes are
 /// already in the pipe. The caller would then send these bytes again.

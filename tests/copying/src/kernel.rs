@@ -70,8 +70,8 @@ pub(crate) enum Room {
     NoReader,
 }
 
-/// Waits until a pipe has room or no longer has a reader, for at most this time. Returns the state of the
-/// pipe.
+/// Waits until a pipe has room or no longer has a reader, but not longer than this time. Returns the state of
+/// the pipe.
 pub(crate) fn room(pipe: &OwnedFd, milliseconds: c_int) -> Room {
     let mut poll = libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     // SAFETY: the kernel reads and writes the one entry.

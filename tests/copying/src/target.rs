@@ -80,6 +80,7 @@ impl Target {
     }
 
     /// Returns the error with which a pending signal interrupts the call, if any.
+    ///
     /// Another thread may soon receive a signal that was sent to the whole process. The signal is therefore
     /// only recorded in `last` at first. If the signal is still pending at the next check, the call fails
     /// with `EINTR`. Without a signal for this thread, the kernel would not restart the call.

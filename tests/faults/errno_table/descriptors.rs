@@ -268,7 +268,7 @@ pub(crate) fn flags_and_numbers() {
 
     // An `O_PATH` descriptor refers to a file without opening the file. The flags of the descriptor can be
     // read, but only close-on-exec can be set.
-    const O_PATH: i32 = 0o10_000_000; // generic value; Alpha, PA-RISC and SPARC use others
+    const O_PATH: i32 = 0o10_000_000; // generic; Alpha, PA-RISC and SPARC differ
     let place = OpenOptions::new().read(true).custom_flags(O_PATH).open("/").unwrap();
     let ours = done(io::set_nonblocking(&place, true));
     row("io::set_nonblocking", "a place", BAD, ours, c_fcntl(place.as_fd(), F_SETFL, 0));

@@ -63,7 +63,7 @@ impl Holdings {
     }
 }
 
-/// Returns the line that lists the blocked signals, from the status of this process.
+/// Returns the line of `/proc/self/status` that lists the blocked signals.
 fn blocked() -> String {
     let status = fs::read_to_string("/proc/self/status").expect("/proc");
     status.lines().find(|line| line.starts_with("SigBlk")).expect("a mask").to_owned()
@@ -84,7 +84,7 @@ fn mapped() -> usize {
 }
 
 /// Checks that no running child and no zombie remains. A child may remain if an error was injected into a
-/// wait for a child or a signal to a child.
+/// call that waits for a child or sends a signal to a child.
 fn childless() -> Verdict {
     unsafe extern "C" {
         fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;

@@ -155,7 +155,8 @@ fn with_many_options() -> Command<'static> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // The target of the first entry, 9, may be the number of the descriptor that the second entry copies.
+        // The first entry's target is 9. The descriptor that the second entry copies may have the same
+        // number.
         .fd_map(a, 9)
         .fd_map(b, 8)
         .fd_map(common::file(b""), 20)
@@ -186,7 +187,8 @@ fn by_search() -> Command<'static> {
 
 // ---- waiting and dropping ----
 
-/// Forks a child that exits immediately, or a child that exits when all write ends of a pipe are closed.
+/// Forks a child. Without `gate`, the child exits immediately. With `gate`, the child exits when all write
+/// ends of this pipe are closed.
 fn forked(gate: Option<&(PipeReader, PipeWriter)>) -> Result<Child> {
     let body = || {
         if let Some((reader, writer)) = gate {
@@ -473,7 +475,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         add("spawn by search", Box::new(|| started(&by_search(), 3)));
         add("spawn of nothing", Box::new(not_started));
         if suffix != " without vfork" {
-            // `exec` creates a thread, which also needs shared memory.
+            // `exec` creates a thread, and this thread also needs shared memory.
             add("exec of nothing", Box::new(not_executed));
         }
         add("wait", Box::new(|| waited(Child::wait)));

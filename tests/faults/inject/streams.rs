@@ -1,5 +1,5 @@
-//! Defines operations that read and write, and operations that wait for readiness. Some reads and writes do
-//! not wait, have a deadline, or prevent `SIGPIPE`.
+//! Defines operations that read and write, and operations that wait for readiness. Some reads and writes
+//! avoid waiting, have a deadline, or prevent `SIGPIPE`.
 #![allow(unsafe_code, reason = "a call by number")]
 
 use super::check::{

@@ -7,7 +7,7 @@ mod with_mio;
 mod with_polling;
 mod with_tokio;
 
-/// The page `docs/async.md` and the files must match. Each code block on the page that is not a doctest is in
+/// The page `docs/async.md` and the files must match. Except for doctests, each code block on the page is in
 /// one of the files. All code above a file's tests is on the page.
 #[test]
 fn page_has_these_functions() {

@@ -24,7 +24,7 @@ async fn read_to_end(reader: PipeReader) -> io::Result<Vec<u8>> {
 /// Waits for a child. Returns `None` if the child runs longer than `limit`.
 async fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let pidfd = child.pidfd().ok_or(io::ErrorKind::Unsupported)?.try_clone_to_owned()?;
-    let pidfd = Async::new_nonblocking(pidfd)?; // no bytes are read from a pidfd, so its flags stay
+    let pidfd = Async::new_nonblocking(pidfd)?; // a pidfd is never read, so its flags can stay as they are
     let ended = async { pidfd.readable().await.map(|()| true) };
     let late = async {
         Timer::after(limit).await;

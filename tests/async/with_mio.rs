@@ -1,4 +1,4 @@
-//! Waits for a pipe and a child with one mio `Poll`.
+//! Uses one mio `Poll` to wait for a pipe and a child.
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -29,7 +29,7 @@ fn run(command: &mut Command) -> io::Result<(ExitStatus, Vec<u8>)> {
         }
         for event in &events {
             match event.token() {
-                // mio is edge-triggered, so the pipe must be read until `EAGAIN`, as `read_to_end` does.
+                // mio is edge-triggered, so the pipe must be drained: `read_to_end` reads until `EAGAIN`.
                 OUTPUT => match stdout.read_to_end(&mut output) {
                     Ok(_) => open = false,
                     Err(Errno::EAGAIN) => {}
@@ -52,7 +52,8 @@ fn output_and_end_of_a_child() {
     assert!(output.ends_with(b"late\n"));
 }
 
-/// If the program exits while another process still writes to its output, the loop reads all of the output.
+/// If another process still writes to the program's output after the program exits, the loop reads all of the
+/// output.
 #[test]
 fn output_after_the_end_of_the_child() {
     let (status, output) =

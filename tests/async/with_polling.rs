@@ -1,4 +1,5 @@
-//! Waits for a pipe and a child with the polling crate, in which interest must be renewed after each event.
+//! Uses the polling crate to wait for a pipe and a child. Each event ends the registered interest, so the
+//! interest must be renewed.
 
 use polling::{Event, Events, Poller};
 use rawpipe::Errno;
@@ -17,7 +18,7 @@ fn run(command: &mut Command, limit: Duration) -> io::Result<(ExitStatus, Vec<u8
     stdout.set_nonblocking(true)?;
 
     let poller = Poller::new()?;
-    // SAFETY: both descriptors are deleted below, or the poller is dropped, before they are closed.
+    // SAFETY: before the descriptors are closed, they are deleted below or the poller is dropped.
     unsafe { poller.add(&stdout, Event::readable(OUTPUT)) }?;
     // SAFETY: see above.
     unsafe { poller.add(&pidfd, Event::readable(END)) }?;
@@ -27,7 +28,7 @@ fn run(command: &mut Command, limit: Duration) -> io::Result<(ExitStatus, Vec<u8
         events.clear();
         poller.wait(&mut events, Some(end.saturating_duration_since(Instant::now())))?;
         if status.is_none() && Instant::now() >= end {
-            child.kill()?; // the next event reports its end
+            child.kill()?; // the next event reports the child's end
         }
         for event in events.iter() {
             match event.key {

@@ -10,11 +10,11 @@ use tokio::time::timeout;
 
 /// Writes the input to a child and collects its output. Both streams must be pipes.
 async fn communicate(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>)> {
-    // `from_owned_fd` makes this process's end nonblocking. The child's end keeps its flags.
+    // `from_owned_fd` makes this process's end of each pipe nonblocking. The child's ends keep their flags.
     let mut stdin = pipe::Sender::from_owned_fd(child.take_stdin().unwrap().into())?;
     let mut stdout = pipe::Receiver::from_owned_fd(child.take_stdout().unwrap().into())?;
     let mut output = Vec::new();
-    let feed = async move { stdin.write_all(input).await }; // then drops `stdin`: end of file
+    let feed = async move { stdin.write_all(input).await }; // also drops `stdin`, which signals end of file
     let (fed, read) = tokio::join!(feed, stdout.read_to_end(&mut output));
     fed?;
     read?;
@@ -36,7 +36,7 @@ async fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatu
     Ok(child.try_wait()?) // `Some`, because the child has ended
 }
 
-/// Moves all bytes from one descriptor to another on a thread of the blocking pool.
+/// Uses a thread of the blocking pool to move all bytes from one descriptor to another.
 async fn copy(
     from: impl Into<rawpipe::fd::OwnedFd>,
     to: impl Into<rawpipe::fd::OwnedFd>,
@@ -58,7 +58,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn pipes_of_a_child_both_at_once() {
-    let input = vec![b'x'; 1 << 20]; // exceeds the capacity of both pipes
+    let input = vec![b'x'; 1 << 20]; // exceeds the combined capacity of both pipes
     let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (status, output) = block_on(communicate(&mut cat, &input)).unwrap();
     assert!(status.success());
@@ -111,8 +111,8 @@ fn transfer_on_the_blocking_pool() {
     });
 }
 
-/// `O_NONBLOCK`, which a runtime sets on one pipe end, applies to every duplicate of that end, but not to the
-/// other end.
+/// If a runtime sets `O_NONBLOCK` on a pipe end, the flag applies to every duplicate of that end, but not to
+/// the other end of the pipe.
 #[test]
 fn from_owned_fd_makes_all_copies_of_that_end_nonblocking() {
     block_on(async {

@@ -1,12 +1,11 @@
-//! Provides the data that tests send, a random generator, and functions that read and check the contents of
-//! pipes and files.
+//! Provides test data, a random generator, and functions that read and check the contents of pipes and files.
 
 use rawpipe::{PipeReader, PipeWriter};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::SystemTime;
 
-/// Returns pseudo-random bytes from a fixed seed, so that a test detects shifted or exchanged bytes.
+/// Returns pseudo-random bytes from a fixed seed, so that a test detects shifted or swapped bytes.
 pub(crate) fn data(len: usize) -> Vec<u8> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut bytes = Vec::with_capacity(len + 8);
@@ -21,7 +20,7 @@ pub(crate) fn data(len: usize) -> Vec<u8> {
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    /// Creates a generator that is seeded from the clock, and prints the seed.
+    /// Creates a generator, seeds it from the clock, and prints the seed.
     pub(crate) fn new() -> Self {
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let seed = u64::from(time.subsec_nanos()) | 1;

@@ -8,9 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 use std::{env, fs};
 
-/// Returns the path of the program of an example, and builds the example if necessary. If `CARGO` is set and
-/// the test is not emulated, cargo determines whether a build is necessary. Otherwise, a build is necessary
-/// only if the program's file is missing or older than the sources.
+/// Builds an example if necessary, and returns the path of its program. If `CARGO` is set and the test is not
+/// emulated, cargo determines whether a build is necessary. Otherwise, a build is necessary only if the
+/// program's file is missing or older than the sources.
 pub(crate) fn example(name: &str) -> PathBuf {
     /// The names of the examples that are up to date. The lock is held during a build, so only one build runs
     /// at a time.
@@ -22,9 +22,9 @@ pub(crate) fn example(name: &str) -> PathBuf {
     let path = profile.join("examples").join(name);
     let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
     if !ready.contains(name) {
-        // Only cargo can determine whether the file was built with the features of this test. Under an
-        // emulator the test does not run cargo for this check, because forking a process with threads may
-        // hang there. The script that runs the tests under the emulator has already built the examples.
+        // Only cargo can determine whether the file was built with the features that this test uses. Under an
+        // emulator, the test does not run cargo for this check, because a fork of a process with several
+        // threads may hang. The script that runs the tests under the emulator has already built the examples.
         let ask = env::var_os("CARGO").is_some() && !emulated();
         if ask || built(&path) < newest_source() {
             build_example(name, profile);
@@ -40,7 +40,7 @@ fn built(path: &Path) -> SystemTime {
 }
 
 /// Returns the modification time of the newest source file of this package. Returns `UNIX_EPOCH` if no source
-/// file exists, for example on another machine to which the test was copied.
+/// file exists, for example if the test was copied to another machine.
 fn newest_source() -> SystemTime {
     fn newest_in(path: &Path) -> SystemTime {
         let here = if path.is_dir() { SystemTime::UNIX_EPOCH } else { built(path) };
@@ -55,8 +55,8 @@ fn newest_source() -> SystemTime {
         .fold(SystemTime::UNIX_EPOCH, SystemTime::max)
 }
 
-/// Runs `cargo build --example` for the target, the profile (debug or release) and the `c-shim` feature of
-/// this test.
+/// Runs `cargo build --example` with the same target, profile (debug or release) and `c-shim` feature as this
+/// test.
 fn build_example(name: &str, profile: &Path) {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);

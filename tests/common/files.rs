@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-/// Returns a directory for the files of a test: `/dev/shm`, which is in memory, if it exists and its mode
-/// permits writing. Otherwise, returns the usual directory for temporary files.
+/// Returns a directory for test files. This directory is `/dev/shm`, which is in memory, if `/dev/shm` exists
+/// and its mode permits writing. Otherwise, it is the usual directory for temporary files.
 pub(crate) fn tmp() -> PathBuf {
     let shm = Path::new("/dev/shm");
     let writable = fs::metadata(shm).is_ok_and(|folder| !folder.permissions().readonly());
     if writable { shm.to_owned() } else { env::temp_dir() }
 }
 
-/// Returns a path in the directory of [`tmp`] that no other test uses. The path includes the time, because
+/// Returns a path that no other test uses, in the directory of [`tmp`]. The path includes the time, because
 /// process ids are reused.
 pub(crate) fn tmp_path() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -42,7 +42,7 @@ fn nameless(options: &mut OpenOptions) -> File {
     loop {
         let path = tmp_path();
         match options.create_new(true).open(&path) {
-            // An earlier process may have created this file and been killed before it unlinked the file.
+            // An earlier process may have created this file and been killed before unlinking it.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             file => {
                 let file = file.expect("a file of this test's own");

@@ -1,5 +1,5 @@
-//! Provides seccomp filters that make system calls fail, or that kill the process. For example, a test
-//! imitates a kernel that lacks a call.
+//! Provides seccomp filters that make system calls fail, or that kill the process. With such a filter, a test
+//! can imitate a kernel that lacks a call.
 #![allow(unsafe_code, reason = "a call that the crate has no name for")]
 
 use super::nr;
@@ -37,8 +37,8 @@ impl Filter {
         Self(filter)
     }
 
-    /// Creates a filter that rejects `call` depending on the low 32 bits of the argument at `index`. These
-    /// bits must equal the value (`Is`), or must include at least one bit of the value (`Has`).
+    /// Creates a filter that checks the low 32 bits of the argument at `index`. The filter rejects `call` if
+    /// these bits equal the value (`Is`), or if they include at least one bit of the value (`Has`).
     pub(crate) fn on_argument(call: usize, index: u32, value: Value, errno: Errno) -> Self {
         const LOAD_WORD: u16 = 0x20;
         const JUMP_IF_EQUAL: u16 = 0x15;
@@ -83,17 +83,17 @@ impl Filter {
         // SAFETY: the call reads only integers.
         let silent = unsafe { raw::syscall5(nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         let mode = SECCOMP_MODE_FILTER;
-        // SAFETY: the call reads the program and its instructions, which remain valid during the call.
+        // SAFETY: the call reads the program and its instructions. Both remain valid during the call.
         let answer = unsafe { raw::syscall5(nr::PRCTL, PR_SET_SECCOMP, mode, place, 0, 0) };
         (silent, answer) == (0, 0)
     }
 }
 
-/// The exit code of the child of [`filtered`] if the kernel or an emulator does not accept the [`Filter`].
+/// The exit code that the child of [`filtered`] returns if the kernel or an emulator rejects the [`Filter`].
 pub(crate) const NO_FILTER: u8 = 77;
 
-/// Runs `body`, which installs a [`Filter`] or returns [`NO_FILTER`], in a child. Panics if the child ends
-/// with neither 0 nor [`NO_FILTER`]. If no filter can be installed, reports that the test is skipped and
+/// Runs `body` in a child. `body` installs a [`Filter`] or returns [`NO_FILTER`]. Panics if the child's exit
+/// code is neither 0 nor [`NO_FILTER`]. If no filter can be installed, reports that the test is skipped and
 /// returns `false`.
 #[track_caller]
 pub(crate) fn filtered(

@@ -1,7 +1,7 @@
 //! Parses the listings of the public interface in `tests/api`.
 
-/// Returns the functions of a listing. Each item holds the path after the crate name, without generic
-/// parameters, and the complete line.
+/// Returns the functions of a listing. Each item holds two strings: the path after the crate name, without
+/// generic parameters, and the complete line.
 pub(crate) fn functions(listing: &str) -> impl Iterator<Item = (String, &str)> {
     listing.lines().filter_map(|line| Some((path(line.split_once("fn rawpipe::")?.1), line)))
 }

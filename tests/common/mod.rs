@@ -14,8 +14,8 @@ pub(crate) mod programs;
 pub(crate) mod shared;
 mod terminal;
 
-/// Declares one system call number. `nr.rs` contains one invocation for each number, and the crate itself
-/// defines this macro in the same form.
+/// Declares one system call number. `nr.rs` invokes this macro once for each number, and the crate itself
+/// defines a macro of the same form.
 #[cfg(not(rawpipe_shim))]
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $generic:literal) => {
@@ -34,7 +34,7 @@ macro_rules! number {
     };
 }
 
-/// The system call numbers from the crate's own table, which is private.
+/// The system call numbers from the crate's own table. That table is private.
 #[path = "../../src/sys/arch/nr.rs"]
 pub(crate) mod nr;
 
@@ -72,7 +72,7 @@ const LONG: [&str; 8] = [
 ];
 
 /// Returns the time after which a process is assumed to hang. The time is longer if a variable of [`LONG`] is
-/// set, and for runs under a tool.
+/// set, or if the test runs under a tool.
 fn patience() -> Duration {
     let long = LONG.iter().any(|name| env::var_os(name).is_some());
     Duration::from_secs(if long {
@@ -84,8 +84,7 @@ fn patience() -> Duration {
     })
 }
 
-/// The environment variable that contains the name of the test in each process that [`run_each_alone`]
-/// starts.
+/// In each process that [`run_each_alone`] starts, this environment variable contains the name of the test.
 pub(crate) const ALONE: &str = "RAWPIPE_TEST_ALONE";
 /// The environment variable that contains the role of a process started with [`role_command`].
 const ROLE: &str = "RAWPIPE_TEST_ROLE";
@@ -159,14 +158,14 @@ impl Request {
     }
 }
 
-/// Serves as the `main` of a test binary whose tests fork, and which therefore sets `harness = false`. Each
-/// test runs in a separate process with a single thread. The standard harness starts threads, and a forked
-/// child would inherit the locks that these threads hold.
+/// Serves as the `main` of a test binary whose tests fork. Such a binary sets `harness = false`. Each test
+/// runs in a separate process with a single thread. The standard harness starts threads, and a forked child
+/// would inherit the locks that these threads hold.
 ///
 /// A test is named `topic::name`. Several tests run at a time, as in the standard harness. Tests whose names
 /// start with an entry of `serial` run after all other tests, one at a time. The filters and the common
 /// options of the standard harness are accepted, although some options have no effect. The last line of the
-/// output has the standard form.
+/// output has the same form as with the standard harness.
 pub(crate) fn run_each_alone(topics: &[(&str, &[Test])], serial: &[&str]) {
     let name_of = |topic: &str, test: &str| match topic {
         "" => test.to_owned(),
@@ -219,8 +218,8 @@ test result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured;
     std::process::exit(if failed == 0 { 0 } else { 101 });
 }
 
-/// Runs a test in a separate process, prints the result, and returns whether the test passed. The lines of a
-/// passed test that start with `SKIPPED` or `result:` are printed again.
+/// Runs a test in a separate process, prints the result, and returns whether the test passed. If the test
+/// passed, its lines that start with `SKIPPED` or `result:` are printed again.
 fn passes(name: &str) -> bool {
     let output = finish(program(&env::current_exe().expect("a path")).env(ALONE, name));
     let [printed, errors] =
@@ -241,14 +240,15 @@ fn passes(name: &str) -> bool {
     passed
 }
 
-/// Returns the name, without its topic, of the test for which [`run_each_alone`] started this process.
+/// Returns the name, without the topic, of the test that this process runs. [`run_each_alone`] must have
+/// started this process.
 pub(crate) fn name_alone() -> String {
     let name = env::var(ALONE).expect("a test that runs alone");
     name.rsplit("::").next().unwrap_or_default().to_owned()
 }
 
 /// Returns a command that runs the current test again in another role. The command is for tests of
-/// [`run_each_alone`] that need a program to start. The test function must start with `if
+/// [`run_each_alone`] that must start a program. The test function must start with `if
 /// common::in_role("role") { … }`.
 pub(crate) fn role_command(role: &str) -> Command {
     let mut command = program(&env::current_exe().expect("the path of this test"));
@@ -290,7 +290,7 @@ pub(crate) fn program(path: &Path) -> Command {
 }
 
 /// Returns the words of `CARGO_TARGET_<TRIPLE>_RUNNER` for this target. The list is empty if the variable is
-/// not set, as for a native target.
+/// not set, for example for a native target.
 pub(crate) fn runner() -> Vec<OsString> {
     let arch = match env::consts::ARCH {
         "arm" => "ARMV7",
@@ -314,8 +314,8 @@ pub(crate) fn emulated() -> bool {
     !runner().is_empty() && !runner_is_valgrind()
 }
 
-/// Returns a name for Valgrind or for the emulator under which this test runs, or `None`. Both handle some
-/// system calls instead of the kernel.
+/// Returns a name for Valgrind or an emulator if this test runs under one of them, or `None`. Both handle
+/// some system calls that the kernel would otherwise handle.
 pub(crate) fn in_front() -> Option<&'static str> {
     let valgrind = (tool() == Some(Tool::Valgrind)).then_some("Valgrind");
     valgrind.or(emulated().then_some("an emulator"))
@@ -367,7 +367,7 @@ pub(crate) fn keep<T: ?Sized>(value: Box<T>) -> &'static mut T {
     value
 }
 
-/// Exits with 0 and without a leak check, if AddressSanitizer or LeakSanitizer is in use. The leak check
+/// Exits with 0 and skips the leak check, if AddressSanitizer or LeakSanitizer is in use. The leak check
 /// creates a process, maps memory and opens descriptors. These calls would fail in this process.
 pub(crate) fn end_without_a_look_at_leaks() {
     if matches!(tool(), Some(Tool::Address | Tool::Leak)) {
@@ -375,10 +375,10 @@ pub(crate) fn end_without_a_look_at_leaks() {
     }
 }
 
-/// Returns 1 in a process with filters, which makes LeakSanitizer skip its check. LeakSanitizer calls this
-/// function at exit. The check would run in a new process, and a [`Filter`] may reject the calls that create
-/// this process. The function detects filters by the `no_new_privs` flag, which programs inherit together
-/// with the filters.
+/// Returns 1 in a process with filters. This result makes LeakSanitizer skip its check. LeakSanitizer calls
+/// this function at exit. The check would run in a new process, and a [`Filter`] may reject the calls that
+/// create this process. The function detects filters by the `no_new_privs` flag, which programs inherit
+/// together with the filters.
 #[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "leak"))]
 #[unsafe(no_mangle)]
 extern "C" fn __lsan_is_turned_off() -> i32 {
@@ -388,15 +388,15 @@ extern "C" fn __lsan_is_turned_off() -> i32 {
     i32::from(set == 1)
 }
 
-/// Returns whether workloads must be reduced, because a tool or an emulator slows the test down. For an
-/// emulator of a complete machine with a real Linux kernel, the script that starts the emulator sets
+/// Returns whether workloads must be reduced, because a tool or an emulator slows the test down. If the
+/// emulator runs a complete machine with a real Linux kernel, the script that starts the emulator sets
 /// `RAWPIPE_TEST_SLOW`.
 pub(crate) fn slow() -> bool {
     emulated() || tool().is_some() || env::var_os("RAWPIPE_TEST_SLOW").is_some()
 }
 
-/// Runs a command until it exits and returns its output. If the process still runs after [`patience`], kills
-/// the process and panics.
+/// Runs a command until the process exits, and returns the output. If the process still runs after
+/// [`patience`], kills the process and panics.
 pub(crate) fn finish(command: &mut Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -414,14 +414,14 @@ pub(crate) fn finish(command: &mut Command) -> Output {
     output
 }
 
-/// Forks a child that runs `body`, for tests of [`run_each_alone`].
+/// Forks a child that runs `body`. This function is for tests of [`run_each_alone`].
 pub(crate) fn child(body: impl FnOnce() -> u8) -> Child {
-    // SAFETY: no other thread exists. The child touches no memory that one process must use exclusively, and
-    // drops no value whose second drop does harm.
+    // SAFETY: no other thread exists. The child touches no memory that only one process may use, and drops no
+    // value for which a second drop would be harmful.
     unsafe { fork_with(body) }.unwrap()
 }
 
-/// Closes the copy of a descriptor in a forked child whose code only borrows the descriptor.
+/// Closes a forked child's copy of a descriptor that the child's code only borrows.
 pub(crate) fn close_copy(fd: &impl AsRawFd) {
     let number = usize::try_from(fd.as_raw_fd()).expect("descriptors are not negative");
     // SAFETY: `close` accesses no memory, and no other code in the child uses the copy.
@@ -450,7 +450,7 @@ fn keyboard_signals_end_a_program() {
     }
 }
 
-/// A child that sends a signal to this process at regular intervals until this value is dropped.
+/// A child that sends a signal to this process at regular intervals until this `Storm` is dropped.
 pub(crate) struct Storm {
     child: Child,
     stop: Option<PipeWriter>,
@@ -521,7 +521,7 @@ pub(crate) fn descriptors_without_limit(test: &str) -> bool {
     unlimited
 }
 
-/// Returns whether the kernel copies the bytes of a `vmsplice` instead of passing on the caller's pages.
+/// Returns whether, on this kernel, `vmsplice` copies the bytes instead of passing on the caller's pages.
 /// `tests/copying` emulates such a kernel.
 pub(crate) fn vmsplice_copies() -> bool {
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -533,7 +533,7 @@ pub(crate) fn vmsplice_copies() -> bool {
     sent == Ok(1) && bytes::waiting_in(&reader) == [1]
 }
 
-/// Returns whether the kernel copies the bytes of a file for a `splice` instead of passing on the file's
+/// Returns whether, on this kernel, `splice` from a file copies the bytes instead of passing on the file's
 /// pages.
 pub(crate) fn splice_copies() -> bool {
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -555,7 +555,7 @@ pub(crate) fn open_fds() -> BTreeSet<i32> {
         .expect("/proc")
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
         .collect();
-    // The list contains the descriptor of the directory itself, which is now closed.
+    // The list contains the directory's own descriptor. That descriptor is now closed.
     listed.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
 }
 

@@ -1,4 +1,5 @@
-//! Small programs that tests start. Each program is the test binary itself. The arguments select the program.
+//! Small programs that tests start. Each program is the test binary itself, and the arguments select which
+//! program runs.
 
 use rawpipe::process::{self, Command, Signal, Stdio};
 use rawpipe::{PipeReader, PipeWriter};
@@ -11,7 +12,7 @@ use std::{env, fs, thread};
 /// The prefix of the program's name in argument 1.
 const MARK: &str = "test-program:";
 
-/// Returns a command that starts the program of this module with this name and these arguments.
+/// Returns a command that starts this module's program `name` with the arguments `args`.
 pub(crate) fn program(name: &str, args: &[&str]) -> Command<'static> {
     let std = std_program(name, args);
     let mut command = Command::new(std.get_program());
@@ -19,15 +20,15 @@ pub(crate) fn program(name: &str, args: &[&str]) -> Command<'static> {
     command
 }
 
-/// Returns a command of std that starts the same program as the command of [`program`], for comparisons.
+/// Returns std's equivalent of the command that [`program`] returns, for comparisons.
 pub(crate) fn std_program(name: &str, args: &[&str]) -> std::process::Command {
     let mut command = super::plain_program(&env::current_exe().expect("the path of this test"));
     command.arg(format!("{MARK}{name}")).args(args);
     command
 }
 
-/// Runs a program of this module, and then exits, if this process was started to run one. Must be the first
-/// call in `main`.
+/// Runs the program of this module that argument 1 selects, and then exits. Returns if argument 1 selects no
+/// program. Must be the first call in `main`.
 pub(crate) fn become_program() {
     let mut args = env::args_os();
     let arg0 = args.next().unwrap_or_default();
@@ -72,7 +73,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
                 stdout.flush()?;
             }
         }
-        // Starts "waiter" as a child that inherits all standard streams, and exits.
+        // Exits after starting "waiter" as a child that inherits all standard streams.
         "bequeath" => drop(program("waiter", &[]).spawn()?),
         "cwd" => stdout.write_all(env::current_dir()?.as_os_str().as_bytes())?,
         // Writes the sorted variables of its environment, each followed by a NUL.
@@ -100,8 +101,8 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
         "fds" => {
             super::open_fds().iter().try_for_each(|number| writeln!(stdout, "{number}"))?;
         }
-        // Writes one given number of bytes to standard output and another to standard error, at the same
-        // time.
+        // Writes to standard output and standard error at the same time. The arguments give the numbers of
+        // bytes.
         "flood" => {
             let err = thread::spawn({
                 let count = number(1);
@@ -124,8 +125,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             });
             end_this_thread();
         }
-        // Writes each argument to the descriptor that has the argument as its number, if that descriptor is
-        // open.
+        // Writes each argument to the descriptor with that number, if the descriptor is open.
         "mark" => {
             for word in args.iter().filter_map(|word| word.to_str()) {
                 let number = word.parse().unwrap_or(-1);
@@ -138,7 +138,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
         }
         // Prints a file from `/proc/self`.
         "proc" => stdout.write_all(&fs::read(format!("/proc/self/{}", word(0)))?)?,
-        // Copies the bytes of the descriptor with the given number to standard output.
+        // Reads from the descriptor with the given number, and writes the bytes to standard output.
         "read" => {
             let number = i32::try_from(number(0)).unwrap_or(-1);
             #[allow(unsafe_code, reason = "a descriptor that this program has inherited")]
@@ -161,7 +161,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             stdout.flush()?;
             thread::sleep(Duration::from_millis(50));
         }
-        // Closes standard output and standard error, and waits like "waiter".
+        // Closes standard output and standard error, and then waits as "waiter" does.
         "shut" => {
             for number in [1, 2] {
                 // SAFETY: no code of this process writes to the descriptor after this call.
@@ -170,7 +170,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             }
             return run("waiter", arg0, args);
         }
-        // Executes the program "stall", which writes one byte, from a thread that is not the first.
+        // From a thread other than the first, executes the program "stall", which writes one byte.
         "successor" => {
             let exec = thread::spawn(|| {
                 use std::os::unix::process::CommandExt;
@@ -185,9 +185,9 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             }
             process::exit(6);
         }
-        // Starts "waiter" as a child that inherits standard output and standard error, prints the child's
-        // process id, and exits. The child exits when no write end of the pipe at its descriptor 7 remains
-        // open.
+        // Starts "waiter" as a child, prints the child's process id, and exits. The child inherits standard
+        // output and standard error. The child exits when no write end of the pipe at its descriptor 7
+        // remains open.
         "parent" => {
             let mut waiter = program("waiter", &[]);
             waiter.stdin(Stdio::null());
@@ -269,7 +269,7 @@ pub(crate) fn output_of(command: &mut Command<'_>) -> (Vec<u8>, Option<i32>) {
     (output, child.wait().unwrap().code())
 }
 
-/// Returns a pipe for "waiter". The program must inherit the read end as descriptor 7, and exits when the
+/// Returns a pipe for "waiter". The program must inherit the read end as descriptor 7. It exits when the
 /// write end is closed.
 pub(crate) fn gate() -> (PipeReader, PipeWriter) {
     rawpipe::pipe().unwrap()

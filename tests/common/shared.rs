@@ -13,11 +13,11 @@ pub(crate) const WORD: usize = size_of::<usize>();
 /// The offset of the reader's position in the control words. `HEAD` is the offset of the writer's position.
 pub(crate) const TAIL: usize = 0;
 pub(crate) const HEAD: usize = 256;
-/// The offsets of the control words of the two halves. For each half, the words are its position, the
-/// position that it waits for, and its state.
+/// The offsets of the control words of the two halves. Each half has three words: its position, the position
+/// that it waits for, and its state.
 pub(crate) const CONTROL: [usize; 6] = [TAIL, 128, 128 + WORD, HEAD, HEAD + 128, HEAD + 128 + WORD];
 
-/// The memory and the pipes of one pair, which are valid until the pair is dropped.
+/// The memory and the pipes of one pair. Both are valid until the pair is dropped.
 #[derive(Debug)]
 pub(crate) struct Outside {
     control: usize,
@@ -51,8 +51,8 @@ impl Outside {
         store(self.ring + at, value);
     }
 
-    /// Stores the length of the record whose bytes begin at this offset of the ring. The word of the length
-    /// begins 8 bytes before the record.
+    /// Stores the length of the record whose bytes begin at this offset of the ring. The word that holds the
+    /// length begins 8 bytes before the record.
     pub(crate) fn store_length(&self, place: usize, value: usize) {
         self.store_in_ring(place.wrapping_sub(8) % self.len, value);
     }
@@ -77,14 +77,14 @@ impl Outside {
 fn store(address: usize, value: usize) {
     assert_eq!(address % WORD, 0);
     let place = ptr::with_exposed_provenance::<AtomicUsize>(address);
-    // SAFETY: the address is aligned, and its memory stays mapped until the pair is dropped. Any bytes are a
-    // valid value.
+    // SAFETY: the address is aligned, and its memory stays mapped until the pair is dropped. Every bit
+    // pattern is a valid value.
     unsafe { &*place }.store(value, Ordering::Relaxed);
 }
 
-/// Returns the length, the inode number and the address of each shared anonymous mapping. The mapping of the
-/// control words is the first of a pair's two mappings, because it is shorter than the ring. Inode numbers do
-/// not show the order of creation, because each processor has a separate range of numbers.
+/// Returns the length, the inode number and the address of each shared anonymous mapping. Of a pair's two
+/// mappings, that of the control words comes first, because it is shorter than the mapping of the ring. Inode
+/// numbers do not show the order of creation, because each processor has a separate range of numbers.
 fn mappings() -> BTreeSet<(usize, u64, usize)> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     let shared = maps.lines().filter(|line| line.contains(" rw-s ") && line.contains("/dev/zero"));
@@ -102,6 +102,6 @@ fn open_fds() -> BTreeSet<i32> {
     let listed = fs::read_dir("/proc/self/fd").expect("/proc");
     let numbers: Vec<i32> =
         listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    // The list contains the descriptor of the directory itself, which is now closed.
+    // The list contains the directory's own descriptor. That descriptor is now closed.
     numbers.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
 }

@@ -13,7 +13,8 @@ unsafe extern "C" {
 pub(crate) fn terminal() -> (File, File) {
     const TIOCSPTLCK: usize = 0x4004_5431;
     const TIOCGPTN: usize = 0x8004_5430;
-    // Without this flag, a test process that leads its session would be killed by SIGHUP at the end.
+    // Without this flag, a test process that leads its session would be killed by `SIGHUP` at the end of the
+    // test.
     const O_NOCTTY: i32 = 0o400;
     let mut options = File::options();
     options.read(true).write(true).custom_flags(O_NOCTTY);
@@ -32,7 +33,7 @@ pub(crate) fn set_output(terminal: &File, expands: bool) {
     const TCGETS: usize = 0x5401;
     const TCSETS: usize = 0x5402;
     const OPOST_ONLCR_XTABS: i32 = 0o14_005;
-    // `struct termios` is smaller than this array, and its second word holds the output flags.
+    // The second word of `struct termios` holds the output flags. The structure is smaller than this array.
     let mut settings = [0_i32; 32];
     // SAFETY: the call writes one `struct termios`, which fits in the local array.
     assert_eq!(unsafe { ioctl(terminal.as_raw_fd(), TCGETS, settings.as_mut_ptr()) }, 0);
@@ -41,8 +42,8 @@ pub(crate) fn set_output(terminal: &File, expands: bool) {
     assert_eq!(unsafe { ioctl(terminal.as_raw_fd(), TCSETS, settings.as_mut_ptr()) }, 0);
 }
 
-/// Returns whether tests can use terminals, and reports if they cannot. The request numbers above are valid
-/// only on some architectures, and tests do not use terminals under an emulator.
+/// Returns whether tests can use terminals, and prints a line if they cannot. The request numbers above are
+/// valid only on some architectures, and tests do not use terminals under an emulator.
 pub(crate) fn terminals() -> bool {
     let here = cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && !super::emulated();
     if !here || !fs::exists("/dev/ptmx").unwrap_or(false) {

@@ -16,8 +16,8 @@ const CHUNKS: usize = 200;
 const MEMORY: usize = (2 << 20) / CHUNK;
 
 /// Fills a chunk with consecutive numbers. The first number depends on the chunk, so two chunks differ at
-/// every offset. The numbers are copied, because computing them for each chunk would take minutes under
-/// Valgrind or an emulator.
+/// every offset. The numbers are copied from a table, because computing them for each chunk would take
+/// minutes under Valgrind or an emulator.
 fn fill(chunk: &mut [u8], number: usize) {
     static NUMBERS: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let last = 77 * u32::try_from(CHUNKS).unwrap() + u32::try_from(CHUNK / 4).unwrap();
@@ -26,8 +26,8 @@ fn fill(chunk: &mut [u8], number: usize) {
     chunk.copy_from_slice(&NUMBERS[number * 77 * 4..][..chunk.len()]);
 }
 
-/// The number of chunks that stay unread in other pipes. A writer's memory holds fewer chunks than this
-/// number, so the test detects pages that are rewritten too early.
+/// The number of chunks that stay unread in other pipes. The test detects pages that are rewritten too early,
+/// because a writer's memory holds fewer chunks than this number.
 const HELD: usize = 100;
 
 /// The result of sending [`CHUNKS`] chunks.
@@ -79,7 +79,7 @@ fn send_all(writer: &mut ChunkWriter, reader: &PipeReader) -> Sent {
 fn made(builder: WriterBuilder) -> Result<(ChunkWriter, PipeReader), Errno> {
     let (reader, writer) = Builder::new().capacity(Capacity::Max).build()?;
     if writer.capacity()? < 2 * CHUNK {
-        return Err(Errno::EMFILE); // this user has too many pipes to create a large one
+        return Err(Errno::EMFILE); // this user has too many pipes, so a large one cannot be created
     }
     Ok((builder.chunk(CHUNK).build(writer)?, reader))
 }
@@ -99,8 +99,8 @@ fn no_pages() -> Option<&'static str> {
 /// Returns the kernel's result for `MADV_DONTNEED` on a new page.
 fn discard_a_page() -> isize {
     const MADV_DONTNEED: usize = 4; // generic; Alpha differs
-    // The numbers mean read and write permission, and a private, anonymous mapping, whose flags differ on
-    // MIPS.
+    // The protection permits reading and writing. The flags request a private, anonymous mapping, and have
+    // other values on MIPS.
     let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
     // SAFETY: the call maps new memory at an address that the kernel chooses.
     let page = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
@@ -138,8 +138,8 @@ fn never_with_locked_memory_sends_what_was_written() {
     }
 }
 
-/// Calls `body` for each error that its filter returns: `EPERM`, `ENOSYS` and `EINVAL`. Stops if `body`
-/// returns `false`, because the test cannot run here.
+/// Calls `body` once for each errno that the filter in `body` must return: `EPERM`, `ENOSYS` and `EINVAL`. If
+/// the test cannot run here, `body` returns `false`, and is not called again.
 fn for_each_errno(test: &str, body: impl Fn(Errno) -> bool) {
     if common::emulated() {
         return skip(test, "no seccomp under an emulator");
@@ -150,8 +150,8 @@ fn for_each_errno(test: &str, body: impl Fn(Errno) -> bool) {
     let _ = [Errno::EPERM, Errno::ENOSYS, Errno::EINVAL].into_iter().all(body);
 }
 
-/// Returns two writers, each with its reader, or `None` if one cannot be built. The first writer chooses its
-/// mechanism, and the mechanism of the second is fixed to `vmsplice`.
+/// Returns two writers, each with its reader, or `None` if either writer cannot be built. The first writer
+/// chooses its mechanism. The mechanism of the second writer is fixed to `vmsplice`.
 fn two_writers() -> Option<[(ChunkWriter, PipeReader); 2]> {
     Some([made(ChunkWriter::builder()).ok()?, made(vmsplice()).ok()?])
 }

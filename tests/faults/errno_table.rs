@@ -126,16 +126,16 @@ fn answer(returned: isize) -> Result<usize, Errno> {
 
 /// The descriptors that the rows use.
 struct Ends {
-    /// A blocking read end of an empty pipe with a writer.
+    /// A blocking read end of an empty pipe that has a writer.
     reader: PipeReader,
     writer: PipeWriter,
-    /// A nonblocking read end of an empty pipe with a writer.
+    /// A nonblocking read end of an empty pipe that has a writer.
     empty: PipeReader,
     _empty_writer: PipeWriter,
-    /// A nonblocking write end of a full pipe with a reader.
+    /// A nonblocking write end of a full pipe that has a reader.
     full: PipeWriter,
     full_reader: PipeReader,
-    /// A read end without a writer. `broken` is a write end without a reader.
+    /// A read end whose pipe has no writer. `broken` is a write end whose pipe has no reader.
     ended: PipeReader,
     broken: PipeWriter,
     /// The read end of a pipe that holds ten bytes.
@@ -201,7 +201,7 @@ fn own<T: PartialEq + Debug>(call: &str, situation: &str, wanted: T, ours: T) {
     println!("ROW {call} | {situation} | own");
 }
 
-/// Converts the result of a call that moves all bytes to the number of moved bytes or the errno.
+/// Converts the result of a call that must move all bytes. Returns the number of moved bytes or the errno.
 fn whole(answer: Result<(), Incomplete>, all: usize) -> Answer {
     match answer {
         Ok(()) => Ok(all),
@@ -237,7 +237,7 @@ fn in_child(body: impl FnOnce() -> [Answer; 2]) -> [Answer; 2] {
     })
 }
 
-/// The id of the user `nobody`, which by convention owns no files.
+/// The id of the user `nobody`. By convention, this user owns no files.
 const NOBODY: u32 = 65534;
 
 /// Switches to the user [`NOBODY`] and returns whether the switch succeeded. Only a child of [`in_child`]
@@ -328,8 +328,8 @@ fn table_splice_and_tee() {
     let ends = Ends::new();
     let closed = common::closed_fd();
     let (filled, writer) = (ends.filled.as_fd(), ends.writer.as_fd());
-    // Each line holds the situation, the source, the target, whether an offset is given for each, and the
-    // results of `splice` and `tee`.
+    // Each line holds the situation, the source and the target. Two flags state whether the source and the
+    // target have an offset. The last fields are the results of `splice` and `tee`.
     type Line<'a> = (
         &'a str,
         BorrowedFd<'a>,

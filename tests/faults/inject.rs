@@ -1,21 +1,21 @@
 //! Makes the system calls of composite operations fail with each likely error, or move fewer bytes than
 //! requested. Each run injects at most one fault. No run may lose or duplicate bytes, or leave a descriptor,
-//! mapping, child or zombie, with the exceptions in `check`.
+//! mapping, child or zombie. `check` defines the exceptions.
 //!
 //! Each operation first runs without faults to record its calls. The operation then runs once for each
 //! combination of a call, a likely error, and the first, second or last occurrence of the call. In further
 //! runs, a call moves only one byte, or half as many bytes as without faults. Each run has a separate
-//! process, which checks its own results.
+//! process, and this process checks the results of the run.
 //!
 //! No fault is injected into cleanup (`close`, `munmap`, `exit`, `exit_group`, `rt_sigtimedwait`, restoring
 //! the signal mask) or into calls that cannot fail. Calls that wait for a child fail only with `EINTR` or
-//! `ECHILD`, and calls that send a signal only with `EINTR` or `ESRCH`.
+//! `ECHILD`. Calls that send a signal fail only with `EINTR` or `ESRCH`.
 //!
 //! `RAWPIPE_INJECT=full` runs every combination. Any other word runs every combination for the operations
-//! whose name contains that word. By default, faults are injected only into the first and the last occurrence
-//! of a call, and some operations run only with all calls available. On a slow machine (`RAWPIPE_TEST_SLOW`),
-//! only a sample of the operations and faults runs by default. Under tools and user-mode emulators, the test
-//! is skipped.
+//! whose names contain that word. By default, faults are injected only into the first and the last occurrence
+//! of a call, and some operations run only while all calls are available. On a slow machine
+//! (`RAWPIPE_TEST_SLOW`), only a sample of the operations and faults runs by default. Under tools and
+//! user-mode emulators, the test is skipped.
 #![allow(unsafe_code, reason = "a tracer, by system calls")]
 
 mod check;
@@ -190,7 +190,7 @@ struct Count {
 /// The minimum time limit of a run with a fault.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The sampling rates. One of every `operations` operations runs, with one of every `faults` faults.
+/// The sampling rates. One in every `operations` operations runs, with one in every `faults` faults.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     operations: usize,
@@ -199,7 +199,8 @@ struct Sample {
 
 impl Sample {
     fn usual(full: bool) -> Self {
-        // With primes, entries at regular distances in a list are rarely all chosen or all skipped.
+        // Because 3 and 7 are primes, entries at regular intervals in a list are rarely all chosen or all
+        // skipped.
         let (operations, faults) = if !full && common::slow() { (3, 7) } else { (1, 1) };
         Self { operations, faults }
     }

@@ -1,5 +1,5 @@
 //! Tests the crate with system calls that fail or complete only in part. A tracer injects errors and shortens
-//! calls, and filters reject calls. A table lists public functions and methods with the error that each
+//! calls, and filters reject calls. A table lists public functions and methods, and the error that each
 //! returns in a given situation. Other tests compare the system calls with those in `docs/tools.md`. Each
 //! test runs in a separate process.
 #![allow(

@@ -1,10 +1,10 @@
 //! Tests what the crate does if the kernel lacks an optional feature or a filter rejects it. Each feature has
-//! one row, which lists the errnos with which the test makes its calls fail. Each row runs in a separate
-//! process. For each errno, the check runs in a child whose filter rejects the calls of the row. The child
-//! runs the complete public operation and checks its result.
+//! one row. The row lists the errnos with which the feature's calls are made to fail. Each row runs in a
+//! separate process. For each errno, the check runs in a child whose filter rejects the calls of the row. The
+//! child runs the complete public operation and checks its result.
 //!
 //! A second filter, which kills the process, confirms that the operation makes the call. The table in
-//! docs/kernels.md lists the same features, and a test compares both lists.
+//! `docs/kernels.md` lists the same features, and a test compares both lists.
 #![allow(unsafe_code, reason = "the C library's own view, and system calls by number")]
 
 use crate::common::bytes::data;
@@ -35,8 +35,8 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// The calls that a row rejects: every use of the call, or only uses with these bits or this value in an
-/// argument.
+/// The calls that a row rejects. `Call` rejects every use of a call. `Has` rejects only uses with these bits
+/// in an argument. `Is` rejects only uses with this value in an argument.
 #[derive(Clone, Copy)]
 enum Refused {
     Call(usize),
@@ -56,14 +56,14 @@ impl Refused {
 }
 
 /// The check of a row. The argument is the errno of the rejected call, or `None` if no call is rejected. An
-/// error is the reason why the check cannot run on this system.
+/// error states why the check cannot run on this system.
 type Check = fn(Option<Errno>) -> Result<(), &'static str>;
 
 struct Row {
-    /// The name of the feature in docs/kernels.md.
+    /// The name of the feature in `docs/kernels.md`.
     feature: &'static str,
     refused: Vec<Refused>,
-    /// Other calls, which fail with `ENOSYS`. If these calls succeeded, the operation would not make the
+    /// Other calls that also fail, with `ENOSYS`. If these calls succeeded, the operation would not make the
     /// rejected call.
     beside: Vec<Refused>,
     errnos: &'static [Errno],
@@ -290,10 +290,10 @@ fn test_name(feature: &str) -> String {
     format!("refused_{}", words.collect::<Vec<_>>().join("_").to_ascii_lowercase())
 }
 
-/// The line that precedes the table in docs/kernels.md.
+/// The line that precedes the table in `docs/kernels.md`.
 const ANCHOR: &str = "<!-- features of the kernel: tests/faults/refusals.rs -->";
 
-/// The first column of the table in docs/kernels.md lists the features of the rows in the same order.
+/// The first column of the table in `docs/kernels.md` lists the features of the rows in the same order.
 fn readme_has_a_row_for_each_feature() {
     let (_, table) = include_str!("../../docs/kernels.md").split_once(ANCHOR).expect("an anchor");
     let lines = table.lines().skip_while(|line| !line.starts_with('|')).skip(2);
@@ -327,7 +327,7 @@ pub(crate) fn tests() -> Vec<common::Test> {
 
 // ---------------------------------------------------------------- shared by the checks
 
-/// Returns at most 60,000 bytes, which fit in an empty pipe.
+/// Returns as many bytes as fit in an empty pipe, but at most 60,000.
 fn pipeful() -> Vec<u8> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     data(writer.capacity().unwrap().min(60_000))
@@ -340,16 +340,16 @@ fn full_of(bytes: &[u8]) -> PipeReader {
     reader
 }
 
-/// Returns the contents of a file. One of the tests rejects `statx`, so this function does not call
-/// [`File::metadata`], which uses `statx` on targets with 32-bit times.
+/// Returns the contents of a file. This function does not call [`File::metadata`], because one of the tests
+/// rejects `statx`. On targets with 32-bit times, [`File::metadata`] uses `statx`.
 fn contents(mut file: &File) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(file.seek(SeekFrom::End(0)).unwrap()).unwrap()];
     file.read_exact_at(&mut bytes, 0).unwrap();
     bytes
 }
 
-/// Returns a command that writes a word to descriptor 7 and exits with this code, and the pipe end that
-/// receives the word.
+/// Returns a command, and the pipe end that receives its output. The command writes a word to descriptor 7
+/// and exits with this code.
 fn script(code: u8) -> (Command<'static>, PipeReader) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut command = Command::new("/bin/sh");
@@ -357,7 +357,7 @@ fn script(code: u8) -> (Command<'static>, PipeReader) {
     (command, reader)
 }
 
-/// Checks that a program starts with this method, and that a missing program fails to start.
+/// Checks that a program starts with this method, and that a spawn of a missing program fails.
 fn spawn_works(method: SpawnMethod) {
     let (command, reader) = script(9);
     let mut child = command.spawn().unwrap();
@@ -465,8 +465,8 @@ fn both_flags(refused: Option<Errno>) -> Result<(), &'static str> {
     nosignal(refused)
 }
 
-/// A transfer, or a closure of `without_sigpipe`, that writes to a pipe without a reader fails with `EPIPE`.
-/// The raised `SIGPIPE` is not delivered to this process.
+/// If a transfer or a closure of `without_sigpipe` writes to a pipe that has no reader, the write fails with
+/// `EPIPE`. The raised `SIGPIPE` is not delivered to this process.
 fn signal_of_a_call(_refused: Option<Errno>) -> Result<(), &'static str> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     drop(reader);
@@ -476,7 +476,7 @@ fn signal_of_a_call(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If the kind of a socket cannot be determined, the transfer treats it as a socket without message
+/// If the kind of a socket cannot be determined, the transfer treats the socket as one without message
 /// boundaries.
 fn kinds_of_sockets(_refused: Option<Errno>) -> Result<(), &'static str> {
     let bytes = data(150_000);
@@ -535,7 +535,7 @@ fn signals_of_a_thread(refused: Option<Errno>) -> Result<(), &'static str> {
 
 // ---------------------------------------------------------------- pipes
 
-/// Creating a packet pipe has no fallback, so the call fails with the filter's errno.
+/// The creation of a packet pipe has no fallback, so the call fails with the filter's errno.
 fn packet_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     let made = packets().map(drop);
     assert_eq!(made, refused.map_or(Ok(()), Err));
@@ -543,8 +543,8 @@ fn packet_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If the capacity of a pipe cannot be changed, a request for an exact capacity fails. Otherwise the pipe
-/// keeps its capacity, and chunks, programs and fan-outs still work.
+/// If the capacity of a pipe cannot be changed, a request for an exact capacity fails. All other requests
+/// leave the capacity unchanged, and chunks, programs and fan-outs still work.
 fn capacities(refused: Option<Errno>) -> Result<(), &'static str> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let before = writer.capacity().unwrap();
@@ -568,7 +568,7 @@ fn capacities(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Reads 3 MiB from a program, and then from a file.
+/// Reads 3 MiB from a program, and then 3 MiB from a file.
 fn long_output() {
     const LEN: usize = 3 << 20;
     let output =
@@ -580,7 +580,7 @@ fn long_output() {
     assert!(all == output.stdout);
 }
 
-/// A writer that cannot determine how many bytes were read uses new pages.
+/// If a writer cannot determine how many bytes were read, it uses new pages.
 fn bytes_in_a_pipe(refused: Option<Errno>) -> Result<(), &'static str> {
     let reader = full_of(b"12345");
     assert_eq!(reader.available(), refused.map_or(Ok(5), Err));
@@ -611,7 +611,7 @@ fn epoll_timeouts(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If the number of processors is unknown, the crate assumes more than one.
+/// If the number of processors is unknown, the crate assumes that more than one exists.
 fn waiting_awake(_refused: Option<Errno>) -> Result<(), &'static str> {
     let (bytes, sink) = (pipeful(), file(b""));
     let done = Transfer::new().wait(Wait::Adaptive).run(full_of(&bytes), &sink).unwrap();
@@ -639,7 +639,7 @@ fn unknown_kinds(refused: Option<Errno>) -> Result<(), &'static str> {
         done.mechanism()
     );
     assert!(contents(&sink) == bytes);
-    // With a deadline, only terminals are written byte by byte.
+    // A transfer that has a deadline writes byte by byte only to terminals.
     let (sink, before) = (file(b""), calls_to_write());
     let until = Deadline::after(Duration::from_secs(60));
     Transfer::new().deadline(until).run(file(&bytes), &sink).unwrap();
@@ -648,7 +648,7 @@ fn unknown_kinds(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Returns the number of calls that write, of all threads of this process, or 0 if the kernel does not count.
+/// Returns the number of write calls by all threads of this process, or 0 if the kernel does not count them.
 fn calls_to_write() -> u64 {
     let all = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
     let line = all.lines().find_map(|line| line.strip_prefix("syscw: "));
@@ -678,7 +678,8 @@ fn file_to_file(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Returns a socket that delivers these bytes and then end of file, and the process that sends the bytes.
+/// Returns a socket, and the process that sends these bytes to it. After the bytes, the socket delivers end
+/// of file.
 fn socket_of(bytes: &[u8]) -> (UnixStream, Child) {
     let (near, far) = UnixStream::pair().unwrap();
     let (own, bytes) = (&near, bytes.to_vec());
@@ -863,7 +864,7 @@ fn chunks_by_other_means(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If memfds are rejected, a builder with `ChunkMechanism::Memfd` set fails, as does `pass_writer`. Other
+/// If memfds are rejected, both `pass_writer` and a builder with `ChunkMechanism::Memfd` set fail. Other
 /// builders use another mechanism.
 fn no_memfd(refused: Option<Errno>) -> Result<(), &'static str> {
     let asked = asked_for(By::Memfd);
@@ -979,8 +980,8 @@ fn small_pages(_refused: Option<Errno>) -> Result<(), &'static str> {
 
 // ---------------------------------------------------------------- creating processes
 
-/// A child that was created without `CLONE_CLEAR_SIGHAND` does not keep the handler of its
-/// parent, so `SIGUSR1` kills the child.
+/// Even without `CLONE_CLEAR_SIGHAND`, a child does not keep its parent's handler, so `SIGUSR1` kills the
+/// child.
 fn spawn_by_vfork(_refused: Option<Errno>) -> Result<(), &'static str> {
     extern "C" fn handler(_signal: i32) {
         common::HANDLED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
@@ -994,7 +995,7 @@ fn spawn_by_vfork(_refused: Option<Errno>) -> Result<(), &'static str> {
 
 fn spawn_by_fork(refused: Option<Errno>) -> Result<(), &'static str> {
     spawn_works(if refused.is_some() { SpawnMethod::Fork } else { SpawnMethod::Vfork });
-    // A child without shared memory reports a failure through a pipe.
+    // A child that does not share memory with its parent reports a failure through a pipe.
     let error = Command::new("/bin/sh").current_dir("/no/such").spawn().unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Chdir, Errno::ENOENT));
     let (output, code) = output_of(programs::program("fds", &[]).close_other_fds());
@@ -1136,8 +1137,8 @@ fn signals_arrive(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Without `PIDFD_SIGNAL_PROCESS_GROUP`, the crate does not use the group number after a wait for the leader,
-/// because another process may have received the number.
+/// Without `PIDFD_SIGNAL_PROCESS_GROUP`, the crate does not use the group number after a wait for the leader.
+/// Another process may have received the number by then.
 fn group_of_a_dead_leader(refused: Option<Errno>) -> Result<(), &'static str> {
     let (alive, held) = rawpipe::pipe().unwrap(); // reaches end of file when the group member exits
     let (gate, opener) = rawpipe::pipe().unwrap();

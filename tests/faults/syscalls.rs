@@ -1,11 +1,11 @@
 //! Checks the list of system calls in `docs/tools.md` against the calls that each module makes. Other tests
-//! check the number or the order of the calls of single operations.
+//! check the number or the order of the calls that single operations make.
 //!
 //! Each operation runs in a separate process under the tracer in `tests/faults/tracer.rs`. The operation runs
-//! once without failures. It then runs once for each of its sets of calls, and the calls of that set fail.
-//! The test fails if the crate makes a call that is not listed, or never makes a listed call. A run without
-//! failures may not make a call that is listed only as a fallback. This last check requires a kernel with
-//! `RWF_NOSIGNAL`, root, and no seccomp filter.
+//! once without failures. It then runs once for each of its sets of calls. In such a run, the calls of the
+//! set fail. The test fails if the crate makes a call that is not listed, or never makes a listed call. A run
+//! without failures may not make a call that is listed only as a fallback. This last check runs only if the
+//! kernel supports `RWF_NOSIGNAL`, the process runs as root, and no seccomp filter is installed.
 #![allow(unsafe_code, reason = "a tracer, and functions that are unsafe")]
 
 mod operations;
@@ -105,8 +105,8 @@ const PURPOSES: [(&str, &[(u64, &str)]); 4] = [
     ),
 ];
 
-/// Returns the names of the call and of its purpose, for example `fcntl F_GETFL`, or `None` if the call has
-/// only one purpose.
+/// Returns the name of the call and the name of its purpose, for example `fcntl F_GETFL`. Returns `None` if
+/// the call has only one purpose.
 fn purpose_of(key: &Key) -> Option<String> {
     let name = name_of(key.nr);
     let (_, known) = PURPOSES.into_iter().find(|(call, _)| *call == name)?;
@@ -220,8 +220,8 @@ fn impossible() -> Option<&'static str> {
     (done.end != End::Exit(0) || !seen).then_some("processes cannot be traced")
 }
 
-/// Returns whether no operation should need a fallback. The kernel must support `RWF_NOSIGNAL`, this process
-/// must run as root, and no seccomp filter may be installed.
+/// Returns whether every operation should work without a fallback. This is the case if the kernel supports
+/// `RWF_NOSIGNAL`, this process runs as root, and no seccomp filter is installed.
 fn newest() -> bool {
     unsafe extern "C" {
         safe fn geteuid() -> u32;
@@ -231,7 +231,7 @@ fn newest() -> bool {
     let place = byte.as_ptr().expose_provenance();
     let fd = usize::try_from(std::os::fd::AsRawFd::as_raw_fd(&writer)).expect("a descriptor");
     const RWF_NOSIGNAL: usize = 0x100;
-    // SAFETY: the call reads one list of one buffer. Both halves of the position are -1, which means no
+    // SAFETY: the call reads one list of one buffer. A value of -1 in both halves of the position means no
     // position.
     let sent = unsafe {
         rawpipe::raw::syscall6(nr::PWRITEV2, fd, place, 1, usize::MAX, usize::MAX, RWF_NOSIGNAL)
@@ -275,8 +275,8 @@ fn compare(
         }
     };
     say("made, and not listed", &seen - &listed);
-    // If `vmsplice` and `splice` copy, a chunk writer hands over no pages, so it does not count unread pages
-    // with `ioctl`.
+    // If `vmsplice` and `splice` copy, a chunk writer hands over no pages, so the writer does not use `ioctl`
+    // to count unread pages.
     let copies = module == "chunk" && common::vmsplice_copies() && common::splice_copies();
     let needless = if copies { Calls::from(["ioctl".to_owned()]) } else { Calls::new() };
     say("listed, and not made", &(&usual - &plain) - &needless);
@@ -319,8 +319,8 @@ fn each_module_makes_the_calls_listed() {
     ));
 }
 
-/// The table and the list of all calls contain every call for which the crate has a number except `tgkill`,
-/// and no other call.
+/// Except for `tgkill`, the table and the list of all calls contain every call for which the crate has a
+/// number. They contain no other call.
 fn all_calls_are_listed() {
     let mut table = Calls::new();
     for row in rows(PAGE).into_values() {
@@ -426,8 +426,8 @@ fn fanout_of_records_maps_one_buffer_for_each() {
     assert!(calls[0] <= RECORDS + 1 && calls[1] <= RECORDS + 4 && calls[2] <= 2, "{calls:?}");
 }
 
-/// With a progress closure, `chunk` limits the number of bytes between two calls of the closure. Without a
-/// closure, each system call moves as many bytes as it can.
+/// With a progress closure, `chunk` limits the number of bytes that are moved between two calls of the
+/// closure. Without a closure, each system call moves as many bytes as it can.
 fn transfer_chunk_bounds_calls_only_with_progress() {
     const LEN: usize = 400_000;
     if let Some(reason) = impossible() {

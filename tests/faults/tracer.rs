@@ -1,13 +1,13 @@
-//! Runs code in a forked process, observes the system calls of its operation, and can make calls fail or move
-//! fewer bytes.
+//! Runs code in a forked process, and observes the system calls of the operation in this code. Can make these
+//! calls fail or move fewer bytes.
 //!
 //! The tracer uses `ptrace`. To make a call fail, the tracer replaces the call number with an unused number
-//! and sets the result on return. The kernel therefore does not execute the call. To shorten a call, the
-//! tracer lowers its length argument or shortens its list of buffers. The kernel then executes the call and
-//! sets the result.
+//! and sets the result when the call returns. The kernel therefore does not execute the call. To shorten a
+//! call, the tracer lowers its length argument or shortens its list of buffers. The kernel then executes the
+//! call and sets the result.
 //!
-//! Children of the traced process are also traced, until they execute another program or the operation has
-//! ended.
+//! Children of the traced process are also traced, until they execute another program or until the operation
+//! has ended.
 
 #![allow(unsafe_code, reason = "ptrace, by number")]
 
@@ -50,8 +50,8 @@ const SETOPTIONS: usize = 0x4200;
 const GETEVENTMSG: usize = 0x4201;
 const GET_SYSCALL_INFO: usize = 0x420e;
 const EVENT_EXEC: i32 = 4;
-/// The `ptrace` options that mark stops at system calls, report forks, vforks, clones and execs, and kill the
-/// tracees when the tracer exits.
+/// The `ptrace` options. They mark stops at system calls, report forks, vforks, clones and execs, and kill
+/// the tracees when the tracer exits.
 const OPTIONS: usize = 1 | 2 | 4 | 8 | 16 | 1 << 20;
 
 /// An unused system call number that marks the end of the operation.
@@ -114,9 +114,9 @@ pub(crate) struct Run {
     pub(crate) time: Duration,
 }
 
-/// A function that returns whether a call is recorded and may receive a fault. The first three parameters are
-/// whether a child makes the call, the call's number, and its arguments. The last parameter is a function
-/// that returns whether the signal set is full.
+/// A function that returns whether a call is recorded and may receive a fault. The first three parameters
+/// state whether a child makes the call, and give the call's number and arguments. The last parameter is a
+/// function that returns whether the signal set is full.
 pub(crate) type Noted = fn(bool, usize, &[u64; 6], &dyn Fn() -> bool) -> bool;
 
 static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
@@ -126,7 +126,7 @@ pub(crate) fn fault() -> Option<Fault> {
     FAULT.get().copied().flatten()
 }
 
-/// The exit code of a process that the kernel does not permit to be traced.
+/// The exit code if the kernel does not permit the process to be traced.
 const NOT_TRACED: i32 = 77;
 
 /// Runs `body` in a traced child process and records the calls within [`operation`] for which `noted` returns
@@ -175,7 +175,7 @@ pub(crate) fn run(
     Run { calls: tracer.calls, fired: tracer.fired, end, time: begun.elapsed() }
 }
 
-/// Runs `body`, whose calls the tracer records and may make fail or shorten.
+/// Runs `body`. The tracer records the calls of `body`, and may shorten them or make them fail.
 pub(crate) fn operation<T>(body: impl FnOnce() -> T) -> T {
     // The tracer intercepts this signal and does not deliver it.
     kill(getpid(), SIGSTOP);
@@ -196,8 +196,8 @@ fn ptrace(request: usize, pid: i32, address: u64, data: u64) -> isize {
 
 static ALARMS: AtomicUsize = AtomicUsize::new(0);
 
-/// Sends `SIGALRM` to this process after `patience` and then every second, because a single signal could
-/// arrive before the wait starts. If `patience` is zero, no further signal is sent.
+/// Sends `SIGALRM` to this process after `patience`, and then every second. The signal is repeated, because a
+/// single signal could arrive before the wait starts. If `patience` is zero, no further signal is sent.
 fn alarm_after(patience: Duration) {
     extern "C" fn note(_signal: i32) {
         ALARMS.fetch_add(1, Ordering::SeqCst);
@@ -280,7 +280,7 @@ impl Tracer<'_> {
                     let code = status >> 8 & 0xff;
                     let told = if killed == 0 { End::Exit(code) } else { End::Killed(killed) };
                     end = end.or(Some(told));
-                    // The signal also kills the processes of the group that are not traced.
+                    // The signal also kills untraced processes in the group.
                     kill(-self.driver, SIGKILL);
                     self.tracees.keys().for_each(|pid| _ = kill(*pid, SIGKILL));
                 }
@@ -506,8 +506,8 @@ fn peek(pid: i32, place: u64) -> u64 {
     word
 }
 
-/// Returns whether a request succeeded. A request may fail only if another process has killed the tracee,
-/// which is then no longer stopped.
+/// Returns whether a request succeeded. A request may fail only if another process has killed the tracee. In
+/// this case, the tracee is no longer stopped.
 fn granted(answer: isize, what: &str) -> bool {
     const ESRCH: isize = 3;
     assert!([0, -ESRCH].contains(&answer), "{what} of a tracee: {answer}");

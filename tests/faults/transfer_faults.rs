@@ -1,5 +1,6 @@
-//! Tests transfers and fan-outs during signals, without a reader, and with missing system calls. Other tests
-//! have few descriptors, small pipes, a trace pipe, or a full disk. Each test runs in a separate process.
+//! Tests transfers and fan-outs that receive signals, have no reader, or run while system calls are missing.
+//! Other tests use few descriptors, small pipes, a trace pipe, or a full disk. Each test runs in a separate
+//! process.
 #![allow(unsafe_code, reason = "signals, and a mount namespace")]
 
 use crate::common::bytes::data;
@@ -69,8 +70,9 @@ fn by_copy<'p>() -> Transfer<'p> {
     [Splice, Broker, CopyFileRange, Sendfile].into_iter().fold(Transfer::new(), Transfer::without)
 }
 
-/// With `raise_sigpipe`, a transfer to a pipe without a reader, or to a socket without a peer, raises
-/// `SIGPIPE`, as filter programs expect. If the process ignores the signal, the transfer fails with `EPIPE`.
+/// With `raise_sigpipe` set, a transfer raises `SIGPIPE` if its pipe has no reader or its socket has no peer.
+/// Programs that work as filters expect this signal. If the process ignores the signal, the transfer fails
+/// with `EPIPE`.
 fn transfer_raises_sigpipe_if_it_is_to() {
     fn pipe() -> OwnedFd {
         let (reader, writer) = rawpipe::pipe().unwrap();
@@ -169,8 +171,8 @@ fn transfer_goes_on_after_signals() {
     let mut feeding =
         child(move || u8::from(!(0..blocks).all(|_| writer.write_all(&feed).is_ok())));
     let mut moving = child(move || {
-        // The process that sends the signals holds copies of `reader` and `near`, so it must end before `far`
-        // can reach end of file.
+        // The process that sends the signals holds copies of `reader` and `near`, so this process must end
+        // before `far` can reach end of file.
         let storm = storm();
         let moved = Transfer::new().exact(len).run(&reader, &near);
         drop(storm);
@@ -205,7 +207,7 @@ fn transfer_can_be_broken_off_by_a_signal() {
     drop(storm);
 }
 
-/// A signal also stops a transfer that has a deadline or a nonblocking end, and therefore sleeps in `poll`.
+/// A transfer that has a deadline or a nonblocking end sleeps in `poll`. A signal also stops such a transfer.
 fn transfer_that_polls_can_be_broken_off_by_a_signal() {
     let storm = storm();
     let (reader, _writer) = rawpipe::pipe().unwrap();
@@ -245,7 +247,8 @@ fn fanout_that_waits_can_be_broken_off_by_a_signal() {
         };
         let (one, two) = (file(b""), file(b""));
         let mut sinks = [FanoutSink::new(&one), FanoutSink::new(&two)];
-        // A fan-out that `progress` stops does not fail, although fewer than `exact` bytes were moved.
+        // If `progress` stops a fan-out, the fan-out does not fail, although fewer than `exact` bytes were
+        // moved.
         let done = Fanout::new().exact(10).progress(&mut watch).run(source, &mut sinks).unwrap();
         assert_eq!((done.bytes(), sinks[0].bytes(), sinks[1].bytes()), (6, 6, 6));
     }
@@ -382,8 +385,8 @@ fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
     });
 }
 
-/// If a flag can keep a call from waiting, the transfer makes the call without polling first, because `poll`
-/// would be an additional call.
+/// If a flag can prevent a call from waiting, the transfer makes the call without polling first. `poll` would
+/// be an additional call.
 fn transfer_deadline_polls_only_what_could_wait() {
     let test = "transfer_deadline_polls_only_what_could_wait";
     if common::emulated() {
@@ -444,7 +447,7 @@ fn transfer_deadline_polls_only_what_could_wait() {
     }
 }
 
-/// `discard` works even if no free descriptor exists for opening `/dev/null`.
+/// `discard` works even if no descriptor is free for opening `/dev/null`.
 fn discard_without_a_descriptor_for_a_sink_reads() {
     if common::descriptors_without_limit("discard_without_a_descriptor_for_a_sink_reads") {
         return;
@@ -468,7 +471,7 @@ fn discard_without_a_descriptor_for_a_sink_reads() {
 }
 
 /// With a descriptor limit of 0, `poll` fails with `EINVAL`. The transfer then cannot distinguish an empty
-/// record from end of file, so it fails with that error.
+/// record from end of file, so the transfer also fails with `EINVAL`.
 fn transfer_of_records_where_poll_fails_ends() {
     const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
     let test = "transfer_of_records_where_poll_fails_ends";
@@ -593,7 +596,7 @@ fn unmount(folder: &Path) {
     std::fs::remove_dir(folder).unwrap();
 }
 
-/// The trace pipe looks like a regular file, but `splice` loses some of its lines, and a read can block.
+/// The trace pipe looks like a regular file, but `splice` loses some of the lines, and a read can block.
 fn transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline() {
     let test = "transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline";
     let folder = match mounted(c"tracefs", c"") {
@@ -654,7 +657,7 @@ fn transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline() {
 
 // ---- pipes that may not grow ----
 
-/// If a pipe cannot be enlarged, the pipes keep their capacity and all bytes arrive.
+/// If a pipe cannot be enlarged, the transfer's pipes keep their capacities, and all bytes arrive.
 fn transfer_grow_pipes_refused_is_ignored() {
     let test = "transfer_grow_pipes_refused_is_ignored";
     if common::emulated() {
@@ -809,7 +812,7 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
     assert_eq!(Transfer::new().grow_pipes().run(&reader, &sink).unwrap().bytes(), 1000);
     assert_eq!(([reader.capacity(), sink.capacity()], arrived.available()), (before, Ok(1000)));
     drop((reader, sink, arrived));
-    // The transfer uses an internal pipe, which is small, only if no other mechanism is available.
+    // The internal pipe is small. The transfer uses this pipe only if no other mechanism is available.
     let fed = || {
         let (reader, writer) = UnixStream::pair().unwrap();
         io::write_all(&writer, &bytes[..1000]).unwrap();

@@ -1,4 +1,4 @@
-//! Runs the tests of `tests/forked/fork.rs`, which need no feature except `std`.
+//! Runs the tests of `tests/forked/fork.rs`. These tests need no feature except `std`.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -155,9 +155,8 @@ fn cancel_by_another_process_ends_wait_any() {
     assert!(running.wait().unwrap().success() && other.wait().unwrap().success());
 }
 
-/// A cancel is never lost, whether it occurs before, during or after the start of a wait.
-/// Calls `wait` repeatedly. Another thread cancels each call at another moment, from before the call to
-/// during its wait.
+/// Calls `wait` repeatedly. A cancel is never lost, whether it occurs before, during or after the start of a
+/// wait. Another thread cancels each call at a different moment, either before the call or during its wait.
 fn at_any_moment<T: Debug + PartialEq>(wait: impl Fn(Deadline<'_>) -> rawpipe::Result<T>) {
     for turn in 0..if common::slow() { 200 } else { 5_000_u64 } {
         let cancel = Cancel::new().unwrap();
@@ -177,7 +176,8 @@ fn cancel_at_any_moment_is_never_lost() {
     at_any_moment(|deadline| io::read_deadline(&reader, &mut [0], deadline));
 }
 
-/// The functions that report a passed deadline with an empty result report a cancel with an error.
+/// Some functions report a passed deadline with an empty result. These functions report a cancel with an
+/// error.
 fn cancel_at_any_moment_is_no_timeout() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let epoll = Epoll::new().unwrap();
@@ -201,7 +201,7 @@ fn cancel_at_any_moment_is_no_timeout() {
 
 // ---- events ----
 
-/// A cancel ends `poll_deadline` with lists that fit on the stack and with longer lists.
+/// A cancel ends `poll_deadline`, both for lists that fit on the stack and for longer lists.
 fn poll_deadline_cancelled_ecanceled() {
     let pipes: Vec<_> = (0..40).map(|_| rawpipe::pipe().unwrap()).collect();
     for count in [0, 1, 6, 7, 8, 9, 40] {
@@ -292,7 +292,7 @@ fn epoll_wait_deadline_cancelled_ecanceled() {
     }
 }
 
-/// If threads share one `Epoll`, only one thread receives each event, but a cancel ends the wait of every
+/// If threads share one `Epoll`, each event reaches only one thread, but a cancel ends the wait of every
 /// thread.
 fn epoll_shared_by_threads_cancelled_ends_all() {
     let (epoll, cancel) = (Epoll::new().unwrap(), Cancel::new().unwrap());
@@ -425,7 +425,8 @@ fn account(mut error: TransferError, source: &PipeReader, sink: &PipeReader, sen
     assert!(all == sent, "{} of {} bytes", all.len(), sent.len());
 }
 
-/// The tested transfers: with the default options, with chunks of 64 KiB, and without `splice`.
+/// The kinds of transfer under test: one with the default options, one with chunks of 64 KiB, and one without
+/// `splice`.
 const WAYS: [&str; 3] = ["splice", "chunks", "copy"];
 
 fn by<'p>(way: &str) -> Transfer<'p> {
@@ -468,7 +469,7 @@ fn transfer_sink_full_cancelled_ecanceled() {
 }
 
 /// The error of a cancelled transfer to a full socket holds the bytes that were read but not written. The
-/// test uses a blocking and a nonblocking socket.
+/// test uses a blocking socket and then a nonblocking socket.
 fn transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand() {
     for nonblocking in [false, true] {
         let (source, feed) = rawpipe::pipe().unwrap();
@@ -486,7 +487,7 @@ fn transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand() {
         assert_eq!((waiting.errno(), waiting.side()), (Some(Errno::ECANCELED), Side::Sink));
         assert_eq!((before.errno(), before.undelivered()), (Some(Errno::ECANCELED), 0));
         assert!(waiting.undelivered() > 0);
-        // The bytes of the transfer follow those that filled the socket.
+        // The bytes of the transfer follow the bytes that filled the socket.
         drop(near);
         let mut all = Vec::new();
         io::read_to_end(&far, &mut all).unwrap();
@@ -581,8 +582,8 @@ fn transfer_to_a_terminal_cancelled_ecanceled() {
 
 fn shared_chunks_cancelled_ecanceled_and_nothing_is_lost() {
     let (mut reader, mut writer) = match SharedBuilder::new().chunk(1000).ring(1).build() {
-        // An emulator accepts `madvise` advice without wiping the memory of a forked child, so the builder
-        // fails.
+        // An emulator accepts the `madvise` advice but does not wipe the memory of a forked child, so the
+        // builder fails.
         Err(Errno::EOPNOTSUPP) if common::emulated() => {
             return common::skip(
                 &common::name_alone(),
@@ -733,7 +734,7 @@ fn fanout_cancelled_with_no_sink_left_ecanceled_of_the_sink() {
 }
 
 /// A cancel ends the wait for a child that has closed its streams but keeps running. The cancel occurs during
-/// the first call and before the second call.
+/// the first call, so the deadline of the second call is already cancelled.
 fn communicate_cancelled_while_the_child_runs_on() {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "echo out; exec >&- 2>&-; sleep 600"]).stdout(Stdio::piped());
@@ -743,7 +744,8 @@ fn communicate_cancelled_while_the_child_runs_on() {
     assert_eq!((waiting.reason(), before.reason()), (Kind::Cancelled, Kind::Cancelled));
 }
 
-/// Returns the processor time that this process has used, in ticks, from an open `/proc/self/stat`.
+/// Returns, in ticks, the processor time that this process has used. `stat` must be an open
+/// `/proc/self/stat`.
 fn ticks(stat: &File) -> u64 {
     let mut text = [0; 1024];
     let len = stat.read_at(&mut text, 0).unwrap();
@@ -752,7 +754,7 @@ fn ticks(stat: &File) -> u64 {
     after_name.split_whitespace().skip(11).take(2).map(|part| part.parse::<u64>().unwrap()).sum()
 }
 
-/// With `RLIMIT_NOFILE` 0, `poll` rejects every nonempty list of descriptors. A wait for a child then sleeps
+/// If `RLIMIT_NOFILE` is 0, `poll` rejects every nonempty list of descriptors. A wait for a child then sleeps
 /// between its attempts, even if the deadline has a `Cancel`.
 fn wait_deadline_without_descriptors_sleeps() {
     let test = "wait_deadline_without_descriptors_sleeps";

@@ -31,8 +31,8 @@ unsafe extern "C" {
     safe fn c_clock() -> std::ffi::c_long;
 }
 
-/// Creates a child that runs until it is killed. Dropping the handle kills the child, because the harness
-/// waits until no process holds the inherited standard output.
+/// Creates a child that runs until it is killed. Dropping the handle kills the child. Otherwise the harness
+/// would wait for the child, which holds the inherited standard output.
 fn waiting_child() -> Child {
     let mut child = child(|| {
         let _ = poll(&mut [], None);
@@ -84,9 +84,9 @@ fn process_id() -> u32 {
 }
 
 /// Runs `body` with all kernel features, then three times with fewer features. In the second run, `waitid`
-/// rejects pidfds and `ioctl` fails, as on Linux 5.3 for a pidfd. In the third run, `pidfd_send_signal` also
-/// fails. In the last run, no pidfd can be created. If no filter can be installed, the last three runs are
-/// skipped.
+/// rejects pidfds, and `ioctl` fails as it does for a pidfd on Linux 5.3. In the third run,
+/// `pidfd_send_signal` also fails. In the last run, no pidfd can be created. If no filter can be installed,
+/// the last three runs are skipped.
 fn with_ever_less(test: &str, body: impl Fn(&str)) {
     body("all");
     let ways: [(&str, &[Filter]); 3] = [
@@ -116,8 +116,8 @@ fn status_equals_stds_in_every_encoding() {
         let ours = ExitStatus::from(std);
         assert_eq!(ours.success(), std.success(), "{raw:#x}");
         assert_eq!(ours.code(), std.code(), "{raw:#x}");
-        // std also returns numbers that are not signals, but the kernel never stores such a number in a
-        // status.
+        // std also returns numbers that are not signal numbers, but the kernel never stores such a number in
+        // a status.
         let known = |number: &i32| Signal::from_raw(*number).is_some();
         let (killed, stopped) = (std.signal(), std.stopped_signal());
         assert_eq!(ours.signal().map(Signal::as_raw), killed.filter(known), "{raw:#x}");
@@ -148,9 +148,9 @@ fn status_in_words() {
     assert_eq!((ours.into_raw(), ours.success()), (std.into_raw(), true));
 }
 
-/// Every status that a wait can return has the same text as in std, and so do some other values. The only
-/// exception is `SIGSTKFLT`, because this crate does not name that signal. The kernel never sends
-/// `SIGSTKFLT`, and MIPS and SPARC lack it.
+/// Every status that a wait can return has the same text as in std, and so do some values that no wait
+/// returns. The only exception is a status with `SIGSTKFLT`, because this crate does not name that signal.
+/// The kernel never sends `SIGSTKFLT`, and MIPS and SPARC lack it.
 fn status_in_words_as_with_std() {
     let beyond = [0x1_0000, 0x7fff_ffff, i32::MIN, -1, -2, 0x1_ffff, 0x10_007f];
     for raw in (0..=0xffff).chain(beyond) {
@@ -180,7 +180,7 @@ fn status_of_every_deadly_signal() {
         if signal.name().is_none() && (signal.as_raw() < 35 || common::emulated()) {
             continue;
         }
-        // Under Valgrind, no child dies of `SIGSYS` or of the last signal.
+        // Under Valgrind, neither `SIGSYS` nor the last signal kills a child.
         let kept = signal == Signal::SYS || signal.as_raw() == 64;
         if kept && common::tool() == Some(common::Tool::Valgrind) {
             skip("status_of_every_deadly_signal", "no child dies of SIGSYS and 64 under Valgrind");
@@ -417,8 +417,8 @@ fn assert_lost(child: &mut Child, code: i32, way: &str) {
     assert_eq!(child.send_signal(Signal::KILL), Err(Errno::ESRCH), "{way}");
 }
 
-/// Returns the expected result of `kill` after a wait that returned `end`. `kill` returns `Ok` only if the
-/// status is known, as in std.
+/// Returns the expected result of `kill` after a wait that returned `end`. As in std, `kill` returns `Ok`
+/// only if the status is known.
 fn killed_after(end: Result<ExitStatus, Errno>) -> Result<(), Errno> {
     end.map(|_| ()).map_err(|_| Errno::ESRCH)
 }
@@ -449,8 +449,8 @@ fn wait_sa_nocldwait_echild() {
         return skip("wait_sa_nocldwait_echild", "struct sigaction is another one here");
     }
     const SA_NOCLDWAIT: usize = 2;
-    // The kernel's `struct sigaction` contains the handler, the flags, on some architectures one more
-    // field, and the mask. Every field except the flags is zero.
+    // The kernel's `struct sigaction` contains the handler, the flags, one more field on some architectures,
+    // and the mask. Every field except the flags is zero.
     let action = [0, SA_NOCLDWAIT, 0, 0, 0, 0, 0, 0];
     let place = (&raw const action).expose_provenance();
     let signal = Signal::CHLD.as_raw().unsigned_abs() as usize;
@@ -571,8 +571,8 @@ fn send_signal_reaches_a_handler() {
     });
 }
 
-/// Creates a child of this process with exactly this process id. Returns `None` if the child cannot be
-/// created with that id.
+/// Creates a child of this process, and gives the child exactly this process id. Returns `None` if the child
+/// cannot be created with that id.
 fn child_with_number(test: &str, pid: u32) -> Option<isize> {
     let set_tid = [pid];
     let mut arguments = [0_u64; 10]; // struct clone_args
@@ -644,7 +644,7 @@ fn kill_never_hits_a_recycled_number() {
     });
 }
 
-/// Sends a signal through a forked copy of a handle in a nested PID namespace. In that namespace, other
+/// From a nested PID namespace, sends a signal through a forked copy of a handle. In that namespace, other
 /// processes have the ids of the owner and of the child. The call fails with `ESRCH`, and the other processes
 /// stay alive.
 fn kill_of_a_copy_in_a_nested_pid_namespace_hits_nobody() {
@@ -747,8 +747,8 @@ fn pidfd_is_close_on_exec_and_readable_at_the_end() {
     assert!(fds[0].revents().contains(PollEvents::IN));
 }
 
-/// If the child cannot be created with a pidfd, the pidfd is opened after the fork. If the pidfd does not
-/// refer to a child of this process, another process has received the id, and the pidfd is dropped.
+/// If the child cannot be created with a pidfd, the pidfd is opened after the fork. The pidfd is dropped if
+/// it does not refer to a child of this process, because another process has then received the id.
 fn pidfd_opened_after_the_fork_is_checked() {
     let test = "pidfd_opened_after_the_fork_is_checked";
     let has_pidfd = || waiting_child().pidfd().is_some();
@@ -800,7 +800,7 @@ fn fork_ten_thousand_leave_no_descriptor_and_no_zombie() {
 
 // ---- drop ----
 
-/// Creates a child that holds the write end until it exits.
+/// Creates a child that holds the write end until the child exits.
 fn holding_child() -> (Child, PipeReader) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let child = child(move || {
@@ -918,7 +918,7 @@ fn ptrace(request: isize, pid: u32, data: usize) -> bool {
 }
 
 /// Returns the signal that stopped a traced child, as `waitpid` reports it to the tracer. Returns `None` if
-/// `waitpid` reports no stop, for example because another wait has already consumed it.
+/// `waitpid` reports no stop, for example because another wait has already consumed the stop.
 fn stop_of(pid: u32) -> Option<i32> {
     let mut status = 0;
     // SAFETY: the call writes one `int` to `status`.
@@ -935,7 +935,7 @@ fn wait_for_stop(pid: u32) {
     }
 }
 
-/// Skips the test and returns `false` if this process cannot trace a child, as under an emulator.
+/// Skips the test and returns `false` if this process cannot trace a child, for example under an emulator.
 fn tracing(test: &str) -> bool {
     let child = waiting_child();
     let possible = !common::emulated() && ptrace(PTRACE_SEIZE, child.id(), 0);
@@ -974,7 +974,7 @@ fn wait_traced_child_stopped_is_not_an_end() {
     });
 }
 
-/// `wait` sleeps while another thread, which traces the child, inspects the stopped child and resumes it.
+/// Another thread traces the child, inspects the stopped child and resumes it. Meanwhile, `wait` sleeps.
 fn wait_traced_child_until_its_end() {
     let test = "wait_traced_child_until_its_end";
     if !tracing(test) {
@@ -1108,8 +1108,8 @@ fn send_signal_group_esrch_or_exact_after_wait() {
         assert_eq!(reader.read(&mut [0]), Err(Errno::EAGAIN), "{way}: the grandchild runs");
         let answer = leader.send_signal_group(Signal::KILL);
         if answer == Err(Errno::ESRCH) {
-            // Before Linux 6.9 or with a filter, only the id identifies the group, and another group could
-            // have received that id.
+            // Before Linux 6.9, or under a filter, only the id identifies the group. Another group could have
+            // received that id.
             common::say(&format!("{way}: the group of a leader that was waited for is left alone"));
             let group = -i32::try_from(leader.id()).unwrap();
             assert_eq!(c_kill(group, 9), 0);
@@ -1149,8 +1149,8 @@ fn drop_after_wait_spares_the_group() {
     });
 }
 
-/// A drop with `KillGroup` kills a leader that has moved to this process's group, and all processes in the
-/// leader's old group.
+/// If a leader has moved to this process's group, a drop with `KillGroup` kills the leader and all processes
+/// in its old group.
 fn drop_kills_a_leader_that_has_left_its_group() {
     let (mut leader, reader) = group();
     let own = usize::try_from(process_group()).unwrap();
@@ -1220,8 +1220,8 @@ fn wait_deadline_and_wait_change_leave_stdin_open() {
     assert!(child.wait().unwrap().success());
 }
 
-/// A drop that reaps closes the child's pipes first, so it does not hang if the child waits for input or for
-/// a reader.
+/// A drop that reaps closes the child's pipes first, so the drop does not hang if the child waits for input
+/// or for a reader.
 fn drop_that_reaps_closes_the_pipes_so_that_the_child_ends() {
     for (name, arguments) in [("cat", &[][..]), ("flood", &["3000000", "3000000"])] {
         let mut command = program(name, arguments);
@@ -1273,8 +1273,8 @@ fn kill_another_users_process_eperm_and_drop_does_not_wait() {
     assert_eq!(wait_for_any(), Some(0), "it has run to its end");
 }
 
-/// A drop reaps an ended child that has changed its user id and that this process is therefore not permitted
-/// to kill.
+/// If a child has changed its user id, this process is not permitted to kill the child. A drop still reaps
+/// such a child if the child has ended.
 fn drop_of_another_users_process_that_has_ended_reaps() {
     unsafe extern "C" {
         safe fn getuid() -> u32;

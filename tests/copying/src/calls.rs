@@ -1,4 +1,4 @@
-//! Implements `vmsplice` and `splice` as on a kernel that copies pages.
+//! Implements `vmsplice` and `splice` with the behaviour of a kernel that copies pages.
 
 use crate::Way;
 use crate::kernel::{self, Carrier, KNOWN_FLAGS, Moved, NONBLOCK, Room};
@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 
 /// The answer to a call.
 pub(crate) enum Answer {
-    /// The supervisor handled the call, which returns this count or errno.
+    /// The supervisor handled the call. The call returns this count or errno.
     Made(Moved),
     /// The kernel must make the call.
     PassOn,
@@ -16,9 +16,9 @@ pub(crate) enum Answer {
     Gone,
 }
 
-/// The number of bytes that are copied at a time, unless the [`Carrier`] holds fewer bytes.
+/// The number of bytes that are copied at a time, unless the [`Carrier`] has room for fewer bytes.
 const PIECE: usize = 64 << 10;
-/// The time between two checks of a waiting thread, in milliseconds.
+/// The interval at which a waiting thread is checked, in milliseconds.
 const LOOK: i32 = 5;
 
 pub(crate) fn vmsplice(
@@ -60,8 +60,8 @@ fn try_vmsplice(
     let pass = |bytes: &[u8]| match way {
         Way::Pages => carrier.pass(bytes, &pipe),
         Way::Writes => match kernel::write_now(&pipe, bytes) {
-            // The pipe does not support `RWF_NOWAIT`. This call may wait, so the carrier passes the bytes
-            // without that flag.
+            // The pipe does not support `RWF_NOWAIT`. This call is allowed to wait, so the carrier passes the
+            // bytes without that flag.
             Err(libc::EOPNOTSUPP) if !at_once => carrier.pass(bytes, &pipe),
             answer => answer,
         },
@@ -142,7 +142,7 @@ struct How {
 }
 
 /// Moves pieces to a pipe until all `len` bytes are in the pipe, `next` returns an empty piece, or the call
-/// must return earlier. Returns the answer and the number of bytes that were moved to the pipe.
+/// must return early. Returns the answer and the number of bytes that were moved to the pipe.
 fn fill(
     target: &Target,
     pipe: &OwnedFd,
@@ -181,8 +181,8 @@ fn fill(
     (Answer::Made(if done > 0 { Ok(done) } else { Err(error) }), done)
 }
 
-/// Waits until the pipe has room or its last read end is closed, and then returns `None`. Returns an answer
-/// if the thread must handle a signal or no longer waits.
+/// Waits until the pipe has room or its last read end is closed, and then returns `None`. Stops waiting and
+/// returns an answer if the thread must handle a signal or no longer waits.
 fn wait(target: &Target, pipe: &OwnedFd, pending: &mut u64) -> Option<Answer> {
     loop {
         if !target.waits() {

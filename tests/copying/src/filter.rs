@@ -14,7 +14,8 @@ const ARCH: u32 = 0xc000_00b7;
 #[cfg(target_arch = "riscv64")]
 const ARCH: u32 = 0xc000_00f3;
 
-/// Starts the command. Returns the process id of the command, and the descriptor that reports the calls.
+/// Starts the command. Returns the process id of the command, and the descriptor on which the filter reports
+/// calls.
 pub(crate) fn start(command: &[CString]) -> io::Result<(i32, OwnedFd)> {
     let (mut ours, theirs) = UnixStream::pair()?;
     let mut words: Vec<_> = command.iter().map(|word| word.as_ptr()).collect();
@@ -38,8 +39,8 @@ pub(crate) fn start(command: &[CString]) -> io::Result<(i32, OwnedFd)> {
     }
 }
 
-/// Installs the filter, sends the number of its descriptor to the parent, waits until the parent has copied
-/// the descriptor, and executes the command.
+/// Installs the filter and sends the number of its descriptor to the parent. Executes the command after the
+/// parent has copied the descriptor.
 fn run(mut parent: UnixStream, words: &[*const libc::c_char]) -> ! {
     let installed = install();
     let number = match &installed {
@@ -49,14 +50,15 @@ fn run(mut parent: UnixStream, words: &[*const libc::c_char]) -> ! {
     let told = parent.write_all(&number.to_ne_bytes()).and_then(|()| parent.read_exact(&mut [0]));
     if installed.is_ok() && told.is_ok() {
         drop(installed);
-        // std ignores this signal, and the command must start with the default action.
+        // std has set this signal to be ignored, but the command must start with the default action.
         // SAFETY: the call sets the default action, and installs no handler.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-        // SAFETY: the list ends with a null pointer, and each word with a null byte.
+        // SAFETY: the list ends with a null pointer, and each word ends with a null byte.
         unsafe { libc::execvp(words[0], words.as_ptr()) };
         eprintln!("copying: {}", io::Error::last_os_error());
     }
-    // SAFETY: the call only ends this process, without running exit handlers of the parent.
+    // SAFETY: the call only ends this process, without running the exit handlers that this process has
+    // inherited from its parent.
     unsafe { libc::_exit(127) }
 }
 
@@ -64,8 +66,8 @@ fn run(mut parent: UnixStream, words: &[*const libc::c_char]) -> ! {
 /// filter reports calls.
 ///
 /// A call waits for its answer. Once this program has received the report of the call, only a fatal signal
-/// ends the wait. Otherwise, a signal could interrupt a call whose bytes are already in the pipe, and the
-/// caller would send them again.
+/// ends the wait. If other signals also ended the wait, a signal could interrupt a call whose bytes are
+/// already in the pipe. The caller would then send these bytes again.
 fn install() -> io::Result<OwnedFd> {
     const LOAD: u16 = 0x20;
     const IF_EQUAL: u16 = 0x15;
@@ -89,8 +91,8 @@ fn install() -> io::Result<OwnedFd> {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
     };
     let listener = checked(set()).or_else(|error| match error.raw_os_error() {
-        // A process without privileges may install a filter only if it and its later programs cannot gain
-        // privileges.
+        // An unprivileged process may install a filter only if neither the process nor the programs that it
+        // executes later can gain privileges.
         Some(libc::EACCES) => {
             // SAFETY: the call reads only integers.
             unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };

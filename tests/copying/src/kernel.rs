@@ -70,7 +70,8 @@ pub(crate) enum Room {
     NoReader,
 }
 
-/// Waits for at most this time until a pipe has room or no reader, and returns the state of the pipe.
+/// Waits until a pipe has room or no longer has a reader, but not longer than this time. Returns the state of
+/// the pipe.
 pub(crate) fn room(pipe: &OwnedFd, milliseconds: c_int) -> Room {
     let mut poll = libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     // SAFETY: the kernel reads and writes the one entry.
@@ -108,11 +109,11 @@ pub(crate) fn write_now(pipe: &OwnedFd, bytes: &[u8]) -> Moved {
 /// Reads from a pipe with `RWF_NOWAIT`.
 pub(crate) fn read_now(pipe: &OwnedFd, bytes: &mut [u8]) -> Moved {
     let list = iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    // SAFETY: the kernel writes to the bytes of the list, which are borrowed exclusively.
+    // SAFETY: the kernel writes to the bytes that the list describes. These bytes are borrowed exclusively.
     moved(unsafe { libc::preadv2(pipe.as_raw_fd(), &raw const list, 1, -1, libc::RWF_NOWAIT) })
 }
 
-/// A private pipe that carries copies and is empty between two calls.
+/// A private pipe that carries copies of bytes. It is empty between two calls.
 pub(crate) struct Carrier {
     reader: OwnedFd,
     writer: OwnedFd,
@@ -134,7 +135,7 @@ impl Carrier {
         Ok(Self { reader, writer, room })
     }
 
-    /// Copies bytes to a pipe, as many as fit. Each page of the copy occupies a slot.
+    /// Copies as many bytes to a pipe as fit. Each page of the copy occupies a slot.
     pub(crate) fn pass(&self, bytes: &[u8], to: &OwnedFd) -> Moved {
         // SAFETY: the kernel reads the bytes.
         moved(unsafe { libc::write(self.writer.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })?;
@@ -149,8 +150,8 @@ impl Carrier {
         passed
     }
 
-    /// Returns a copy of at most `len` bytes of a file, from `position`. The bytes are read with `splice`, so
-    /// this function fails with the errors of `splice`.
+    /// Returns a copy of at most `len` bytes of a file, starting at `position`. The bytes are read with
+    /// `splice`, so this function fails with the errors of `splice`.
     pub(crate) fn bytes_of(
         &self,
         file: &OwnedFd,

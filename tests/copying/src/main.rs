@@ -1,30 +1,32 @@
-//! Runs a command, and all processes that it starts, as on a kernel that copies pages
-//! instead of passing them on:
+//! Imitates a kernel that copies pages instead of passing them on, for a command and all processes that it
+//! starts:
 //!
 //! ```text
 //! copying [--as pages|writes] COMMAND ARGS...
 //! ```
 //!
 //! A seccomp filter reports each `vmsplice` and `splice` of these processes to this program. This program
-//! makes some of these calls for the processes, and copies the bytes:
+//! makes some of these calls in place of the processes, and copies the bytes:
 //!
-//! - A `vmsplice` to a pipe copies the memory. With `--as pages` (the default), nothing else changes:
-//!   the call waits for the first free slot, sends as much as fits, and ignores `O_NONBLOCK`. With
-//!   `--as writes`, the call behaves as a wrapper of `pwritev2`, as a patch for Linux proposes. The call then
-//!   waits until all bytes are written, obeys `O_NONBLOCK`, and treats `SPLICE_F_NONBLOCK` as `RWF_NOWAIT`. A
-//!   FIFO and a pipe that was part of a splice do not support `RWF_NOWAIT` (`EOPNOTSUPP`).
+//! - A `vmsplice` to a pipe copies the memory. With `--as pages` (the default), nothing else changes: the
+//!   call waits for the first free slot, sends as much as fits, and ignores `O_NONBLOCK`. With `--as writes`,
+//!   the call behaves as a wrapper of `pwritev2`. A patch for Linux proposes this behaviour. With this
+//!   option, the call waits until all bytes are written, obeys `O_NONBLOCK`, and treats `SPLICE_F_NONBLOCK`
+//!   as `RWF_NOWAIT`. FIFOs, and pipes that were part of a splice, do not support `RWF_NOWAIT`
+//!   (`EOPNOTSUPP`).
 //! - A `vmsplice` from a pipe copies on every kernel. With `--as writes`, a call with `SPLICE_F_NONBLOCK`
 //!   behaves as `preadv2` with `RWF_NOWAIT`.
 //! - A `splice` from a regular file or a block device copies the bytes into new pages, each of which occupies
 //!   a slot of the pipe.
 //!
 //! The kernel makes all other calls, for example `splice` from a pipe, a socket or a character device, `tee`,
-//! `sendfile`, and `copy_file_range`. The kernel also makes most calls whose arguments it rejects. A `splice`
-//! from a pipe passes on the pages that are in the pipe. Under this program, the only pages of a file or of a
-//! process's memory in a pipe are those that `sendfile` has put there.
+//! `sendfile`, and `copy_file_range`. Most calls with arguments that the kernel rejects are also left to the
+//! kernel. A `splice` from a pipe passes on the pages that are in the pipe. Under this program, a pipe holds
+//! pages of a file or of a process's memory only if `sendfile` has put them there.
 //!
-//! Needs Linux 5.19, and Linux 6.9 for threads that do not share their process's descriptors. Before Linux
-//! 6.17 a signal can interrupt a call that has already been made, and the caller then sends the bytes twice.
+//! Requires Linux 5.19 or later. Threads that do not share their process's descriptors require Linux 6.9 or
+//! later. Before Linux 6.17 a signal can interrupt a call that this program has already made, and the caller
+//! then sends the bytes twice.
 
 mod calls;
 mod filter;

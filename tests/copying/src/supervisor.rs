@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{io, mem, thread};
 
-/// The number of `vmsplice` calls that this program has answered without the kernel.
+/// The number of `vmsplice` calls that this program has handled itself.
 pub(crate) static VMSPLICE: AtomicUsize = AtomicUsize::new(0);
 pub(crate) static SPLICE: AtomicUsize = AtomicUsize::new(0);
 /// The number of reported calls that were left to the kernel.
@@ -23,7 +23,7 @@ static IDLE: AtomicUsize = AtomicUsize::new(0);
 /// The maximum number of idle threads. Further idle threads end.
 const MOST_IDLE: usize = 4;
 
-/// Starts a thread that answers calls. A thread that receives a call while no other thread is idle starts
+/// Starts a thread that answers calls. If a thread receives a call while no other thread is idle, it starts
 /// another thread.
 pub(crate) fn start(listener: &'static OwnedFd, way: Way) {
     IDLE.fetch_add(1, Ordering::SeqCst);

@@ -27,7 +27,7 @@ impl Target {
         };
         let pidfd = kernel::pidfd(thread, PIDFD_THREAD).ok().or_else(process)?;
         let target = Self { listener, id, thread, pidfd };
-        // If the report is still valid, the id was not reused before the thread was opened.
+        // If the report is still valid, the thread's id was not reused before the thread was opened.
         target.waits().then_some(target)
     }
 
@@ -54,24 +54,25 @@ impl Target {
         })
     }
 
-    /// Reads memory of the thread, and returns the number of bytes before the first invalid address. Fails
+    /// Reads the thread's memory, and returns the number of bytes before the first invalid address. Fails
     /// with `EFAULT` if no byte can be read.
     pub(crate) fn read(&self, address: u64, bytes: &mut [u8]) -> Result<usize, i32> {
         let here = iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
         let there = iovec { iov_base: address as *mut _, iov_len: bytes.len() };
-        // SAFETY: the kernel writes to `bytes`, and reads the other process.
+        // SAFETY: the kernel writes to `bytes`, and reads the memory of the other process.
         let count = unsafe {
             libc::process_vm_readv(self.thread, &raw const here, 1, &raw const there, 1, 0)
         };
         usize::try_from(count).map_err(|_| libc::EFAULT)
     }
 
-    /// Writes memory of the thread, and returns the number of bytes before the first invalid address. Fails
+    /// Writes to the thread's memory, and returns the number of bytes before the first invalid address. Fails
     /// with `EFAULT` if no byte can be written.
     pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> Result<usize, i32> {
         let here = iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
         let there = iovec { iov_base: address as *mut _, iov_len: bytes.len() };
-        // SAFETY: the kernel reads `bytes`, and writes to the other process, which expects the write.
+        // SAFETY: the kernel reads `bytes`, and writes to the memory of the other process. That process
+        // expects the write.
         let count = unsafe {
             libc::process_vm_writev(self.thread, &raw const here, 1, &raw const there, 1, 0)
         };
@@ -80,9 +81,9 @@ impl Target {
 
     /// Returns the error with which a pending signal interrupts the call, if any.
     ///
-    /// Another thread may soon receive a signal to the whole process, so the signal is only recorded in
-    /// `last` at first. If the signal is still pending at the next check, the call fails with `EINTR`.
-    /// Without a signal for this thread, the kernel would not restart the call.
+    /// Another thread may soon receive a signal that was sent to the whole process. The signal is therefore
+    /// only recorded in `last` at first. If the signal is still pending at the next check, the call fails
+    /// with `EINTR`. Without a signal for this thread, the kernel would not restart the call.
     pub(crate) fn interrupted(&self, last: &mut u64) -> Option<i32> {
         let status = Status::of(self.thread)?;
         let open = !status.number("SigBlk", 16);
@@ -128,8 +129,8 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Reads the list of the buffers. Returns `Ok(None)` if the list or a buffer is too long, or if all
-    /// buffers are empty. Fails with `EFAULT` if the list cannot be read.
+    /// Reads the list of buffers. Returns `Ok(None)` if the list or a buffer is too long, or if all buffers
+    /// are empty. Fails with `EFAULT` if the list cannot be read.
     pub(crate) fn of(target: &Target, list: u64, count: u64) -> Result<Option<Self>, i32> {
         const MOST: u64 = 1024;
         const MAX_RW_COUNT: usize = 0x7fff_f000;
@@ -154,7 +155,7 @@ impl Buffers {
         Ok((len > 0).then_some(Self { list, len }))
     }
 
-    /// Returns the parts of the buffers from offset `from`, with at most `len` bytes in total.
+    /// Returns the parts of the buffers that begin at offset `from` and hold at most `len` bytes in total.
     fn parts(&self, from: usize, len: usize) -> impl Iterator<Item = (u64, usize)> {
         let (mut skip, mut left) = (from, len.min(self.len - from));
         self.list.iter().filter_map(move |&(address, len)| {
@@ -166,8 +167,8 @@ impl Buffers {
         })
     }
 
-    /// Copies at most `len` bytes from offset `from`. An invalid address ends the copy. Fails with `EFAULT`
-    /// if no byte was copied.
+    /// Copies at most `len` bytes, starting at offset `from`. An invalid address ends the copy. Fails with
+    /// `EFAULT` if no byte was copied.
     pub(crate) fn copy(&self, target: &Target, from: usize, len: usize) -> Result<Vec<u8>, i32> {
         let mut all = Vec::with_capacity(len);
         for (address, part) in self.parts(from, len) {

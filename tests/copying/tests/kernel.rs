@@ -1,4 +1,4 @@
-//! Checks that a program under `copying` observes a kernel that copies pages and otherwise behaves as usual.
+//! Checks that, to a program under `copying`, the kernel seems to copy pages but otherwise behaves as usual.
 //!
 //! Each case runs in a separate process under `copying`, once for each value of `--as`.
 
@@ -241,7 +241,7 @@ fn wrong_arguments(_: bool) {
     assert_eq!(vmsplice(fd, b"x", 1 << 20), Err(libc::EINVAL));
     assert_eq!(vmsplice(fd, b"", 0), Ok(0));
     let nowhere = iovec { iov_base: ptr::without_provenance_mut(8), iov_len: 9 };
-    // SAFETY: no memory is mapped at this address, for the buffer or for the list.
+    // SAFETY: no memory is mapped at this address, whether it is used for the buffer or for the list.
     let (buffer, list, many) = unsafe {
         (
             libc::vmsplice(fd, &raw const nowhere, 1, 0),
@@ -328,7 +328,7 @@ fn killed_while_it_waits(_: bool) {
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
-/// A pipe that was part of a splice does not support `RWF_NOWAIT`, like a FIFO.
+/// Like a FIFO, a pipe that was part of a splice does not support `RWF_NOWAIT`.
 fn fifo_without_waiting(writes: bool) {
     let (reader, writer) = pipe(0);
     let (other_reader, other_writer) = pipe(0);

@@ -1,5 +1,5 @@
-//! Checks the results of reading, writing and waiting, and of calls for the settings and properties of a
-//! descriptor. Each row covers one call in one situation.
+//! Checks the results of reads, writes and waits, and of calls that read or change a descriptor's settings
+//! and properties. Each row covers one call in one situation.
 
 use super::{Answer, Ends, answer, libc, own, row, set_limit, whole};
 use crate::common::nr;
@@ -95,7 +95,7 @@ pub(crate) fn reads() {
         for (call, read) in functions {
             row(call, what, wanted, read(fd, &mut [0]), c_read(fd));
         }
-        // The methods need an owner, and the descriptor of an owner is always open.
+        // The methods need an owned descriptor, and an owned descriptor is always open.
         for (call, read) in methods.iter().filter(|_| what != "closed") {
             row(call, what, wanted, read(reader_of(fd), &mut [0]), c_read(fd));
         }
@@ -157,7 +157,7 @@ pub(crate) fn writes() {
     row("io::writev_nosignal", "too many", Err(Errno::EINVAL), ours, theirs);
 }
 
-/// The reference must not wait. If a pipe is empty, the reference therefore reads a nonblocking end.
+/// The reference must not wait. If a pipe is empty, the reference therefore reads from a nonblocking end.
 pub(crate) fn reads_with_a_deadline() {
     let ends = Ends::new();
     let situations: &[(&str, BorrowedFd<'_>, BorrowedFd<'_>, Answer)] = &[
@@ -266,8 +266,8 @@ pub(crate) fn flags_and_numbers() {
     let ours = io::dup_cloexec(closed).map(|_: OwnedFd| 0);
     row("io::dup_cloexec", "closed", BAD, ours, c_fcntl(closed, F_DUPFD_CLOEXEC, 0));
 
-    // An `O_PATH` descriptor names a file without opening the file. The flags of the descriptor can be read,
-    // but only close-on-exec can be set.
+    // An `O_PATH` descriptor refers to a file without opening the file. The flags of the descriptor can be
+    // read, but only close-on-exec can be set.
     const O_PATH: i32 = 0o10_000_000; // generic; Alpha, PA-RISC and SPARC differ
     let place = OpenOptions::new().read(true).custom_flags(O_PATH).open("/").unwrap();
     let ours = done(io::set_nonblocking(&place, true));
@@ -349,7 +349,8 @@ pub(crate) fn capacities() {
         row("PipeWriter::available", what, wanted, writer.available(), c_available(fd));
     }
     let full = ends.full.as_fd();
-    // If the pipe has a single slot, this call does not reduce the capacity and cannot fail with `EBUSY`.
+    // If the pipe has a single slot, this call does not reduce the capacity, so the call cannot fail with
+    // `EBUSY`.
     if ends.full.is_degraded() == Ok(false) {
         let ours = pipe::set_capacity(full, one);
         let busy = Err(Errno::EBUSY);
@@ -462,7 +463,7 @@ pub(crate) fn waiting() {
     own("event::poll", "nothing, in no time", OK_0, poll(&mut nothing, Some(Duration::ZERO)));
     own("event::poll_deadline", "nothing, until then", OK_0, poll_deadline(&mut nothing, soon()));
 
-    // The number must be within the table of descriptors, because the kernel ignores larger numbers.
+    // The number must be within this process's descriptor table, because the kernel ignores larger numbers.
     let number = File::open("/").unwrap().as_raw_fd();
     // SAFETY: the descriptor was just closed. This process has no other thread that could reuse the number,
     // so the calls below fail.

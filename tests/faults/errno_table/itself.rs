@@ -1,5 +1,5 @@
-//! Checks the results of waiting for any child, of pidfds, and of settings of the process itself, with one
-//! row per call and situation.
+//! Checks the results of calls that wait for any child, use pidfds, or change settings of the calling
+//! process. Each row covers one call in one situation.
 
 use super::{Answer, answer, in_child, libc, own, row};
 use crate::common::{child, close_copy, emulated, skip};

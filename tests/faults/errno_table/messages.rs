@@ -1,4 +1,4 @@
-//! Checks the results of calls on messages, packets, and links of two pipes, with one row per call and
+//! Checks the results of calls on messages, packets, and links of two pipes. Each row covers one call in one
 //! situation.
 
 use super::{Ends, own};

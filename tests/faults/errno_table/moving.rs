@@ -1,5 +1,5 @@
-//! Checks the results of the calls that move data, and of the functions built on these calls, with one row
-//! per call and situation.
+//! Checks the results of the calls that move data, and of the functions built on these calls. Each row covers
+//! one call in one situation.
 
 use super::{Answer, Ends, alike, answer, in_child, libc, of_std, own, row, set_limit};
 use crate::common::{self, append_file, closed_fd, file, skip};
@@ -106,7 +106,7 @@ fn c_copy(from: BorrowedFd<'_>, offset: Option<u64>, to: BorrowedFd<'_>) -> Answ
     answer(copied)
 }
 
-/// Converts an unsigned number to the signed number that has the same bits. Newer versions of std provide
+/// Converts an unsigned number to the signed number with the same bit pattern. Newer versions of std provide
 /// this method as `cast_signed`.
 trait CastSigned {
     fn cast_signed_here(self) -> i64;
@@ -170,7 +170,7 @@ fn errno<T>(answer: Result<T, TransferError>) -> (Option<Side>, Option<Errno>) {
     answer.err().map_or((None, None), |error| (Some(error.side()), error.errno()))
 }
 
-/// Returns the error of `io::copy` between two files, or `None`.
+/// Copies one file to another with `io::copy`, and returns the error, if any.
 fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Option<Errno> {
     let [mut from, mut to] = [from, to].map(|fd| File::from(fd.try_clone_to_owned().unwrap()));
     of_std(std::io::copy(&mut from, &mut to)).err()
@@ -274,8 +274,8 @@ pub(crate) fn fanouts() {
     }
 }
 
-/// Runs `body` and `mmap64` in a process that cannot map more memory. Returns `None` if an emulator or
-/// Valgrind must map memory itself.
+/// Runs `body` and `mmap64` in a process that cannot map more memory. Returns `None` under an emulator or
+/// Valgrind, because either tool must map memory itself.
 fn without_memory(body: impl FnOnce() -> Answer) -> Option<[Answer; 2]> {
     if common::in_front().is_some() {
         return None; // the tool itself must map memory
@@ -283,9 +283,9 @@ fn without_memory(body: impl FnOnce() -> Answer) -> Option<[Answer; 2]> {
     Some(in_child(|| {
         set_limit(Resource::AS, 1 << 20);
         let null = std::ptr::null_mut();
-        // The flags of a private, anonymous mapping differ on MIPS.
+        // The flags of a private, anonymous mapping have other values on MIPS.
         let flags = if cfg!(target_arch = "mips") { 0x802 } else { 0x22 };
-        // SAFETY: the call maps new memory, if it succeeds, at an address that the kernel chooses.
+        // SAFETY: if the call succeeds, it maps new memory at an address that the kernel chooses.
         let theirs = answer(unsafe { libc::mmap64(null, 1 << 20, 3, flags, -1, 0) });
         [body(), theirs]
     }))

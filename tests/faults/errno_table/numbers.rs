@@ -1,6 +1,6 @@
-//! Checks system calls by number, which `raw` passes to the kernel unchanged. The rows cover errors of calls
-//! that the crate uses internally, offers in another form, or does not offer. For most rows, the reference is
-//! the C library's `syscall`, which accepts the same arguments.
+//! Checks system calls that are made by number. `raw` passes these calls to the kernel unchanged. The rows
+//! cover errors of calls that the crate uses internally, offers in another form, or does not offer at all.
+//! For most rows, the reference is the C library's `syscall`, which accepts the same arguments.
 
 use super::{Answer, Ends, answer, in_child, libc, row};
 use crate::common::nr;
@@ -37,7 +37,7 @@ pub(crate) fn calls_by_number() {
     }
     /// An address at which no memory is mapped.
     const BAD_ADDRESS: usize = 8;
-    /// The id of a process that does not exist, because the largest process id is 2²².
+    /// An id that no process has, because the largest process id is 2²².
     const NO_PROCESS: usize = (1 << 22) + 1;
     const P_PID: usize = 1;
     const P_PIDFD: usize = 3;

@@ -1,5 +1,5 @@
-//! Checks the results of creating processes, waiting for them, and sending signals to them, with one row per
-//! call and situation.
+//! Checks the results of calls that create processes, wait for processes, or send signals to processes. Each
+//! row covers one call in one situation.
 
 use super::{Answer, answer, become_ordinary_user, in_child, libc, own, row, set_limit};
 use crate::common::{self, Tool, child, close_copy, skip};
@@ -56,7 +56,7 @@ fn c_fork() -> Answer {
 }
 
 pub(crate) fn forks() {
-    /// Waits for the forked child, which exits immediately, and returns the result.
+    /// Waits for the forked child and returns the result. The child exits immediately.
     fn forked(answer: Result<Fork, Errno>) -> Answer {
         match answer? {
             Fork::Child => process::exit(0),
@@ -111,8 +111,8 @@ pub(crate) fn forks() {
 }
 
 pub(crate) fn waits() {
-    // The calls run in a forked child with a copy of the handle. The handle then refers to a child of another
-    // process.
+    // The calls run in a forked child that has a copy of the handle. In that child, the handle refers to a
+    // child of another process.
     type Wait = fn(&mut Child) -> Answer;
     let calls: [(&str, Wait); 4] = [
         ("Child::wait", |child| ended(child.wait())),
@@ -135,8 +135,8 @@ pub(crate) fn waits() {
     own("Child::try_wait", "again", OK_0, ended_maybe(other.try_wait()));
     assert_eq!(c_wait(number(&other)), NO_CHILD);
 
-    // If `SIGCHLD` is ignored, the kernel discards the status. Since Linux 6.15, the status remains available
-    // through the pidfd.
+    // If `SIGCHLD` is ignored, the kernel discards the status. Since Linux 6.15, however, the status remains
+    // available through the pidfd.
     const SIG_IGN: usize = 1;
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -234,15 +234,15 @@ pub(crate) fn groups() {
     }
     let piped = process::Stdio::piped;
     let mut cat = Command::new("/bin/cat").stdin(piped()).stdout(piped()).spawn().unwrap();
-    // The parent continues when the child releases the shared memory. The kernel marks the child as another
-    // program slightly later. After this write and read, the kernel has marked the child as another program.
+    // The parent continues when the child releases the shared memory. The kernel records the child's exec
+    // slightly later. After this write and read, the kernel has recorded the exec.
     cat.stdin_ref().unwrap().write_all(b"x").unwrap();
     cat.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     let theirs = c_group(&cat);
     let ours = cat.lead_group().map(|()| 0);
     row("Child::lead_group", "another program", Err(Errno::EACCES), ours, theirs);
     cat.wait().unwrap();
-    // The call is made in a process that is not the parent of this child.
+    // The call is made in a process that is not this child's parent.
     let (mut other, opener) = waiting();
     let [ours, theirs] = in_child(|| {
         let theirs = c_group(&other);

@@ -1,5 +1,5 @@
-//! Checks the results of executing programs, starting programs as children, and communicating with them, with
-//! one row per call and situation.
+//! Checks the results of calls that execute programs, start programs as children, or communicate with
+//! children. Each row covers one call in one situation.
 
 use super::{
     Answer, alike, answer, become_ordinary_user, in_child, libc, of_std, own, row, set_limit,
@@ -87,7 +87,7 @@ fn list(words: &[&CStr]) -> Vec<*const c_char> {
 
 fn c_execve(path: &CStr, argv: &[&CStr]) -> Answer {
     let (argv, envp) = (list(argv), list(&[]));
-    // SAFETY: the arguments are a string and two lists, each of which ends with a null.
+    // SAFETY: the arguments are a C string and two lists that end with a null pointer.
     answer(unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) } as isize)
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn execs() {
     let (c_argv, c_envp) = (list(&[c"program"]), list(&[]));
     let c_execveat = |folder: i32, path: &CStr, flags| {
         let (path, argv, envp) = (path.as_ptr(), c_argv.as_ptr(), c_envp.as_ptr());
-        // SAFETY: the arguments are a string and two lists, each of which ends with a null.
+        // SAFETY: the arguments are a C string and two lists that end with a null pointer.
         answer(unsafe { libc::execveat(folder, path, argv, envp, flags) } as isize)
     };
     for (what, path, wanted) in &all.paths {
@@ -138,8 +138,8 @@ pub(crate) fn execs() {
     let ours = failed(process::execvpe(c"true", b"/bin", &endless, &envp));
     own("process::execvpe", "a list without an end", invalid, ours);
 
-    // The file is open for writing. Some kernels permit the execution of a file that is open for writing. On
-    // these kernels, the exec fails because the file is not a program.
+    // The file is open for writing, and some kernels permit the execution of such a file. On these kernels,
+    // the exec fails because the file is not a program.
     let busy = all.folder.join("busy");
     let mut options = OpenOptions::new();
     let file = options.create_new(true).write(true).mode(0o755).open(&busy).unwrap();
@@ -176,7 +176,7 @@ pub(crate) fn execs() {
     row("process::execveat", "a link", Err(Errno::ELOOP), ours, theirs);
 
     let c_fexecve = |fd: i32| {
-        // SAFETY: the arguments are two lists, each of which ends with a null.
+        // SAFETY: the arguments are two lists that end with a null pointer.
         answer(unsafe { libc::fexecve(fd, c_argv.as_ptr(), c_envp.as_ptr()) } as isize)
     };
     let (reader, _writer) = rawpipe::pipe().unwrap();
@@ -193,8 +193,8 @@ pub(crate) fn execs() {
             // If `/proc` has no entry for the descriptor, the error may also be `ENOENT`.
             own("process::fexecve", what, true, ours == Err(wanted) || ours == Err(Errno::ENOENT));
         } else if theirs == Err(Errno::ENOENT) {
-            // Some releases of Linux 5.10 cannot execute a descriptor with an empty path, and the C library
-            // then returns `ENOENT`.
+            // Some releases of Linux 5.10 do not accept an empty path for the execution of a descriptor. The
+            // C library then returns `ENOENT`.
             own("process::fexecve", what, Err(wanted), ours);
         } else {
             row("process::fexecve", what, Err(wanted), ours, theirs);
@@ -203,7 +203,7 @@ pub(crate) fn execs() {
     let ours = failed(process::fexecve(&plain, &endless, &envp));
     own("process::fexecve", "a list without an end", invalid, ours);
 
-    // These calls search a list of directories, which the C library reads from `PATH`.
+    // These calls search a list of directories. The C library reads this list from `PATH`.
     let mut search = all.folder.as_os_str().as_bytes().to_vec();
     for (what, name, wanted) in [
         ("found nowhere", c"no-such-program", Errno::ENOENT),
@@ -214,7 +214,7 @@ pub(crate) fn execs() {
         // SAFETY: this process has no other thread.
         unsafe { std::env::set_var("PATH", path) };
         let (argv_, envp_) = (c_argv.as_ptr(), c_envp.as_ptr());
-        // SAFETY: the arguments are a string and two lists, each of which ends with a null.
+        // SAFETY: the arguments are a C string and two lists that end with a null pointer.
         let theirs = answer(unsafe { libc::execvpe(name.as_ptr(), argv_, envp_) } as isize);
         let ours = failed(process::execvpe(name, &search, &argv, &envp));
         if what == "longer than a name" {
@@ -297,7 +297,7 @@ pub(crate) fn spawns() {
     own("Spawn::spawn", "a negative group", invalid, failure(spawn.process_group(-1).spawn()));
     own("Spawn::spawn", "no user", invalid, failure(spawn.uid(u32::MAX).spawn()));
 
-    // Most of these failures occur in the child. A missing control group fails in the parent.
+    // Most of these failures occur in the child. A spawn with a missing control group fails in the parent.
     let from = null.as_raw_fd();
     let beyond = (SpawnStage::Dup { from, to: 1 << 30 }, Err(Errno::EBADF));
     let fds = [(null.as_fd(), 1 << 30)];
@@ -345,7 +345,8 @@ pub(crate) fn spawns() {
     held("Command::spawn", "no descriptors left", SpawnStage::Stdio, Errno::EMFILE, ours, theirs);
 }
 
-/// Checks changes that an ordinary user may not make, and a spawn at the limit on processes.
+/// Checks changes that an ordinary user may not make, and a spawn after the limit on processes has been
+/// reached.
 fn as_ordinary_user(spawn: &Spawn<'_>) {
     type Ours = fn(&Spawn<'_>) -> (SpawnStage, Answer);
     type Theirs = fn(&mut std::process::Command) -> &mut std::process::Command;
@@ -459,7 +460,7 @@ pub(crate) fn conversations() {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
     };
     // The calls are made in a process that is not the child's parent. That process can read the child's
-    // output but cannot collect its status.
+    // output but cannot collect the child's status.
     let lost = Kind::Wait(Errno::ECHILD);
     let errno = |reason| match reason {
         Kind::Wait(errno) => Err(errno),
@@ -483,7 +484,7 @@ pub(crate) fn conversations() {
     let [ours, theirs] = in_child(|| {
         let mut child = given.take().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        // SAFETY: the call returns no status through the null pointer.
+        // SAFETY: the pointer is null, so the call writes no status.
         let theirs = answer(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } as isize);
         drop((child.take_stdin(), child.take_stdout()));
         let said = child.wait_with_output().map(drop);

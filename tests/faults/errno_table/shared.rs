@@ -1,4 +1,4 @@
-//! Checks the results of calls on chunks in shared memory, with one row per call and situation.
+//! Checks the results of calls on chunks in shared memory. Each row covers one call in one situation.
 
 use super::{Answer, in_child, own, set_limit};
 use crate::common::shared::{HEAD, Outside, TAIL};
@@ -51,14 +51,15 @@ fn fill(writer: &mut SharedWriter) {
     }
 }
 
-/// Returns whether this system can create shared pairs. If not, checks the error and reports the skipped
-/// test.
+/// Returns whether this system can create shared pairs. If not, checks the error and reports the test as
+/// skipped.
 fn supported() -> bool {
     let made = chunk::shared().map(drop);
     if made.is_ok() {
         return true;
     }
-    // If the system cannot create pairs, as under an emulator, creating a pair fails with this error.
+    // If the system cannot create pairs, for example under an emulator, creating a pair fails with this
+    // error.
     own("chunk::shared", "no memory that is wiped in a child", Err(Errno::EOPNOTSUPP), made);
     skip("shared", "no memory that is wiped in a forked child");
     false
@@ -190,7 +191,7 @@ const MAKES: [&str; 8] = [
     "SharedBuilder::pass_writer",
 ];
 
-/// Calls each function that creates a pair, without failures and with failures of the system.
+/// Calls each function that creates a pair, both without and with failures of the system.
 pub(crate) fn pairs() {
     if !supported() {
         return;
@@ -259,8 +260,8 @@ fn passed() -> ([OwnedFd; 4], SharedCopier, SharedWriter) {
     (copies, SharedCopier::from_parts(parts, Wait::Block).unwrap(), writer)
 }
 
-/// Checks a [`SharedCopier`], the reading half of a pair for two programs, which copies each record out of
-/// the ring.
+/// Checks a [`SharedCopier`]. It is the reading half of a pair for two programs, and copies each record out
+/// of the ring.
 pub(crate) fn copiers() {
     if !supported() {
         return;
@@ -330,8 +331,8 @@ pub(crate) fn parts() {
         let pipes = rawpipe::pipe().unwrap();
         own(call, "no file", Err(Errno::EINVAL), make([pipes.0.into(), ring, heard, bell]));
         let [control, ring, heard, bell] = fresh();
-        // In a pair for a copier, the ring is sealed against new writable mappings, so it cannot be mapped as
-        // the control words.
+        // In a pair for a copier, the ring is sealed against new writable mappings, so the ring cannot be
+        // mapped as the control words.
         let sealed = call == "SharedCopier::from_parts";
         let wanted = Err(if sealed { Errno::EPERM } else { Errno::EPROTO });
         own(call, "another order", wanted, make([ring, control, heard, bell]));

@@ -1,5 +1,5 @@
-//! Checks the results of waiting for signals, of `SignalFd`, `Cancel` and `redirect`, with one row per call
-//! and situation.
+//! Checks the results of waits for signals, and of calls of `SignalFd`, `Cancel` and `redirect`. Each row
+//! covers one call in one situation.
 
 use super::{Answer, answer, own, row};
 use crate::common::nr;
@@ -44,7 +44,7 @@ fn c_signalfd() -> Answer {
     answer(unsafe { libc::signalfd(-1, set.as_ptr().cast::<c_void>(), SFD_NONBLOCK) } as isize)
 }
 
-/// Receives a pending signal with `sigtimedwait` of the C library. Returns the number of the signal or the
+/// Receives a pending signal with the C library's `sigtimedwait`. Returns the number of the signal or the
 /// errno.
 fn c_wait() -> Answer {
     let (set, now) = (c_set(), [0_usize; 4]);

@@ -49,8 +49,9 @@ pub(crate) fn every_public_call_has_a_row(groups: &[(&str, fn())]) {
     assert!(unknown.is_empty(), "rows of calls that there are not: {unknown:#?}");
 }
 
-/// Returns `module::function` or `Type::function` for each public function whose result contains a `Result`.
-/// Functions at the crate root are omitted, because each of these functions also appears in a module.
+/// Returns `module::function` or `Type::function` for each public function whose return type contains a
+/// `Result`. Functions at the crate root are omitted, because each of these functions also appears in a
+/// module.
 fn public_calls(listing: &str) -> BTreeSet<String> {
     let answers = |line: &str| {
         let answer = line.split_once(") -> ").map(|(_, answer)| answer);

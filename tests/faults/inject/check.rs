@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 pub(crate) type Verdict = Result<(), String>;
 
-/// Returns from the enclosing function with a description of the problem if the condition is false.
+/// Makes the enclosing function return a description of the problem if the condition is false.
 macro_rules! ensure {
     ($holds:expr, $($words:tt)*) => {
         if !$holds {
@@ -31,7 +31,7 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
     all[..len].to_vec()
 }
 
-/// The resources and the signal mask of a process, which an operation must leave unchanged.
+/// The resources and the signal mask of a process. An operation must leave both unchanged.
 pub(crate) struct Holdings {
     fds: BTreeSet<i32>,
     mapped: usize,
@@ -48,7 +48,7 @@ impl Holdings {
     }
 
     /// Checks that the resources are unchanged after the result of the operation is dropped, and that no
-    /// child remains. In addition, `kept` bytes may stay mapped for the next operation.
+    /// child remains. However, `kept` more bytes may stay mapped for the next operation.
     pub(crate) fn unchanged(&self, kept: usize) -> Verdict {
         let fds = common::open_fds();
         ensure!(fds == self.fds, "descriptors: {:?} before, {fds:?} after", self.fds);
@@ -63,7 +63,7 @@ impl Holdings {
     }
 }
 
-/// Returns the line of the process status that lists the blocked signals.
+/// Returns the line of `/proc/self/status` that lists the blocked signals.
 fn blocked() -> String {
     let status = fs::read_to_string("/proc/self/status").expect("/proc");
     status.lines().find(|line| line.starts_with("SigBlk")).expect("a mask").to_owned()
@@ -84,7 +84,7 @@ fn mapped() -> usize {
 }
 
 /// Checks that no running child and no zombie remains. A child may remain if an error was injected into a
-/// wait for a child or a signal to a child.
+/// call that waits for a child or sends a signal to a child.
 fn childless() -> Verdict {
     unsafe extern "C" {
         fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;

@@ -1,4 +1,4 @@
-//! Operations of `Channel`, and of `ChunkWriter` with `ChunkReader`.
+//! Defines operations of `Channel`, and of `ChunkWriter` with `ChunkReader`.
 
 use super::check::{Holdings, Verdict, ensure, failed, pattern, rest_of, shortened};
 use super::{Operation, missing};
@@ -76,7 +76,8 @@ fn send_all(link: &mut Link, all: &[Vec<u8>], how: How) -> Option<(usize, bool)>
     None
 }
 
-/// Sends messages through a channel. With `many`, one call sends all messages, and the receiver reads ahead.
+/// Sends messages through a channel. If `many` is set, one call sends all messages, and the receiver reads
+/// ahead.
 fn channel(how: How, many: bool) -> Verdict {
     let all = messages();
     let holdings = Holdings::now();
@@ -174,7 +175,7 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
                 }
             }
         }
-        // The last chunk is spliced to another pipe, and compared after the writer is dropped.
+        // The last chunk is spliced to another pipe, and its bytes are compared after the writer is dropped.
         let bytes = pattern(50_000.min(chunk));
         if writer.chunk().map(|lent| lent[..bytes.len()].copy_from_slice(&bytes)).is_ok() {
             let done =

@@ -1,4 +1,5 @@
-//! Operations with `transfer` and each of its mechanisms, with `discard`, and with `Fanout`.
+//! Defines operations that use `transfer` with each of its mechanisms, and operations that use `discard` or
+//! `Fanout`.
 
 use super::check::{Holdings, Verdict, ensure, failed, injected, pattern, rest_of, shortened};
 use super::{Operation, common, missing};
@@ -63,7 +64,7 @@ fn pipe() -> (PipeReader, rawpipe::PipeWriter) {
     Builder::new().capacity(Capacity::Bytes(256 << 10)).build().unwrap()
 }
 
-/// A sink, and a descriptor to inspect its contents.
+/// A sink, and a descriptor through which its contents can be inspected.
 struct Sink {
     to: To,
     fd: OwnedFd,
@@ -125,8 +126,8 @@ fn account(done: &mut Result<u64, TransferError>) -> Result<(usize, Vec<u8>), St
     }
 }
 
-/// Returns whether the transfer must succeed despite the fault. Such a fault is a short count, `EINTR`,
-/// `EAGAIN`, or the rejection of a call that has a fallback.
+/// Returns whether the transfer must succeed despite the fault. The transfer must succeed if the fault is a
+/// short count, `EINTR`, `EAGAIN`, or the rejection of a call that has a fallback.
 fn is_promised() -> bool {
     use nr::{COPY_FILE_RANGE, PPOLL, READ, SENDFILE, SPLICE, STATX, WRITE};
     let fast = [SPLICE, SENDFILE, COPY_FILE_RANGE];
@@ -254,7 +255,7 @@ fn fanned_out(from: From, to: &[To], progress: bool) -> Verdict {
         ensure!(arrived.len() == count, "{to:?}: {} arrived, {count} reported", arrived.len());
         let mut all = [arrived, rescued].concat();
         if failed {
-            // Bytes that were read after this sink failed went only to the other sinks.
+            // After this sink failed, the bytes that were read went only to the other sinks.
             ensure!(whole.starts_with(&all), "{to:?}: other bytes");
             ensure!(matches!(to, To::Full | To::Broken) || injected(|_| true), "{to:?} failed");
             continue;
@@ -302,7 +303,7 @@ pub(crate) fn operations() -> Vec<Operation> {
                 all.push(Operation::new(name, move || moved(from, to, how)));
             }
         }
-        // These operations run as on a kernel that lacks some calls.
+        // These operations run with some calls missing, as on a kernel that lacks them.
         let without = [
             ("splice", vec![missing(nr::SPLICE, Errno::ENOSYS)]),
             ("copy_file_range", vec![missing(nr::COPY_FILE_RANGE, Errno::EXDEV)]),

@@ -1,4 +1,5 @@
-//! Operations that start programs or fork, communicate with children, wait for them, and drop handles.
+//! Defines operations that start programs or fork, communicate with children, wait for children, or drop
+//! handles.
 
 use super::check::{Holdings, Verdict, ensure, failed, injected, is_injected, shortened};
 use super::{Operation, common, machine, missing, missing_bits};
@@ -17,8 +18,8 @@ use std::time::Duration;
 
 const LATE: Duration = Duration::from_secs(600);
 
-/// Returns the size of the mapping that a spawn keeps for the next spawn, which is a stack with its guard
-/// page.
+/// Returns the size of the mapping that a spawn keeps for the next spawn. The mapping holds a stack and its
+/// guard page.
 fn spare_stack() -> usize {
     unsafe extern "C" {
         safe fn getpagesize() -> i32;
@@ -131,7 +132,7 @@ fn not_started() -> Verdict {
     holdings.unchanged(spare_stack())
 }
 
-/// Executes a missing program with `exec`, which creates a thread. This process must stay unchanged,
+/// Calls `exec`, which creates a thread, for a program that does not exist. This process must stay unchanged,
 /// regardless of the injected fault.
 fn not_executed() -> Verdict {
     let mut command = Command::new("/nonexistent/program");
@@ -154,7 +155,8 @@ fn with_many_options() -> Command<'static> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // The target of the first entry, 9, may be the number of the descriptor that the second entry copies.
+        // The first entry's target is 9. The descriptor that the second entry copies may have the same
+        // number.
         .fd_map(a, 9)
         .fd_map(b, 8)
         .fd_map(common::file(b""), 20)
@@ -185,7 +187,8 @@ fn by_search() -> Command<'static> {
 
 // ---- waiting and dropping ----
 
-/// Forks a child that exits immediately, or a child that exits when all write ends of a pipe are closed.
+/// Forks a child. Without `gate`, the child exits immediately. With `gate`, the child exits when all write
+/// ends of this pipe are closed.
 fn forked(gate: Option<&(PipeReader, PipeWriter)>) -> Result<Child> {
     let body = || {
         if let Some((reader, writer)) = gate {
@@ -336,7 +339,7 @@ fn rest_is_there(error: &CommunicateError, child: &mut Child, input: &[u8]) -> V
     Ok(())
 }
 
-/// Checks an error of `output` or `status`, which return no child handle.
+/// Checks an error of `output` or `status`. Neither function returns a child handle.
 fn run_excused(error: &RunError) -> Verdict {
     match error {
         RunError::Spawn(error) => excused(error),
@@ -464,15 +467,15 @@ pub(crate) fn operations() -> Vec<Operation> {
             all.push(operation.only_in_full(talks && !suffix.is_empty()));
         };
         add("spawn", Box::new(|| started(&program("exit", &["3"]), 3)));
-        // If the child must run with other ids, the crate forks with a pidfd, or without a pidfd as a
-        // fallback.
+        // If the child must run with other ids, the crate forks with a pidfd or, as a fallback, without a
+        // pidfd.
         let another_way = suffix != " without pidfds";
         let many = move || started_where(&with_many_options(), 3, another_way);
         add("spawn with many options", Box::new(many));
         add("spawn by search", Box::new(|| started(&by_search(), 3)));
         add("spawn of nothing", Box::new(not_started));
         if suffix != " without vfork" {
-            // `exec` creates a thread, which also needs shared memory.
+            // `exec` creates a thread, and this thread also needs shared memory.
             add("exec of nothing", Box::new(not_executed));
         }
         add("wait", Box::new(|| waited(Child::wait)));

@@ -1,4 +1,5 @@
-//! Operations that create pairs for chunks in shared memory, send, receive, wait, and wake the peer.
+//! Defines operations that create pairs for chunks in shared memory, and operations that send, receive, wait,
+//! or wake the peer.
 
 use super::check::{Holdings, Verdict, ensure, error_is, failed, injected, is_injected, pattern};
 use super::{Operation, missing};
@@ -21,7 +22,7 @@ fn is_reported(errno: Errno) -> Verdict {
     Ok(())
 }
 
-/// Creates a pair with several options and drops it.
+/// Creates a pair with several options and drops the pair.
 fn made() -> Verdict {
     let holdings = Holdings::now();
     let made = operation(|| {
@@ -34,8 +35,8 @@ fn made() -> Verdict {
     holdings.unchanged(0)
 }
 
-/// Creates a pair and sends records through its memory. Each half sometimes sleeps. If a send fails when it
-/// wakes the reader, the record has still been sent.
+/// Creates a pair and sends records through its memory. Each half sometimes sleeps. A send that fails while
+/// waking the reader has still sent its record.
 fn one_process(wait: Wait) -> Verdict {
     // The smallest ring holds two records of 100 bytes.
     let per_round = 200;
@@ -92,7 +93,7 @@ fn two_programs() -> Verdict {
         for round in 0..2 {
             let chunk = writer.chunk()?;
             chunk.copy_from_slice(&pattern(100 + round)[round..]);
-            // If a send fails when it wakes the reader, the record has still been sent.
+            // A send that fails while waking the reader has still sent its record.
             let _ = writer.send(100);
             let len = reader.recv(&mut buf)?.unwrap_or(0);
             received.extend_from_slice(&buf[..len]);
@@ -120,7 +121,7 @@ fn until() -> Deadline<'static> {
 }
 
 /// Receives records in order, and retries after each failure. Returns the number of records if end of file
-/// follows, or a number above 200 otherwise.
+/// follows. Otherwise, returns a number above 200.
 fn receive(mut reader: SharedReader) -> u8 {
     let mut received = 0;
     let mut failures = 0;
@@ -136,7 +137,7 @@ fn receive(mut reader: SharedReader) -> u8 {
     203
 }
 
-/// Sends records and returns the number of records sent. If a send fails when it wakes the reader, the record
+/// Sends records and returns the number of records sent. If a send fails while waking the reader, its record
 /// still counts as sent.
 fn send(writer: &mut SharedWriter) -> u8 {
     let mut sent = 0;
@@ -154,7 +155,7 @@ fn send(writer: &mut SharedWriter) -> u8 {
     sent
 }
 
-/// Connects a sending and a receiving process. Each process waits at nearly every record. Unless the fault
+/// Connects a sending and a receiving process. Each process waits for nearly every record. Unless the fault
 /// ends the child early, all sent records arrive once and in order, followed by end of file.
 fn two_processes(child_receives: bool) -> Verdict {
     let holdings = Holdings::now();
@@ -179,7 +180,8 @@ fn two_processes(child_receives: bool) -> Verdict {
             let code = end.into_iter().find_map(Result::ok).flatten();
             let disowned = failed(&[nr::WAITID], &[Errno::ECHILD]);
             let mine = sent.or(received).map(i32::from);
-            // A failure before `receive` or `send` runs may abort the child, which then exits with 134.
+            // If a failure occurs before `receive` or `send` runs, the child may abort. The child then exits
+            // with 134.
             let early = injected(|fault| fault.key.child) && code == Some(134);
             let agreed = code == mine && mine == Some(RECORDS.into());
             ensure!(agreed || disowned || early, "{mine:?} here, {code:?} in the child");

@@ -1,5 +1,5 @@
-//! Operations that read and write, also without waiting, with a deadline, or without `SIGPIPE`, and
-//! operations that wait for readiness.
+//! Defines operations that read and write, and operations that wait for readiness. Some reads and writes
+//! avoid waiting, have a deadline, or prevent `SIGPIPE`.
 #![allow(unsafe_code, reason = "a call by number")]
 
 use super::check::{
@@ -47,8 +47,8 @@ fn worn() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Returns whether this kernel implements `vmsplice` with `RWF_NOWAIT`. If so, the kernel cannot read without
-/// waiting from a pipe that was part of a splice. See `tests/copying`.
+/// Returns whether this kernel implements `vmsplice` with `RWF_NOWAIT`. If so, reads from a pipe that was
+/// part of a splice cannot avoid waiting. See `tests/copying`.
 fn worn_needs_a_private_pipe() -> bool {
     let (reader, _writer) = worn();
     let mut byte = [0];
@@ -56,7 +56,8 @@ fn worn_needs_a_private_pipe() -> bool {
     let place = list.as_ptr().expose_provenance();
     let fd = usize::try_from(reader.as_raw_fd()).unwrap();
     let flags = SpliceFlags::NONBLOCK.bits() as usize;
-    // SAFETY: `IoSliceMut` has the layout of `struct iovec`, and the kernel writes at most to its one byte.
+    // SAFETY: `IoSliceMut` has the layout of `struct iovec`, and the kernel writes no more than the one byte
+    // of its buffer.
     let answer = unsafe { raw::syscall4(nr::VMSPLICE, fd, place, 1, flags) };
     answer == -(Errno::EOPNOTSUPP.raw_os_error() as isize)
 }
@@ -144,7 +145,7 @@ fn to_the_end(before: usize, len: usize) -> Verdict {
     let whole = all[..before].iter().all(|byte| *byte == 7) && all[before..] == pattern(len);
     ensure!(whole, "{} bytes", all.len());
     drop(all);
-    // The vector may have been a separate mapping, which the line above has unmapped.
+    // The vector's memory may have been a separate mapping. The line above has unmapped this memory.
     holdings.unchanged(0)
 }
 
@@ -380,7 +381,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         );
     }
     if worn_needs_a_private_pipe() {
-        // The bytes are lost if the read of the private pipe fails, but no kernel makes that read fail.
+        // The bytes are lost if the read from the private pipe fails, but no kernel makes that read fail.
         skip("read_deadline of a pipe once spliced", "it passes through a private pipe here");
     } else {
         add(&mut all, "read_deadline of a pipe once spliced", || {

@@ -1,4 +1,4 @@
-//! Operations that splice and transfer bytes, and operations that send messages and chunks.
+//! Defines operations that splice and transfer bytes, and operations that send messages and chunks.
 
 use super::{LATE, NONE, Operation, SOON, done, fails, filled, of, pipe, refused};
 use crate::common::file;

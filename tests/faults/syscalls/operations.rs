@@ -1,4 +1,4 @@
-//! The operations of each module, and the calls that fail when an operation runs again.
+//! Defines the operations of each module, and the calls that fail when an operation runs again.
 
 #[path = "moving.rs"]
 mod moving;
@@ -28,14 +28,14 @@ pub(crate) struct Operation {
     pub(crate) body: fn(),
     /// The sets of calls that fail. Each set causes one further run.
     pub(crate) without: Vec<Vec<Missing>>,
-    /// A call that the operation itself makes, and that does not count as a call of the module.
+    /// A call that the operation makes itself. This call does not count as a call of the module.
     pub(crate) its_own: Option<usize>,
 }
 
 /// Set if no call is made to fail. The operation must then succeed.
 pub(crate) static PLAIN: AtomicBool = AtomicBool::new(true);
 
-/// A time limit that a wait reaches. A slow tracer must not reach it before the wait begins.
+/// A time limit that a wait reaches. A slow tracer must not use up this time before the wait begins.
 const SOON: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_secs(600);
 const NONE: SpliceFlags = SpliceFlags::empty();

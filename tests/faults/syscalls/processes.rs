@@ -1,4 +1,4 @@
-//! Operations that fork, start programs, wait, and send signals.
+//! Defines operations that fork, start programs, wait, or send signals.
 
 use super::{LATE, Operation, SOON, done, fails, not_permitted, of, pipe, refused, refused_with};
 use crate::common::nr;

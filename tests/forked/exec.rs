@@ -22,7 +22,8 @@ const O_PATH: i32 = 0x20_0000;
 const NONE: ExecFlags = ExecFlags::empty();
 const EMPTY: ExecFlags = ExecFlags::EMPTY_PATH;
 
-/// Returns the words as an argument list with its end marker. The list stays valid until the test ends.
+/// Returns the words as an argument list that includes the end marker. The list stays valid until the test
+/// ends.
 fn list(words: &[&str]) -> &'static [Arg<'static>] {
     let words = words.iter().map(|word| Arg::new(c_string(Path::new(word))));
     keep(words.chain([Arg::END]).collect())
@@ -32,9 +33,9 @@ fn c_string(path: &Path) -> &'static CStr {
     keep(CString::new(path.as_os_str().as_bytes()).unwrap().into_boxed_c_str())
 }
 
-/// Runs `exec` in a forked child. Returns the program's exit code, or the error of the exec.
+/// Runs `exec` in a forked child. Returns the program's exit code, or the error if the exec fails.
 fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errno> {
-    let (said, say) = rawpipe::pipe().unwrap(); // close-on-exec, so a successful exec reports nothing
+    let (said, say) = rawpipe::pipe().unwrap(); // if the exec succeeds, close-on-exec closes the writer
     let mut child = child(|| match exec() {
         Err(errno) => u8::from(say.write(&errno.raw_os_error().to_ne_bytes()) != Ok(4)),
     });
@@ -46,8 +47,8 @@ fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errn
     if failed { Err(errno.unwrap()) } else { Ok(code) }
 }
 
-/// Skips the test and returns `true` if Valgrind runs this process. Valgrind inspects a program first, and
-/// dies if the `execve` then fails unexpectedly.
+/// Skips the test and returns `true` if Valgrind runs this process. Valgrind inspects a program before the
+/// `execve`, and dies if the `execve` then fails unexpectedly.
 fn by_valgrind(test: &str) -> bool {
     let here = common::tool() == Some(common::Tool::Valgrind);
     if here {
@@ -259,7 +260,7 @@ fn execveat_what_it_cannot() {
 }
 
 /// A spawn rejects an empty argument list, because such a list is always a mistake. Since Linux 5.18, the
-/// kernel adds an empty argument 0 to an empty list.
+/// kernel adds an empty string as argument 0 to such a list.
 fn arguments_without_argument_0() {
     let nothing = list(&[]);
     let error = Spawn::new(c"/bin/sh", nothing, nothing).spawn().unwrap_err();

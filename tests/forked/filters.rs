@@ -49,8 +49,8 @@ fn limit_takes_what_head_takes() {
 }
 
 /// Runs `tee` or an equivalent fan-out, with standard output and two files as sinks. `mode` is the value of
-/// `--output-error`, or `None` without this option. Returns the exit status and the contents of the two
-/// files.
+/// `--output-error`, or `None` if this option is left out. Returns the exit status and the contents of the
+/// two files.
 fn teed(ours: bool, mode: Option<&str>, bytes: &[u8], output: &File) -> (ExitStatus, [Vec<u8>; 2]) {
     let paths = [common::tmp_path(), common::tmp_path()];
     let input = file(bytes);

@@ -16,7 +16,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::{env, iter};
 
-/// The `open` flag for a descriptor that only refers to a path.
+/// The `open` flag for a descriptor that serves only as a reference to a path.
 const O_PATH: i32 = 0x20_0000;
 
 const NONE: ExecFlags = ExecFlags::empty();

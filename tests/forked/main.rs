@@ -46,7 +46,7 @@ mod talk;
 mod waiting;
 mod worlds;
 
-// `sanitizer` compiles the source of the shared chunks' ring, which uses these names.
+// The module `sanitizer` compiles the source of the ring for shared chunks. That source uses these names.
 use rawpipe::{Deadline, Errno, Result};
 
 macro_rules! topics {

@@ -1,6 +1,7 @@
 //! Checks that sanitizers and Valgrind detect mistakes. Most tests deliberately make one mistake in a
 //! separate process and require a report. The other tests require that correct code causes no report. A test
-//! is skipped if no tool that it needs is in use. `.ci/sanitize.sh` fails if a test for its tool is skipped.
+//! is skipped if none of the tools that it needs is in use. `.ci/sanitize.sh` fails if a test for its tool is
+//! skipped.
 #![allow(unsafe_code, reason = "mistakes")]
 
 mod ring_threads;
@@ -48,8 +49,8 @@ fn silent(test: &str, tool: Tool, right: fn()) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Returns a command that runs this test again in the role `mistake`. Its options make a sanitizer exit with
-/// code 99 after the first report.
+/// Returns a command that runs this test again in the role `mistake`. The command's options make a sanitizer
+/// exit with code 99 after the first report.
 fn role() -> std::process::Command {
     let mut command = common::role_command("mistake");
     command.stdin(Stdio::null());

@@ -1,4 +1,4 @@
-//! Tests that a mover does not hold the lock of a pipe at one end while it waits for the other end. Other
+//! Tests that a mover that waits for one end does not hold the lock of a pipe at the other end. Other
 //! processes can use that pipe, and can be killed.
 
 use super::content::made;

@@ -45,7 +45,7 @@ struct Counts {
 #[derive(Default)]
 pub(crate) struct Table {
     cases: Vec<Case>,
-    /// The number of cases that make no sense, by family and reason.
+    /// The number of cases that make no sense, counted by family and reason.
     nonsense: BTreeMap<(&'static str, &'static str), usize>,
 }
 

@@ -110,7 +110,8 @@ fn wait_goes_on_after_signals() {
     assert!(HANDLED.load(Ordering::SeqCst) > 2);
 }
 
-/// The maximum number of attempts. On a busy machine the sender of the signals may not run during an attempt.
+/// The maximum number of attempts. On a busy machine, the sender of the signals may not run during an
+/// attempt.
 const TURNS: usize = 50;
 
 /// Functions that retry on `EINTR` transfer 8 MiB through a small pipe while both sides receive signals.

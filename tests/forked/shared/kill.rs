@@ -34,7 +34,8 @@ fn builder(random: &mut Random) -> (usize, SharedBuilder) {
     (chunk, SharedBuilder::new().chunk(chunk).ring(ring).wait(wait))
 }
 
-/// Starts a thread that kills and reaps a child after a random time, and then returns the current time.
+/// Starts a thread that kills and reaps a child after a random time. The thread then returns the current
+/// time.
 fn kill_at_a_moment(random: &mut Random, mut child: Child) -> JoinHandle<Instant> {
     let mut random = Random(random.below(1 << 30) as u64 + 1);
     thread::spawn(move || {

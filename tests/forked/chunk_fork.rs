@@ -198,7 +198,7 @@ fn fork_child_leaves_unread_pages_alone() {
     }
 }
 
-/// If a child drops an unused copy of the writer, the drop unmaps no memory that belongs to other code.
+/// If a child drops an unused copy of the writer, the drop unmaps nothing except the writer's memory.
 fn fork_drop_in_the_child_unmaps_nothing_else() {
     for way in WAYS {
         let Some((mut writer, _, _reader)) = writer_of(way, "fork") else { continue };

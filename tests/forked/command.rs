@@ -186,8 +186,8 @@ fn env_is_as_with_std() {
     }
 }
 
-/// Like std, a spawn passes two kinds of entries to the child: duplicate variables, and entries that are not
-/// valid variables.
+/// A spawn passes duplicate variables to the child, and also entries that are not valid variables. Std does
+/// the same.
 fn env_with_entries_that_are_no_variables() {
     let test = "env_with_entries_that_are_no_variables";
     if common::in_role("started") {
@@ -510,8 +510,8 @@ fn command_is_reusable() {
     }
 }
 
-/// No child inherits a pipe end of another thread's child. If one did, a reader would reach end of file only
-/// after that child had ended.
+/// No child inherits a pipe end of another thread's child. If a child did, a reader would reach end of file
+/// only after that child had ended.
 fn spawn_from_eight_threads_ends_of_file_arrive() {
     let rounds = if slow() { 3 } else { 25 };
     let shared = &{
@@ -782,7 +782,7 @@ fn stdio_from_every_owner_of_std() {
     // SAFETY: `into_raw_fd` has just released the descriptor.
     assert_eq!(word(unsafe { Stdio::from_raw_fd(raw) }), "number");
 
-    // The output of one program is the input of another.
+    // The output of one program is the input of another program.
     let mut cat = std_program("cat", &[]);
     cat.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
     let mut cat = cat.spawn().unwrap();
@@ -799,7 +799,7 @@ fn stdio_from_stdout_and_stderr_of_this_process() {
         both.stdout(std::io::stderr()).stderr(std::io::stdout());
         assert!(both.spawn().unwrap().wait().unwrap().success());
         drop(both);
-        // The spawn closed neither of this process's two streams.
+        // The spawn closed neither standard output nor standard error.
         print!("!");
         return eprint!("?");
     }

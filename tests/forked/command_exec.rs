@@ -203,8 +203,8 @@ fn dispositions() -> [String; 2] {
     ["SigIgn", "SigCgt"].map(|name| field(&status, name))
 }
 
-/// Returns a command that cannot be executed. If `by_thread` is set, the exec needs a new thread. Otherwise
-/// it happens in the calling thread.
+/// Returns a command that cannot be executed. If `by_thread` is set, the exec needs a new thread. Otherwise,
+/// the exec happens in the calling thread.
 fn failing(by_thread: bool) -> Command<'static> {
     let mut command = Command::new("/no/such/program");
     if by_thread {
@@ -392,8 +392,8 @@ fn exec_failing_leaves_group_and_limits_changed() {
         let mut command = Command::new("/no/such/program");
         command.process_group(0).rlimit(Resource::CORE, Rlimit::new(0, 0));
         let error = command.exec();
-        // The test reads the thread's file, because an emulator provides its own version of the process's
-        // file, in which the group is 0.
+        // The test reads the thread's file, because an emulator replaces the process's file. In that
+        // replacement, the group is 0.
         let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
         let group = stat
             .rsplit(')')
@@ -514,7 +514,8 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
         assert_eq!(ended, Ok(usize::from(dies)), "a folder: {folder}");
         drop(key);
         assert!(child.wait().unwrap().success());
-        // The reader reaches end of file only after the child started before the exec has also ended.
+        // The reader reaches end of file only after the child that was started before the exec has also
+        // ended.
         assert_eq!(all_of(Some(alive)), b"");
     }
 }

@@ -389,7 +389,8 @@ fn output_that_fails_leaves_no_child_enomem() {
     }
     // These children end only when they are killed.
     let (sleeps, too) = (program("sleep", &[]), program("sleep", &[]));
-    // The programs still start, because std's start-up code uses another call if `poll` fails with `ENOMEM`.
+    // The programs still start, because std's start-up code uses a different call if `poll` fails with
+    // `ENOMEM`.
     if !Filter::new(&[nr::PPOLL], Errno::ENOMEM).install() {
         return skip(test, "no seccomp filter here");
     }

@@ -191,7 +191,7 @@ fn channel_goes_on_after_signals() {
     let (left, right) = Channel::pair().unwrap();
     let mut left = Some(left);
     let mut echo = child(|| {
-        left = None; // only in the child
+        left = None; // drops only the child's copy
         let mut right = right;
         let storm = Storm::begin(Duration::from_micros(100));
         while let Some(message) = right.recv().unwrap() {
@@ -225,7 +225,7 @@ fn channel_read_ahead_and_send_many_go_on_after_signals() {
     let (left, right) = Channel::pair_of(Builder::new().capacity(Capacity::Bytes(1))).unwrap();
     let mut left = Some(left);
     let mut echo = child(|| {
-        left = None; // only in the child
+        left = None; // drops only the child's copy
         let mut right = right.with_read_ahead();
         let storm = Storm::begin(Duration::from_micros(100));
         let mut received = Vec::new();

@@ -1,5 +1,5 @@
-//! Builds all programs in `examples/`, and runs those that no other file tests. Each program run here must
-//! print its complete output, and must fail if it cannot write that output.
+//! Builds all programs in `examples/`, and runs those that no other file tests. Each program that runs here
+//! must print its complete output, and must fail if it cannot write that output.
 
 use crate::common;
 use rawpipe::event::{PollEvents, PollFd, poll};
@@ -16,7 +16,7 @@ const SIGKILL: i32 = 9;
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
 
-/// The time limit for short operations, which is long enough for slow emulators.
+/// The time limit for short operations. This limit is long enough for slow emulators.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Example {
@@ -426,7 +426,7 @@ impl Drop for Running {
     }
 }
 
-/// An example whose processes block when they print, because standard output is a full pipe.
+/// An example whose processes block when they print, because their standard output is a full pipe.
 struct Held {
     running: Running,
     stdout: PipeReader,

@@ -67,7 +67,7 @@ fn no_execveat(test: &str) -> bool {
     answer == Err(Errno::ENOSYS)
 }
 
-/// A directory for one test, which is removed with its contents when the value is dropped.
+/// A directory for one test. Dropping the value removes the directory with its contents.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -268,7 +268,7 @@ fn arguments_without_argument_0() {
     if common::emulated() {
         return skip("arguments_without_argument_0", "the emulator has arguments of its own");
     }
-    // `execve` passes the empty list to the kernel, so the program starts, although it may fail.
+    // `execve` passes the empty list to the kernel, so the program starts, but it may then fail.
     let answer = outcome(|| process::execve(c"/bin/true", nothing, nothing));
     assert!(answer.is_ok(), "{answer:?}");
 }
@@ -306,7 +306,7 @@ fn execve_failed_leaves_the_process_as_it_was() {
         (c"/no/such/program", argv),
         (c"/", argv),
         (&text, argv),
-        (c"/bin/sh", long), // the kernel checks the length after it has opened the program
+        (c"/bin/sh", long), // the kernel checks the argument's length after opening the program
     ] {
         assert!(process::execve(path, argv, envp).is_err());
         assert!(process::execvpe(c"no-such-program", b"/bin:/proc", argv, envp).is_err());

@@ -20,8 +20,8 @@ fn is_gnu(program: &str) -> bool {
     gnu
 }
 
-/// A transfer with a limit and `head -c` write the same bytes. The same bytes remain in the pipe for the next
-/// program.
+/// `head -c` and a transfer with a limit write the same bytes. Both leave the same bytes in the pipe for the
+/// next program.
 fn limit_takes_what_head_takes() {
     if !is_gnu("head") {
         return;

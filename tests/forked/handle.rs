@@ -1,5 +1,5 @@
-//! Tests a child from its creation to its end. The tests cover three topics: the state that forks copy and
-//! spawns pass on, pidfds, and several waits for one child. Each test runs in its own process.
+//! Tests a child from its creation to its end. The tests cover three topics: the state that a child gets from
+//! a fork or a spawn, pidfds, and several waits for one child. Each test runs in its own process.
 #![allow(unsafe_code, reason = "signals and descriptors by number")]
 
 use crate::common::nr;
@@ -231,7 +231,7 @@ fn pidfd_not_readable_when_another_thread_execs() {
     }
     let mut child =
         program("successor", &[]).stdout(Stdio::piped()).on_drop(OnDrop::Kill).spawn().unwrap();
-    child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap(); // written by the new program
+    child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap(); // the new program wrote this byte
     let words = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
     assert!(words.windows(5).any(|word| word == b"stall"));
     if let Some(pidfd) = child.pidfd() {

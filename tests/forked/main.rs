@@ -1,4 +1,4 @@
-//! Runs the tests that fork or start programs, each in its own process.
+//! Runs the tests that fork or start programs. Each test runs in its own process.
 #![allow(
     clashing_extern_declarations,
     reason = "each topic declares the C functions that it calls"

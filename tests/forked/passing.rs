@@ -1,5 +1,6 @@
-//! Tests the halves of shared chunks. The halves are created from descriptors, as they are in two programs.
-//! In most tests, this process or a forked child owns the second half. Each test runs in its own process.
+//! Tests the halves of shared chunks. The halves are created from descriptors, as if each half belonged to a
+//! different program. In most tests, this process or a forked child owns the second half. Each test runs in
+//! its own process.
 #![allow(unsafe_code, reason = "mappings, limits, and halves made of descriptors")]
 
 mod hostile;

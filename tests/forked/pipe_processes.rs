@@ -1,4 +1,4 @@
-//! Tests pipes and channels between processes. The tests check which processes wake up or die, and that no
+//! Tests pipes and channels between processes. Some tests check which processes wake up or die, and that no
 //! byte is lost. Other tests check descriptor numbers and flags. Each test runs in its own process.
 #![allow(unsafe_code, reason = "limits, signals and descriptors by number")]
 
@@ -66,7 +66,8 @@ fn write_blocked_processes_are_killed_or_go_on() {
         wait_until_asleep(child.id());
         child
     };
-    // A shell may start this process with `SIGINT` ignored, and its children would also ignore the signal.
+    // A shell may start this process with `SIGINT` ignored. The children of this process would then also
+    // ignore the signal.
     signal(Signal::INT.as_raw(), SIG_DFL);
     for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
         let mut writing: Vec<Child> = (0..3).map(|_| blocked(&writer)).collect();

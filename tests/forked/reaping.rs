@@ -159,8 +159,9 @@ fn wait_any_two_end_beside_a_living_handle() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// `wait_any` reports no child that another thread has created, and those children keep their statuses. Some
-/// of the children have just been created, some have failed to start, and some are about to be waited for.
+/// `wait_any` does not report children that another thread has created, and those children keep their
+/// statuses. Some of the children have just been created, some have failed to start, and some are about to be
+/// waited for.
 fn wait_any_beside_threads_that_make_children() {
     if common::emulated() {
         let test = "wait_any_beside_threads_that_make_children";

@@ -354,8 +354,8 @@ fn wait_with_output_that_fails_kills() {
 
 // ---- input from a reader ----
 
-/// A reader that returns prepared pieces. `Err(Some(errno))` is a system error, and `Err(None)` is another
-/// error.
+/// A reader that returns prepared pieces. `Err(Some(errno))` is a system error, and `Err(None)` is an error
+/// of another kind.
 struct Pieces(Vec<Result<Vec<u8>, Option<Errno>>>);
 
 impl Read for Pieces {
@@ -416,14 +416,15 @@ fn communicate_reader_that_fails() {
         assert_eq!((error.kind(), error.errno()), (kind, errno));
         let text = format!("reading the input: {kind} after ");
         assert!(error.to_string().starts_with(&text), "{error}");
-        // The error and the result of the next run together contain the whole output.
+        // Together, the error's output and the next run's output are the whole output.
         let mut all = error.into_outputs().0;
         all.extend(talk.run(&mut child).unwrap().stdout);
         assert_eq!(all, b"behind");
     }
 }
 
-/// If the deadline expires, no byte is lost that was read from the reader but not yet written to the child.
+/// If the deadline expires, bytes that were read from the reader but not yet written to the child are not
+/// lost.
 fn communicate_reader_and_a_deadline() {
     let input = some_bytes(4_000_000);
     let (mut reader, mut child) = (input.as_slice(), cat());

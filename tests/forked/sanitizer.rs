@@ -74,7 +74,7 @@ fn read_beyond_the_end_of_a_buffer() {
         let (reader, writer) = rawpipe::pipe().unwrap();
         writer.write_all(&[7; 16]).unwrap();
         let mut buf = vec![0_u8; 16];
-        // The kernel writes only 16 bytes, but the slice is longer than that.
+        // The kernel writes only 16 bytes, but the slice is longer than 16 bytes.
         // SAFETY: none, because the length is deliberately wrong.
         let longer = unsafe { slice::from_raw_parts_mut(buf.as_mut_ptr(), 24) };
         black_box((rawpipe::read(&reader, longer).ok(), buf));

@@ -144,8 +144,8 @@ fn select_descriptors_beyond_1024() {
     assert_eq!(rawpipe::read(read.iter().next().unwrap(), &mut byte), Ok(1));
 }
 
-/// `select` fails with `EBADF` for any descriptor number that is closed. The kernel itself checks only
-/// numbers within the process's table.
+/// `select` fails with `EBADF` for any closed descriptor number. The kernel itself checks only numbers within
+/// the process's table.
 fn select_closed_descriptor_ebadf() {
     if common::emulated() {
         return skip("select_closed_descriptor_ebadf", "the emulator's sets end at 1024");

@@ -409,7 +409,7 @@ fn signal_fd_refused() {
             return NO_FILTER;
         }
         assert_eq!(SignalFd::new(SignalSet::empty()).unwrap_err(), Errno::EPERM);
-        // A wait without a `Cancel` works, because it needs no signal descriptor.
+        // A wait without a `Cancel` works, because such a wait needs no signal descriptor.
         let usr1 = set(&[Signal::USR1]);
         assert_eq!(wait_signal(usr1, Deadline::now()), Ok(None));
         let refused = Filter::new(&[nr::RT_SIGPROCMASK, nr::RT_SIGTIMEDWAIT], Errno::EACCES);

@@ -159,7 +159,8 @@ fn chunks_go_on_after_signals() {
         (ChunkMechanism::Write, Reuse::Never, Wait::Block),
     ] {
         let mut turns = (0..TURNS).map(|_| chunks_while_signals_arrive(way));
-        // Repeats the transfer until signals arrive on both sides or the mechanism proves to be unavailable.
+        // Repeats the transfer until signals arrive on both sides, or until the mechanism proves to be
+        // unavailable.
         match turns.find(|came| *came != Some(false)) {
             Some(Some(_)) => {}
             Some(None) => {

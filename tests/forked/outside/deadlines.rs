@@ -56,8 +56,8 @@ fn timed_out(seen: &Seen, side: Side, bytes: Option<usize>) -> Vec<String> {
     complaints
 }
 
-/// Returns complaints as [`timed_out`] does, but accepts `ETIMEDOUT` on either side. A mover that moved `all`
-/// bytes in time is also accepted.
+/// Returns complaints as [`timed_out`] does, but accepts `ETIMEDOUT` for either side. A mover that moved
+/// `all` bytes in time is also accepted.
 fn kept(seen: &Seen, all: usize) -> Vec<String> {
     match &seen.outcome {
         Some(outcome) if outcome.bytes == all && outcome.took <= BACK => Vec::new(),
@@ -102,8 +102,8 @@ fn silent(table: &mut Table) {
 
 // ---- a full sink ----
 
-/// Writes until the sink accepts no more bytes or 64 MiB have been written. Returns whether the sink stopped
-/// accepting bytes.
+/// Writes until the sink accepts no more bytes, or until 64 MiB have been written. Returns whether the sink
+/// stopped accepting bytes.
 fn fill(near: &impl AsFd, to: &SinkKind) -> io::Result<bool> {
     const MOST: usize = 64 << 20;
     let fd = near.as_fd().try_clone_to_owned()?;
@@ -353,8 +353,8 @@ fn error_queue(table: &mut Table) {
 
 // ---- room for exactly the contents ----
 
-/// Returns the number of bytes that fit into this sink before `poll` reports the sink as full. Meanwhile, no
-/// process reads from the sink. Returns `None` for kinds that the test leaves out.
+/// Returns the number of bytes that fit into this sink before `poll` reports the sink as full. While the sink
+/// is filled, no process reads from it. Returns `None` for kinds that the test leaves out.
 fn room(to: &SinkKind) -> Option<usize> {
     match to.name {
         "pipe" | "pipe_nonblocking" | "fifo" | "fifo_rdwr" | "unix_stream" | "unix_seqpacket" => {

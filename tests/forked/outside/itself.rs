@@ -23,7 +23,7 @@ struct Row {
     /// The position of the sink, or `None` in append mode.
     to: Option<u64>,
     exact: Option<usize>,
-    /// The number of bytes moved, or `None` if the transfer is rejected.
+    /// The number of bytes that are moved, or `None` if the transfer is rejected.
     moves: Option<usize>,
 }
 

@@ -253,8 +253,7 @@ fn read_write(path: &PathBuf) -> io::Result<File> {
     File::options().read(true).write(true).open(path)
 }
 
-/// Opens the file to which a descriptor refers again for reading. The new descriptor has an independent
-/// position.
+/// Reopens a descriptor's file for reading. The new descriptor has an independent position.
 pub(crate) fn look_at(file: &impl AsRawFd) -> io::Result<OwnedFd> {
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).map(OwnedFd::from)
 }

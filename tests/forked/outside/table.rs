@@ -15,9 +15,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// The result of a case.
 pub(crate) enum Verdict {
     Pass,
-    /// The case cannot run here, for this reason.
+    /// The case cannot run here. The string states the reason.
     Skip(String),
-    /// The case failed, with the expected and the observed result.
+    /// The case failed. The string states the expected and the observed result.
     Fail(String),
 }
 

@@ -91,8 +91,8 @@ pub(super) fn record_changes_while_it_is_copied() {
     let (over, ends) = rawpipe::pipe().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            // Overwrites the first 8 bytes of each 16-byte unit, which never hold a length, until the main
-            // thread closes its end of the pipe.
+            // Overwrites the first 8 bytes of each 16-byte unit until the main thread closes its end of the
+            // pipe. These 8 bytes never hold a length.
             let ended = || poll(&mut [PollFd::new(&over, PollEvents::IN)], Some(Duration::ZERO));
             while ended() == Ok(0) {
                 for unit in 0..units {

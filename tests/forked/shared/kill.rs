@@ -139,8 +139,8 @@ pub(super) fn killed_asleep_each_side() {
     assert!(filled.count() <= 9, "more than the ring holds");
 }
 
-/// If a process is killed while it holds a lent record or chunk, that memory is not reused. The peer can
-/// still fill the remaining part of the ring, or receive all records that were sent.
+/// If a process is killed while it holds a lent record or chunk, the memory of that record or chunk is not
+/// reused. The peer can still fill the remaining part of the ring, or receive all records that were sent.
 pub(super) fn killed_with_something_lent() {
     if !supported() {
         return;

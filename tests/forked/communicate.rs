@@ -273,7 +273,7 @@ fn communicate_deadline_already_past() {
     assert!(child.wait_deadline(late()).unwrap().is_some());
     let output = past.run(&mut child).unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));
-    // If only a part of the output is available, the error holds that part.
+    // If only part of the output is available, the error holds that part.
     let mut child = start("stall", &["3"]);
     while child.stdout_ref().unwrap().available().unwrap() < 3 {
         thread::sleep(Duration::from_millis(1));

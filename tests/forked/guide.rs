@@ -87,7 +87,7 @@ fn no_std_tool_is_built_and_counts() {
 }
 
 /// In Python, `os.read` and a binary file give different results for an empty nonblocking pipe. Reading the
-/// pipe as a text file raises `TypeError` before Python 3.14, and `BlockingIOError` since then.
+/// pipe as a text file raises `TypeError` before Python 3.14, and `BlockingIOError` since Python 3.14.
 fn python_reads_empty_nonblocking_pipe() {
     const SCRIPT: &str = "
 import os

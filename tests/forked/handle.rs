@@ -1,5 +1,5 @@
-//! Tests a child from its creation to its end. The tests cover three topics: the state that a child gets from
-//! a fork or a spawn, pidfds, and several waits for one child. Each test runs in its own process.
+//! Tests children from their creation to their end. The tests cover three topics: the state that a child gets
+//! from a fork or a spawn, pidfds, and several waits for one child. Each test runs in its own process.
 #![allow(unsafe_code, reason = "signals and descriptors by number")]
 
 use crate::common::nr;

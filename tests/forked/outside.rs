@@ -1,5 +1,5 @@
 //! Tests the *movers*, which are public functions that move bytes. Each mover runs with pairs of descriptor
-//! kinds. In some cases the peers pause or stop writing, other processes compete for the data, or one end
+//! kinds. In some cases, the peers pause or stop writing, other processes compete for the data, or one end
 //! fails. Each case of a pair is named `MOVER_WHAT_SOURCE_to_SINK`, as in `transfer_dialogue_tcp_to_pipe`:
 //!
 //! | what | expectation |

@@ -376,7 +376,7 @@ fn vmsplice_buffers_arrive_as_one_stream() {
 }
 
 /// More pages than the pipe can hold pass through the pipe to a file. The test polls for room, and continues
-/// after a call that sent only a part of the pages.
+/// after a call that sent only part of the pages.
 fn vmsplice_more_than_the_pipe_holds_to_a_file() {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(16384)).build().unwrap();
     let target = file(b"");

@@ -200,8 +200,8 @@ fn ring_beyond_the_limit_of_files_efbig() {
         let set = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) };
         let refused = SharedBuilder::new().pass_reader().err() == Some(Errno::EFBIG)
             && SharedBuilder::new().pass_writer().err() == Some(Errno::EFBIG);
-        // The limit also applies to a chunk writer's memory, although the check for working memory files
-        // needs only one page.
+        // The limit also applies to a chunk writer's memory, although one page is enough to check whether
+        // memory files work.
         let (reader, writer) = rawpipe::pipe().unwrap();
         let memfd = ChunkWriter::builder().mechanism(ChunkMechanism::Memfd).build(writer).err();
         drop(reader);
@@ -211,7 +211,7 @@ fn ring_beyond_the_limit_of_files_efbig() {
     assert!(trying.wait().unwrap().success());
 }
 
-/// The check for working memory files may fail because of the file size limit. Such a failure is not
+/// The check of whether memory files work may fail because of the file size limit. Such a failure is not
 /// remembered, so a writer with a memory file can be created after the limit has been raised.
 fn memory_file_check_at_the_limit_of_files_is_repeated() {
     if !supported() {

@@ -155,7 +155,7 @@ fn proxy_both_directions_and_half_close() {
     let (mut client, mut server) = proxy.connect();
     let mut word = [0; 4];
     for _ in 0..3 {
-        client.write_all(b"ping").unwrap(); // during a dialogue both connections stay open
+        client.write_all(b"ping").unwrap(); // during a dialogue, both connections stay open
         server.read_exact(&mut word).unwrap();
         server.write_all(b"pong").unwrap();
         client.read_exact(&mut word).unwrap();

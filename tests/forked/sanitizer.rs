@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Runs `mistake` in another process. If one of the tools in `words` is in use, requires that the tool's
+/// Runs `mistake` in a separate process. If one of the tools in `words` is in use, requires that the tool's
 /// report contains the listed words.
 fn reported(test: &str, words: &[(Tool, &str)], mistake: fn()) {
     if common::in_role("mistake") {
@@ -37,7 +37,7 @@ fn reported(test: &str, words: &[(Tool, &str)], mistake: fn()) {
     assert!(errors.contains(words), "{errors}");
 }
 
-/// Runs `right` in another process and requires that the tool reports nothing.
+/// Runs `right` in a separate process, and requires that the tool reports nothing.
 fn silent(test: &str, tool: Tool, right: fn()) {
     if common::in_role("mistake") {
         return right();

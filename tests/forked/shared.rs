@@ -105,7 +105,7 @@ fn succeeds(mut child: Child) {
 }
 
 /// Each entry holds a chunk size and a ring size in bytes. The smallest possible ring comes first. The
-/// largest ring has 8 MiB, which is more than most second-level caches have.
+/// largest ring has 8 MiB, and exceeds most second-level caches.
 const SIZES: [(usize, usize); 6] =
     [(1, 1), (8, 1), (100, 4096), (4096, 1), (65536, 0), (65536, 8 << 20)];
 

@@ -52,8 +52,8 @@ pub(crate) fn words(from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
     }
 }
 
-/// Returns the expected outcome of a mover that moves `bytes` bytes, up to either the end of this source or
-/// the mover's exact count.
+/// Returns the expected outcome of a mover that moves `bytes` bytes and then stops. The mover stops at the
+/// end of this source, or at its exact count.
 pub(crate) fn complete(from: &SourceKind, exact: Option<usize>, bytes: usize) -> Outcome {
     let error = match from.end {
         End::CloseEio if exact.is_none() => Some((Some(Side::Source), EIO)),

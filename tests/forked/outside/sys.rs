@@ -102,7 +102,7 @@ pub(crate) fn spawn(keep: &[RawFd], body: impl FnOnce()) -> io::Result<c_int> {
     let begin = Instant::now();
     let pid = loop {
         match check(c::fork()) {
-            // The number of this user's processes may have reached its limit temporarily.
+            // This user may temporarily have reached the limit on processes.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && begin.elapsed() < BUSY => {
                 std::thread::sleep(Duration::from_millis(20));
             }

@@ -154,8 +154,8 @@ pub(super) fn deadlines_beside_a_peer_that_rings_without_end() {
     }
 }
 
-/// Parts are rejected if a descriptor is not a pipe, or if a file is too small. Blocking pipes are accepted,
-/// and `try_recv` does not block even with blocking pipes.
+/// Parts are rejected if a descriptor in the place of a pipe is not a pipe, or if a file is too small.
+/// Blocking pipes are accepted, and `try_recv` does not block even with blocking pipes.
 pub(super) fn parts_of_a_hostile_maker() {
     if !supported() {
         return;

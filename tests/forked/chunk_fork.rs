@@ -30,8 +30,8 @@ fn fill(chunk: &mut [u8], whose: u8, number: usize) {
 /// Creates a child that reads the pipe to its end. The child exits with 0 if all chunks of each writer
 /// arrived in order and unchanged.
 ///
-/// The child assigns each word to its writer separately, because pages of other writers may lie between the
-/// pages of a chunk. The pages of one chunk stay in order.
+/// The child determines the writer of each word separately, because pages of other writers may lie between
+/// the pages of a chunk. The pages of one chunk stay in order.
 fn checker(reader: PipeReader, writer: &PipeWriter, whose: &'static [u8]) -> Child {
     child(move || {
         close_copy(writer);
@@ -62,8 +62,8 @@ fn checker(reader: PipeReader, writer: &PipeWriter, whose: &'static [u8]) -> Chi
     })
 }
 
-/// Returns the number of chunks to send. Except on slow machines, the chunks are several times as large as a
-/// writer's memory.
+/// Returns the number of chunks to send. Except on slow machines, these chunks together are several times the
+/// size of a writer's memory.
 fn chunks() -> usize {
     if common::slow() { 40 } else { 300 }
 }
@@ -91,8 +91,8 @@ fn writer_of(
     }
 }
 
-/// The parent and the child can use and drop a writer that was created before the fork. The two processes
-/// write to the same pipe at the same time.
+/// The parent and the child can both use and drop a writer that was created before the fork. The two
+/// processes write to the same pipe at the same time.
 fn fork_writer_used_and_dropped_in_both() {
     for way in WAYS {
         let Some((mut writer, whose, reader)) = writer_of(way, "fork") else { continue };
@@ -126,7 +126,7 @@ fn fork_lent_chunk_stays_with_the_parent() {
         writer.chunk().unwrap().fill(7);
         let mut other = child(|| {
             if way.0 == ChunkMechanism::Write {
-                return 0; // the child's copy is ordinary memory, so the child can send it
+                return 0; // the child's copy of the chunk is ordinary memory, so the child can send it
             }
             let stopped = writer.send(CHUNK).unwrap_err();
             if (stopped.bytes(), stopped.errno()) != (0, Some(Errno::EINVAL)) {
@@ -198,7 +198,7 @@ fn fork_child_leaves_unread_pages_alone() {
     }
 }
 
-/// A child that drops its copy of the writer without using the copy unmaps no other memory.
+/// If a child drops an unused copy of the writer, the drop unmaps nothing except the writer's memory.
 fn fork_drop_in_the_child_unmaps_nothing_else() {
     for way in WAYS {
         let Some((mut writer, _, _reader)) = writer_of(way, "fork") else { continue };
@@ -214,8 +214,8 @@ fn fork_drop_in_the_child_unmaps_nothing_else() {
 
 /// Maps a page at an address that the kernel chooses, and fills the page.
 fn map_page() -> *mut u8 {
-    // The page is readable, writable, private and anonymous. The anonymous flag has another value on
-    // MIPS.
+    // The page is readable, writable, private and anonymous. On MIPS, the flag for anonymous memory has a
+    // different value.
     let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
     // SAFETY: the call maps new memory at an address where nothing is mapped.
     let answer = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };

@@ -1,5 +1,5 @@
-//! Tests `Command`: the arguments, the environment, the streams and other settings of a child, and the
-//! `Debug` output. Several tests compare the results with std's `Command`. Each test runs in its own process.
+//! Tests `Command`: the arguments, environment, streams and other settings of a child, and the `Debug` output
+//! of a command. Several tests compare the results with std's `Command`. Each test runs in its own process.
 #![allow(unsafe_code, reason = "closing standard streams")]
 
 use crate::common::programs::{all_of, output_of, program, std_program};
@@ -186,7 +186,8 @@ fn env_is_as_with_std() {
     }
 }
 
-/// A spawn passes on duplicate variables and entries that are not valid variables, as std does.
+/// A spawn passes duplicate variables to the child, and also entries that are not valid variables. Std does
+/// the same.
 fn env_with_entries_that_are_no_variables() {
     let test = "env_with_entries_that_are_no_variables";
     if common::in_role("started") {
@@ -208,7 +209,7 @@ const ENTRIES: [&CStr; 8] =
     [c"A=1", c"no equals sign", c"", c"=", c"A=2", c"B=\xff", c"=x=y", c"=z"];
 
 fn env_is_handed_on_as_it_is() {
-    // The comparison ignores the order of the entries, empty entries and the variables of this test.
+    // The comparison ignores empty entries, this test's own variables, and the order of the entries.
     let sorted = |bytes: Vec<u8>| {
         let mut all: Vec<_> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
         all.retain(|entry| !entry.is_empty() && !entry.starts_with(b"RAWPIPE"));
@@ -355,7 +356,7 @@ fn stdio_closed_in_the_parent() {
         answers.extend(all_of(child.take_stdout()));
         answers.extend(all_of(child.take_stderr()));
         drop(child);
-        // The pidfd was closed with the child.
+        // Dropping the child also closed its pidfd.
         assert_eq!(common::open_fds(), before);
         drop(result);
         let expected = b"no streams here\x01".repeat(3);
@@ -462,7 +463,7 @@ fn settings_reach_the_child() {
     assert_eq!(nice_of(&text(&mut with_args("stat"))), (own_nice + 3).min(19));
 }
 
-/// Returns the nice value from the contents of a `/proc/PID/stat` file, where it is field 19.
+/// Returns field 19, the nice value, from the contents of a `/proc/PID/stat` file.
 fn nice_of(stat: &str) -> i32 {
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     fields.split(' ').nth(16).unwrap().parse().unwrap()
@@ -474,8 +475,8 @@ fn cgroup_writes_to_the_file_in_its_folder() {
     let mut command = program("exit", &["0"]);
     command.cgroup(&folder);
     assert_eq!(failure(&command), (SpawnStage::Cgroup, Errno::ENOENT));
-    // An ordinary file replaces the cgroup's file. The child writes `0` to that file, because `0` means the
-    // writing process.
+    // An ordinary file takes the place of the cgroup's file. The child writes `0` to that file, because in a
+    // cgroup's file `0` stands for the writing process.
     fs::write(folder.join("cgroup.procs"), "").unwrap();
     assert!(command.spawn().unwrap().wait().unwrap().success());
     assert_eq!(fs::read(folder.join("cgroup.procs")).unwrap(), b"0");
@@ -493,7 +494,7 @@ fn on_drop_is_given_to_the_child() {
     assert_eq!(all_of(stdout), b"");
 }
 
-// ---- repeatedly, and from several threads ----
+// ---- repeated spawns, and spawns from several threads ----
 
 fn command_is_reusable() {
     let mut command = program("args", &["one"]);
@@ -509,8 +510,8 @@ fn command_is_reusable() {
     }
 }
 
-/// No child inherits a pipe end of another thread's child. Otherwise a reader would reach end of file only
-/// after the inheriting child has ended.
+/// No child inherits a pipe end of another thread's child. If a child did, a reader would reach end of file
+/// only after that child had ended.
 fn spawn_from_eight_threads_ends_of_file_arrive() {
     let rounds = if slow() { 3 } else { 25 };
     let shared = &{
@@ -552,8 +553,8 @@ fn nothing_is_left_of_ten_thousand_spawns() {
         let mut maps = String::new();
         File::open("/proc/self/maps").unwrap().read_to_string(&mut maps).unwrap();
         let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-        // The number of mappings may grow, because an allocator may map more memory. A tool's allocator does
-        // so repeatedly.
+        // The number of mappings may grow, because an allocator may map more memory. The allocator of an
+        // analysis tool does so repeatedly.
         (entries("fd"), entries("task"), maps.lines().count(), children)
     };
     (0..8).for_each(round);
@@ -587,8 +588,8 @@ fn nasty() -> Vec<OsString> {
     strings
 }
 
-/// Runs the `Debug` text of the command in a shell. Returns the NUL-terminated strings of the output, except
-/// the variables that shells set.
+/// Runs the command's `Debug` text in a shell. Returns the NUL-terminated strings of the output, but leaves
+/// out the variables that shells set themselves.
 fn by_shell(shell: &str, command: &Command<'_>) -> Vec<Vec<u8>> {
     let line = format!("{command:?}");
     let output = std::process::Command::new(shell).arg("-c").arg(&line).output().unwrap();
@@ -704,7 +705,7 @@ fn getters_are_as_with_std() {
         env("B", "2") env("A", "1") env(&odd, &odd) env("B", "3") env_remove("A") env_remove("NONE")
         env_clear() env("C", "4") env_remove("C") env_remove("D") env("D", "5") env("D", "")
     }
-    // The getters return a string with a NUL byte in the same form as std's getters.
+    // For a string that contains a NUL byte, the getters return the same value as std's getters.
     both! { arg("a\0b") current_dir("\0") env("E", "\0") }
     same(&Command::new("\0"), &std::process::Command::new("\0"));
     assert_eq!(failure(&ours), INVALID);
@@ -726,7 +727,7 @@ fn borrowed_and_cloned_descriptors_are_no_copies() {
     drop(writer);
     assert_eq!(all_of(Some(out)), b"from a file");
 
-    // Clones share the owned descriptors of a command, and the last clone closes them.
+    // Clones of a command share its owned descriptors. Dropping the last clone closes these descriptors.
     let (out, writer) = rawpipe::pipe().unwrap();
     let number = writer.as_raw_fd();
     let before = common::open_fds();
@@ -781,7 +782,7 @@ fn stdio_from_every_owner_of_std() {
     // SAFETY: `into_raw_fd` has just released the descriptor.
     assert_eq!(word(unsafe { Stdio::from_raw_fd(raw) }), "number");
 
-    // The output of one program is the input of another.
+    // The output of one program is the input of another program.
     let mut cat = std_program("cat", &[]);
     cat.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
     let mut cat = cat.spawn().unwrap();
@@ -798,7 +799,7 @@ fn stdio_from_stdout_and_stderr_of_this_process() {
         both.stdout(std::io::stderr()).stderr(std::io::stdout());
         assert!(both.spawn().unwrap().wait().unwrap().success());
         drop(both);
-        // The spawn closed neither standard stream.
+        // The spawn closed neither standard output nor standard error.
         print!("!");
         return eprint!("?");
     }

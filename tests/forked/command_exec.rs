@@ -1,6 +1,7 @@
 //! Tests `Command::exec` and `Spawn::exec`, which replace this process with a program that has the settings
-//! of a spawn. The tests compare the program's state with a spawned program and with std's `exec`. Other
-//! tests check the process after a failed exec. Each test runs in its own process.
+//! of a spawn. Some tests compare the state of the executed program with that of a spawned program, and with
+//! the state after std's `exec`. Others check the process after a failed exec. Each test runs in its own
+//! process.
 #![allow(unsafe_code, reason = "system calls by number, and handlers")]
 
 use crate::common::nr;
@@ -20,7 +21,7 @@ use std::{env, thread};
 
 const CLONE_THREAD: u32 = 0x1_0000;
 
-/// Skips the test and returns `true` under an emulator or Valgrind, which do not support threads that the C
+/// Skips the test and returns `true` under an emulator or Valgrind. Neither supports threads that the C
 /// library did not create.
 fn no_thread(test: &str) -> bool {
     if let Some(what) = in_front() {
@@ -29,7 +30,7 @@ fn no_thread(test: &str) -> bool {
     in_front().is_some()
 }
 
-/// Runs `body`, which executes a program, in a forked child whose standard output is a pipe. Returns the
+/// Runs `body` in a forked child whose standard output is a pipe. `body` executes a program. Returns the
 /// output and the exit code. If the exec fails, the exit code is the error number.
 fn output_of_child(body: impl FnOnce() -> Errno) -> (Vec<u8>, Option<i32>) {
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -165,7 +166,7 @@ fn exec_in_a_thread_beside_others_keeps_the_process() {
 /// their flags, the current directory, the niceness, and some lines of the status file.
 fn state() -> Vec<String> {
     let fds = common::open_fds().into_iter().map(|fd| {
-        // The link of a pipe or socket contains an inode number, which identifies the pipe or socket.
+        // For a pipe or socket, the link contains the inode number, which identifies the pipe or socket.
         let to = fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
         let flags = info.lines().find(|line| line.starts_with("flags:")).unwrap_or("").to_owned();
@@ -202,8 +203,8 @@ fn dispositions() -> [String; 2] {
     ["SigIgn", "SigCgt"].map(|name| field(&status, name))
 }
 
-/// Returns a command that cannot be executed. If `by_thread` is set, the exec needs a new thread. Otherwise
-/// it happens in the calling thread.
+/// Returns a command that cannot be executed. If `by_thread` is set, the exec needs a new thread. Otherwise,
+/// the exec happens in the calling thread.
 fn failing(by_thread: bool) -> Command<'static> {
     let mut command = Command::new("/no/such/program");
     if by_thread {
@@ -212,8 +213,8 @@ fn failing(by_thread: bool) -> Command<'static> {
     command
 }
 
-/// A failed exec does not reinstall a signal handler that another thread has installed and then replaced with
-/// `SIG_IGN`.
+/// If another thread has installed a signal handler and then replaced it with `SIG_IGN`, a failed exec does
+/// not reinstall the handler.
 fn exec_failing_leaves_handlers_to_their_owners() {
     let test = "exec_failing_leaves_handlers_to_their_owners";
     for by_thread in [false, true] {
@@ -322,8 +323,8 @@ fn exec_failing_at_each_stage_leaves_all_as_it_was() {
     for (stage, errno, set) in stages {
         let mut command = with_all("exit", &["0"], (&file, &reader));
         if matches!(stage, SpawnStage::Exec) {
-            // For the stage `Exec`, the program does not exist. If this process is root, the command also
-            // changes the ids.
+            // To fail at the stage `Exec`, the command names a program that does not exist. If this process
+            // is root, the command also changes the ids.
             let mut other = Command::new("no-such-program");
             other.fd_map(&file, 7).fd_map(&reader, 3).close_other_fds().current_dir("/");
             other.umask(0o27).nice(3).signal_mask(SignalSet::full());
@@ -351,8 +352,8 @@ fn exec_failing_at_each_stage_leaves_all_as_it_was() {
     assert_eq!(HANDLED.load(Ordering::SeqCst), 1);
 }
 
-/// The command gives the program a descriptor number that another thread uses. After a failed exec, that
-/// thread still writes to its own file.
+/// The command assigns a descriptor number that another thread of this process uses. After a failed exec,
+/// that thread still writes to its own file.
 fn exec_failing_never_replaces_a_descriptor_of_another_thread() {
     if no_thread("exec_failing_never_replaces_a_descriptor_of_another_thread") {
         return;
@@ -385,14 +386,14 @@ fn exec_failing_never_replaces_a_descriptor_of_another_thread() {
     assert_eq!(all_of(Some(reader)), b"");
 }
 
-/// A failed exec restores neither the process group nor the limits, as documented.
+/// As documented, a failed exec restores neither the process group nor the limits.
 fn exec_failing_leaves_group_and_limits_changed() {
     let code = child(|| {
         let mut command = Command::new("/no/such/program");
         command.process_group(0).rlimit(Resource::CORE, Rlimit::new(0, 0));
         let error = command.exec();
-        // The test reads the thread's file, because an emulator replaces the process's file and reports group
-        // 0 there.
+        // The test reads the thread's file, because an emulator replaces the process's file. In that
+        // replacement, the group is 0.
         let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
         let group = stat
             .rsplit(')')
@@ -438,8 +439,8 @@ fn exec_where_no_thread_may_be_made_eperm() {
     });
 }
 
-/// The child makes only system calls, as the child of a process with several threads must. The command is
-/// therefore prepared before the fork.
+/// In a process with several threads, a forked child must make only system calls. The command is therefore
+/// prepared before the fork.
 fn spawn_exec_after_a_fork() {
     let words = std_program("exit", &["9"]);
     let text = |word: &std::ffi::OsStr| {
@@ -479,7 +480,7 @@ fn exec_inherits_or_clears_the_mask() {
 }
 
 /// The kernel sends a parent-death signal when the thread that created the child ends. An exec that needs a
-/// new thread ends the calling thread, so its children are killed.
+/// new thread ends the calling thread, so the children of that thread are killed.
 fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
     if no_thread("exec_by_a_thread_ends_the_calling_one_for_its_children") {
         return;
@@ -513,19 +514,20 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
         assert_eq!(ended, Ok(usize::from(dies)), "a folder: {folder}");
         drop(key);
         assert!(child.wait().unwrap().success());
-        // End of file shows that the child that was started before the exec has also ended.
+        // The reader reaches end of file only after the child that was started before the exec has also
+        // ended.
         assert_eq!(all_of(Some(alive)), b"");
     }
 }
 
-/// Record locks belong to a descriptor table. An exec in the calling thread keeps the table, but an exec that
-/// needs a new thread does not.
+/// Record locks belong to a descriptor table. An exec in the calling thread keeps the table. An exec that
+/// needs a new thread does not keep it.
 fn exec_by_a_thread_releases_record_locks() {
     const TEST: &str = "exec_by_a_thread_releases_record_locks";
     if !cfg!(all(target_pointer_width = "64", target_endian = "little")) || no_thread(TEST) {
         return;
     }
-    /// Sets a write lock (`F_WRLCK`) on the whole file with `F_SETLK` and a `struct flock`.
+    /// Uses `F_SETLK` and a `struct flock` to set a write lock (`F_WRLCK`) on the whole file.
     fn lock(file: &File) -> isize {
         let place: [u64; 4] = [1, 0, 0, 0];
         let place = (&raw const place).expose_provenance();
@@ -537,8 +539,8 @@ fn exec_by_a_thread_releases_record_locks() {
     for (folder, kept) in [(None, true), (Some("/"), false)] {
         let (told, writer) = rawpipe::pipe().unwrap();
         let number = usize::try_from(file.as_raw_fd()).unwrap();
-        // The program inherits the file, because closing it would release the locks. `F_SETFD` clears
-        // close-on-exec.
+        // The program inherits the file's descriptor, because closing the descriptor would release the locks.
+        // `F_SETFD` clears close-on-exec.
         // SAFETY: all arguments are integers.
         assert_eq!(unsafe { raw::syscall3(nr::FCNTL, number, 2, 0) }, 0);
         let (copy, own) = (&told, &writer);

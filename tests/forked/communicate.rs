@@ -1,5 +1,5 @@
-//! Tests the input and output of children with `communicate`, `output` and `status`. Each test runs in
-//! its own process.
+//! Tests `communicate`, `output` and `status`, which handle the input and output of children. Each test runs
+//! in its own process.
 #![allow(unsafe_code, reason = "the effect of signals, as the C library sets it")]
 
 use crate::common::nr;
@@ -44,7 +44,7 @@ fn late() -> Deadline<'static> {
     Deadline::after(Duration::from_secs(200))
 }
 
-/// Asserts that a wait lasted at least `least` and less than 100 seconds.
+/// Asserts that a wait lasted at least as long as `least`, but less than 100 seconds.
 fn took_a_while_and_no_more(begin: Instant, least: Duration) {
     let took = begin.elapsed();
     assert!(took >= least && took < Duration::from_secs(100), "{took:?}");
@@ -166,8 +166,8 @@ fn communicate_child_is_killed_while_it_is_fed() {
         thread::sleep(Duration::from_millis(30));
         common::kill(pid, Signal::KILL.as_raw());
     });
-    // The input is too large to be written before the child ends. A pattern of this size would take minutes
-    // to create on slow machines.
+    // The child ends before such a large input is written completely. All bytes are equal, because creating a
+    // pattern of this size would take minutes on slow machines.
     let output = child.communicate(&vec![7; 200_000_000]);
     killer.join().unwrap();
     assert_eq!(output.unwrap().status.signal(), Some(Signal::KILL));
@@ -273,7 +273,7 @@ fn communicate_deadline_already_past() {
     assert!(child.wait_deadline(late()).unwrap().is_some());
     let output = past.run(&mut child).unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));
-    // If only a part of the output is available, the error holds that part.
+    // If only part of the output is available, the error holds that part.
     let mut child = start("stall", &["3"]);
     while child.stdout_ref().unwrap().available().unwrap() < 3 {
         thread::sleep(Duration::from_millis(1));
@@ -326,7 +326,7 @@ fn communicate_grace_zero_reads_all_that_the_child_wrote() {
         assert!(!error.stdout().is_empty());
     }
     for _ in 0..20 {
-        // Without a grandchild, the output ends with the child.
+        // Without a grandchild, the output ends when the child ends.
         let output = talk.run(&mut start("flood", &["60000", "0"])).unwrap();
         assert_eq!(output.stdout.len(), 60_000);
     }
@@ -389,7 +389,8 @@ fn output_that_fails_leaves_no_child_enomem() {
     }
     // These children end only when they are killed.
     let (sleeps, too) = (program("sleep", &[]), program("sleep", &[]));
-    // The programs still start, because std's start-up code uses another call if `poll` fails with `ENOMEM`.
+    // The programs still start, because std's start-up code uses a different call if `poll` fails with
+    // `ENOMEM`.
     if !Filter::new(&[nr::PPOLL], Errno::ENOMEM).install() {
         return skip(test, "no seccomp filter here");
     }

@@ -34,8 +34,8 @@ fn duplex_child_answers() {
     assert_eq!(child.wait().unwrap().code(), Some(7));
 }
 
-/// If one process dies, its peer reads the remaining bytes and then end of file. Writing fails with
-/// `EPIPE` and sends no signal.
+/// If one process dies, its peer reads the remaining bytes and then reaches end of file. The peer's writes
+/// fail with `EPIPE` and send no signal.
 fn duplex_one_side_dies() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -115,7 +115,7 @@ fn duplex_pool_of_workers_each_ends_with_its_link() {
                     if closed {
                         links.clear();
                     }
-                    // The worker sends the parent's message back, and then reads until the parent drops the
+                    // The worker sends back the parent's message, and then reads until the parent drops the
                     // link.
                     let mut word = [0; 4];
                     let answered = link.read_exact(&mut word).and_then(|()| link.write_all(&word));
@@ -191,7 +191,7 @@ fn channel_goes_on_after_signals() {
     let (left, right) = Channel::pair().unwrap();
     let mut left = Some(left);
     let mut echo = child(|| {
-        left = None; // only in the child
+        left = None; // drops only the child's copy
         let mut right = right;
         let storm = Storm::begin(Duration::from_micros(100));
         while let Some(message) = right.recv().unwrap() {
@@ -218,13 +218,14 @@ fn channel_goes_on_after_signals() {
     assert!(echo.wait().unwrap().success());
 }
 
-/// No message is lost if signals interrupt reads that fill the buffer and writes of several messages.
+/// Signals interrupt two kinds of calls: reads that fill the buffer, and writes of several messages. No
+/// message is lost.
 fn channel_read_ahead_and_send_many_go_on_after_signals() {
     let messages: Vec<Vec<u8>> = (0..20_000_usize).map(|n| vec![1; n * n % 97]).collect();
     let (left, right) = Channel::pair_of(Builder::new().capacity(Capacity::Bytes(1))).unwrap();
     let mut left = Some(left);
     let mut echo = child(|| {
-        left = None; // only in the child
+        left = None; // drops only the child's copy
         let mut right = right.with_read_ahead();
         let storm = Storm::begin(Duration::from_micros(100));
         let mut received = Vec::new();
@@ -253,7 +254,7 @@ fn channel_read_ahead_and_send_many_go_on_after_signals() {
     assert!(echo.wait().unwrap().success());
 }
 
-/// After a fork, the child has a copy of the buffer, and both processes share the pipe, as documented.
+/// As documented, the child has its own copy of the buffer after a fork, but both processes share the pipe.
 fn channel_read_ahead_fork_copies_the_buffer() {
     let (mut left, right) = Channel::pair().unwrap();
     let mut right = right.with_read_ahead();

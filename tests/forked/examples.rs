@@ -1,5 +1,5 @@
-//! Builds all programs in `examples/`, and runs those that no other file tests. Each of these must print its
-//! complete output. Each must also fail if it cannot write that output.
+//! Builds all programs in `examples/`, and runs those that no other file tests. Each program that runs here
+//! must print its complete output, and must fail if it cannot write that output.
 
 use crate::common;
 use rawpipe::event::{PollEvents, PollFd, poll};
@@ -16,7 +16,7 @@ const SIGKILL: i32 = 9;
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
 
-/// The time limit for short operations, which is long enough for slow emulators.
+/// The time limit for short operations. This limit is long enough for slow emulators.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Example {
@@ -253,7 +253,7 @@ fn pipe2_fork_child_reads_first() {
 fn bidirectional_child_prints_first() {
     let output = common::finish(&mut common::program(&common::example("bidirectional")));
     let text = String::from_utf8(output.stdout).unwrap();
-    // The child prints before it sends the reply, and the parent prints only the reply.
+    // The child prints before it sends the reply. The parent prints nothing except the reply.
     assert!(text.starts_with("Child received: "), "{text}");
 }
 
@@ -332,7 +332,7 @@ fn every_example_fails_stdout_without_reader() {
 fn parent_child_fails_child_killed() {
     let example = Held::start("parent_child");
     let (parent, child) = (example.running.0.id(), example.forked());
-    // If the parent sleeps here, it has already sent the message and waits for room in the pipe to print.
+    // If the parent sleeps here, it has already sent the message. It cannot print until the pipe has room.
     until("the parent prints", || (state(parent)? == 'S').then_some(()));
     common::kill(child, SIGKILL);
     until("the child ends", || (state(child)? == 'Z').then_some(()));
@@ -364,7 +364,7 @@ fn here(test: &'static str) -> impl Iterator<Item = &'static Example> {
 }
 
 /// Returns whether an example is skipped because the compiler is too old. Only the variable
-/// `RAWPIPE_SKIP_187` determines the result, so a missing program still fails the test.
+/// `RAWPIPE_SKIP_187` determines the result, so a missing program still makes the test fail.
 fn left_out(example: &Example, test: &str) -> bool {
     let skip = example.needs_187 && env::var_os("RAWPIPE_SKIP_187").is_some_and(|set| set == "1");
     if skip {
@@ -380,7 +380,8 @@ fn run_and_check(example: &Example, path: &Path) {
     check_lines(example, std::str::from_utf8(&output.stdout).unwrap());
 }
 
-/// Asserts that the parent or the child printed each line, and that each process printed its lines in order.
+/// Asserts that each line was printed by the parent or by the child, and that each process printed its lines
+/// in order.
 fn check_lines(example: &Example, text: &str) {
     let Tested::Here { parent, child } = example.tested else {
         panic!("{} is tested elsewhere", example.name);
@@ -425,11 +426,11 @@ impl Drop for Running {
     }
 }
 
-/// An example whose processes block when they print, because standard output is a full pipe.
+/// An example whose processes block when they print, because their standard output is a full pipe.
 struct Held {
     running: Running,
     stdout: PipeReader,
-    /// The number of bytes that fill the pipe.
+    /// The number of bytes that were written to fill the pipe.
     filling: usize,
 }
 

@@ -16,13 +16,14 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::{env, iter};
 
-/// The `open` flag for a descriptor that only refers to a path.
+/// The `open` flag for a descriptor that serves only as a reference to a path.
 const O_PATH: i32 = 0x20_0000;
 
 const NONE: ExecFlags = ExecFlags::empty();
 const EMPTY: ExecFlags = ExecFlags::EMPTY_PATH;
 
-/// Returns the words as an argument list with its end marker. The list stays valid until the test ends.
+/// Returns the words as an argument list that includes the end marker. The list stays valid until the test
+/// ends.
 fn list(words: &[&str]) -> &'static [Arg<'static>] {
     let words = words.iter().map(|word| Arg::new(c_string(Path::new(word))));
     keep(words.chain([Arg::END]).collect())
@@ -32,9 +33,9 @@ fn c_string(path: &Path) -> &'static CStr {
     keep(CString::new(path.as_os_str().as_bytes()).unwrap().into_boxed_c_str())
 }
 
-/// Runs `exec` in a forked child. Returns the program's exit code, or the error of the exec.
+/// Runs `exec` in a forked child. Returns the program's exit code, or the error if the exec fails.
 fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errno> {
-    let (said, say) = rawpipe::pipe().unwrap(); // close-on-exec, so a successful exec reports nothing
+    let (said, say) = rawpipe::pipe().unwrap(); // if the exec succeeds, close-on-exec closes the writer
     let mut child = child(|| match exec() {
         Err(errno) => u8::from(say.write(&errno.raw_os_error().to_ne_bytes()) != Ok(4)),
     });
@@ -46,8 +47,8 @@ fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errn
     if failed { Err(errno.unwrap()) } else { Ok(code) }
 }
 
-/// Skips the test and returns `true` if Valgrind runs this process. Valgrind inspects a program first, and
-/// dies if the `execve` then fails unexpectedly.
+/// Skips the test and returns `true` if Valgrind runs this process. Valgrind inspects a program before the
+/// `execve`, and dies if the `execve` then fails unexpectedly.
 fn by_valgrind(test: &str) -> bool {
     let here = common::tool() == Some(common::Tool::Valgrind);
     if here {
@@ -66,7 +67,7 @@ fn no_execveat(test: &str) -> bool {
     answer == Err(Errno::ENOSYS)
 }
 
-/// A directory for one test, which is removed with its contents when the value is dropped.
+/// A directory for one test. Dropping the value removes the directory with its contents.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -259,7 +260,7 @@ fn execveat_what_it_cannot() {
 }
 
 /// A spawn rejects an empty argument list, because such a list is always a mistake. Since Linux 5.18, the
-/// kernel adds an empty argument 0 to an empty list.
+/// kernel adds an empty string as argument 0 to such a list.
 fn arguments_without_argument_0() {
     let nothing = list(&[]);
     let error = Spawn::new(c"/bin/sh", nothing, nothing).spawn().unwrap_err();
@@ -267,7 +268,7 @@ fn arguments_without_argument_0() {
     if common::emulated() {
         return skip("arguments_without_argument_0", "the emulator has arguments of its own");
     }
-    // `execve` passes the empty list to the kernel, so the program starts, although it may fail.
+    // `execve` passes the empty list to the kernel, so the program starts, but it may then fail.
     let answer = outcome(|| process::execve(c"/bin/true", nothing, nothing));
     assert!(answer.is_ok(), "{answer:?}");
 }
@@ -305,7 +306,7 @@ fn execve_failed_leaves_the_process_as_it_was() {
         (c"/no/such/program", argv),
         (c"/", argv),
         (&text, argv),
-        (c"/bin/sh", long), // the kernel checks the length after it has opened the program
+        (c"/bin/sh", long), // the kernel checks the argument's length after opening the program
     ] {
         assert!(process::execve(path, argv, envp).is_err());
         assert!(process::execvpe(c"no-such-program", b"/bin:/proc", argv, envp).is_err());

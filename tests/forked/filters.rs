@@ -20,8 +20,8 @@ fn is_gnu(program: &str) -> bool {
     gnu
 }
 
-/// A transfer with a limit and `head -c` write the same bytes. The same bytes remain in the pipe for the next
-/// program.
+/// `head -c` and a transfer with a limit write the same bytes. Both leave the same bytes in the pipe for the
+/// next program.
 fn limit_takes_what_head_takes() {
     if !is_gnu("head") {
         return;
@@ -49,8 +49,8 @@ fn limit_takes_what_head_takes() {
 }
 
 /// Runs `tee` or an equivalent fan-out, with standard output and two files as sinks. `mode` is the value of
-/// `--output-error`, or `None` without this option. Returns the exit status and the contents of the two
-/// files.
+/// `--output-error`, or `None` if this option is left out. Returns the exit status and the contents of the
+/// two files.
 fn teed(ours: bool, mode: Option<&str>, bytes: &[u8], output: &File) -> (ExitStatus, [Vec<u8>; 2]) {
     let paths = [common::tmp_path(), common::tmp_path()];
     let input = file(bytes);

@@ -151,8 +151,8 @@ fn fork_with_panic_with_sigabrt_ignored_still_ends() {
     assert_eq!(code_of(|| panic!("in the child")), Some(128 + SIGABRT));
 }
 
-/// Buffered text of Rust and of the C library is written once. A child that exits with this crate's functions
-/// discards its copy.
+/// Text in the buffers of Rust and of the C library is written only once. A child that exits with this
+/// crate's functions discards its copy of the text.
 fn fork_what_stdio_buffers_is_written_once() {
     unsafe extern "C" {
         fn puts(line: *const std::ffi::c_char) -> i32;
@@ -242,8 +242,7 @@ fn fork_single_threaded_alone_and_beside_a_thread_ebusy() {
     assert_eq!(code_of(|| u8::from(fork_alone() != Ok(Some(3)))), Some(0));
 }
 
-/// The fork fails with `EBUSY` if a separate process, rather than a thread, shares this process's
-/// memory.
+/// The fork fails with `EBUSY` if this process shares its memory with a separate process instead of a thread.
 fn fork_single_threaded_beside_a_process_with_its_memory_ebusy() {
     use std::ffi::c_void;
     unsafe extern "C" {
@@ -345,8 +344,8 @@ unsafe extern "C" {
     fn pthread_mutex_unlock(mutex: *mut u64) -> i32;
 }
 
-/// Returns an error-checking glibc mutex that this thread has locked. The memory is larger than any
-/// mutex of glibc.
+/// Returns an error-checking glibc mutex that this thread has locked. The returned memory is larger than any
+/// glibc mutex.
 fn locked_mutex() -> Box<[u64; 16]> {
     const PTHREAD_MUTEX_ERRORCHECK: i32 = 2;
     let mut attributes = [0; 16];
@@ -368,7 +367,8 @@ fn locked_mutex() -> Box<[u64; 16]> {
 /// is 3 if the C library's thread id is correct, and 0 if it is stale.
 fn thread_id_is_known(mutex: &mut [u64; 16]) -> u8 {
     let forked = pthread_self();
-    // SAFETY: the calling thread is alive, because it joins the new thread below. Signal 0 is not sent.
+    // SAFETY: the calling thread is alive, because it joins the new thread below. The call sends no signal,
+    // because the signal number is 0.
     let found = std::thread::spawn(move || unsafe { pthread_kill(forked, 0) } == 0);
     // SAFETY: this is a copy of a mutex that was initialised before the fork.
     let not_owner =
@@ -578,7 +578,7 @@ fn into_stdio_gives_a_program_its_output() {
     }
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut child = common::role_command("print").stdout(writer).spawn().unwrap();
-    // The command was dropped with its write end, so the reader reaches end of file when the program
+    // The command and its write end have been dropped, so the reader reaches end of file when the program
     // ends.
     let mut output = Vec::new();
     reader.read_to_end(&mut output).unwrap();
@@ -756,7 +756,7 @@ fn fork_atfork_handlers_run_with_the_c_library_only() {
         if cfg!(rawpipe_shim) { ([1, 1, 0], [1, 0, 1]) } else { ([0; 3], [0; 3]) };
     assert_eq!(code_of(|| u8::from(called() != in_child)), Some(0));
     assert_eq!(called(), in_parent);
-    // A spawn calls none of these handlers, with either backend.
+    // With either backend, a spawn calls none of these handlers.
     #[cfg(feature = "process")]
     {
         let mut spawned = process::Command::new("true").spawn().unwrap();

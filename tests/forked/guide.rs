@@ -1,6 +1,6 @@
-//! Checks statements of the guide that no doctest can check. One test extracts the tool that uses no C
-//! library from `docs/no_std.md`, builds the tool as a separate package, and runs it. Another test checks the
-//! behaviour of Python that `docs/from_python.md` describes.
+//! Checks statements of the guide that no doctest can check. One test extracts a tool from `docs/no_std.md`,
+//! builds it as a separate package, and runs it. The tool uses no C library. Another test checks what
+//! `docs/from_python.md` states about the behaviour of Python.
 
 use crate::common;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ impl Drop for Folder {
     }
 }
 
-/// Returns the contents of the first code block after a heading of the page.
+/// Returns the contents of the first code block after `heading` in `page`.
 fn block<'t>(page: &'t str, heading: &str) -> &'t str {
     let (_, part) = page.split_once(&format!("\n# {heading}\n")).expect("the heading");
     let (_, part) = part.split_once("\n```").expect("a block");
@@ -43,8 +43,8 @@ fn no_std_tool_is_built_and_counts() {
         return common::skip("no_std_tool_is_built_and_counts", reason);
     }
     let page = fs::read_to_string(page).expect("it was there");
-    // The temporary directory of the other tests may not permit the execution of programs, so this test uses
-    // another directory.
+    // The temporary directory that the other tests use may forbid the execution of programs, so this test
+    // uses a different directory.
     let folder = format!("{}/guide-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let folder = Folder(PathBuf::from(folder));
     let write = |name: &str, text: &str| {
@@ -86,8 +86,8 @@ fn no_std_tool_is_built_and_counts() {
     assert_eq!((code, said.len(), &*told), (Some(0), 1_234_567, "tally: 1234567 bytes\n"));
 }
 
-/// In Python, reading an empty nonblocking pipe has a different result with `os.read` than with a binary
-/// file. Reading it as a text file raises `TypeError` before Python 3.14, and `BlockingIOError` since then.
+/// In Python, `os.read` and a binary file give different results for an empty nonblocking pipe. Reading the
+/// pipe as a text file raises `TypeError` before Python 3.14, and `BlockingIOError` since Python 3.14.
 fn python_reads_empty_nonblocking_pipe() {
     const SCRIPT: &str = "
 import os

@@ -1,5 +1,5 @@
-//! Tests a child from its creation to its end. The tests cover the state that a fork copies and a spawn
-//! passes on, pidfds, and several waits for one child. Each test runs in its own process.
+//! Tests children from their creation to their end. The tests cover three topics: the state that a child gets
+//! from a fork or a spawn, pidfds, and several waits for one child. Each test runs in its own process.
 #![allow(unsafe_code, reason = "signals and descriptors by number")]
 
 use crate::common::nr;
@@ -50,7 +50,7 @@ fn block(signals: &[Signal]) {
     for signal in signals {
         let bit = usize::try_from(signal.as_raw()).unwrap() - 1;
         let bytes = size_of::<usize>();
-        // The set is an array of words, with the lowest bit first.
+        // The set is an array of words, in which the lowest bit comes first.
         let (word, bit) = (bit / (8 * bytes), bit % (8 * bytes));
         let at = if cfg!(target_endian = "big") { bytes - 1 - bit / 8 } else { bit / 8 };
         mask[word * bytes + at] |= 1 << (bit % 8);
@@ -116,7 +116,8 @@ fn fork_child_may_close_everything() {
     assert_eq!(io::read_exact(&file, &mut [0; 10]), Ok(()));
 }
 
-/// Neither a fork nor a spawn passes on signals that are pending for the process or the thread.
+/// After a fork or a spawn, signals that are pending for the parent's process or thread are not pending in
+/// the child.
 fn fork_and_spawn_pending_signals_stay_with_the_parent() {
     let pending =
         |pid| ["SigPnd", "ShdPnd"].map(|name| u64::from_str_radix(&line(pid, name), 16).unwrap());
@@ -221,7 +222,8 @@ fn pidfd_not_readable_when_only_the_first_thread_has_ended() {
     assert_eq!(child.wait().unwrap().code(), Some(5));
 }
 
-/// A thread that executes a program replaces the first thread, and the pidfd does not become readable.
+/// If another thread executes a program, that thread replaces the first thread, and the pidfd does not become
+/// readable.
 fn pidfd_not_readable_when_another_thread_execs() {
     if common::emulated() {
         let test = "pidfd_not_readable_when_another_thread_execs";
@@ -229,7 +231,7 @@ fn pidfd_not_readable_when_another_thread_execs() {
     }
     let mut child =
         program("successor", &[]).stdout(Stdio::piped()).on_drop(OnDrop::Kill).spawn().unwrap();
-    child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap(); // written by the new program
+    child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap(); // the new program wrote this byte
     let words = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
     assert!(words.windows(5).any(|word| word == b"stall"));
     if let Some(pidfd) = child.pidfd() {
@@ -255,8 +257,8 @@ fn pidfd_of_a_child_that_was_waited_for_stays_readable() {
     assert!(found(&copy, LONG).contains(PollEvents::IN));
 }
 
-/// If the pidfd is nonblocking, a wait for a running child fails with `EAGAIN` and does not block. With a
-/// deadline, the wait polls first, so it does not fail with `EAGAIN`.
+/// If the pidfd is nonblocking, a wait for a running child does not block, but fails with `EAGAIN`. A wait
+/// with a deadline polls first, so such a wait does not fail with `EAGAIN`.
 fn wait_with_a_nonblocking_pidfd_eagain() {
     let test = "wait_with_a_nonblocking_pidfd_eagain";
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -329,7 +331,7 @@ fn kill_by_another_thread_ends_a_wait() {
     assert_eq!(answer, 0);
 }
 
-/// Neither a poll nor a `try_wait` before a wait consumes the status.
+/// A poll or a `try_wait` that precedes a wait does not consume the status.
 fn wait_and_try_wait_of_one_that_has_ended_agree() {
     for turn in 0..if common::emulated() { 10 } else { 200 } {
         let mut child = child(move || u8::try_from(turn % 200).unwrap());
@@ -350,7 +352,7 @@ fn exit_ends_all_threads() {
 }
 
 /// Bytes that the child has written to a file and to a pipe are not lost if the child exits without closing
-/// them.
+/// the file and the pipe.
 fn exit_leaves_what_was_written() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let file = common::file(b"");

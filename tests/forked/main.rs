@@ -1,4 +1,4 @@
-//! Runs the tests that fork or start programs, each in its own process.
+//! Runs the tests that fork or start programs. Each test runs in its own process.
 #![allow(
     clashing_extern_declarations,
     reason = "each topic declares the C functions that it calls"
@@ -46,7 +46,7 @@ mod talk;
 mod waiting;
 mod worlds;
 
-// `sanitizer` compiles the source of the shared chunks' ring, which uses these names.
+// The module `sanitizer` compiles the source of the ring for shared chunks. That source uses these names.
 use rawpipe::{Deadline, Errno, Result};
 
 macro_rules! topics {

@@ -1,5 +1,5 @@
-//! Tests calls with which a process reads or changes its own state, and the settings for the terminal of a
-//! child. Each test runs in its own process.
+//! Tests calls with which a process reads or changes its own state. Also tests the settings for a child's
+//! terminal. Each test runs in its own process.
 #![allow(
     unsafe_code,
     reason = "descriptors that are closed by number, and the C library's view of a terminal"
@@ -126,7 +126,7 @@ fn close_other_fds_keeps_what_it_is_given() {
             .chain(copies.iter().map(AsRawFd::as_raw_fd))
             .collect();
         let error = std::io::stderr();
-        // The list is not sorted, and contains one descriptor twice and a standard stream.
+        // The list is not sorted. It contains one descriptor twice, and also contains a standard stream.
         let keep: [BorrowedFd<'_>; 6] = [
             copies[2].as_fd(),
             files[3].as_fd(),
@@ -231,7 +231,7 @@ fn controlling_terminal_with_all_other_descriptors_closed() {
         let tty = screen.terminal.as_fd();
         let number = tty.as_raw_fd();
         let (reader, _writer) = rawpipe::pipe().unwrap();
-        // In the child, the pipe receives the descriptor number that the terminal has in this process.
+        // In the child, the pipe gets the descriptor number that belongs to the terminal in this process.
         let fds = [(tty, 0), (tty, 1), (tty, 2), (reader.as_fd(), number)];
         let argv =
             [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"echo up >/dev/tty; read x"), Arg::END];
@@ -268,7 +268,7 @@ fn controlling_terminal_that_is_none_enotty() {
     assert_eq!(error.to_string(), format!("getting a controlling terminal: {}", Errno::ENOTTY),);
 }
 
-/// Runs `body` in a child that leads a session with this terminal.
+/// Runs `body` in a child that leads a session whose controlling terminal is this terminal.
 fn in_a_session(screen: &Screen, body: impl FnOnce()) {
     const TIOCSCTTY: usize = 0x540e;
     in_a_child(|| {

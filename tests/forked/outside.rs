@@ -1,6 +1,6 @@
-//! Tests public functions that move bytes (*movers*) with pairs of descriptor kinds. In some cases the peers
-//! pause or stop writing, other processes compete for the data, or one end fails. Each case of a pair is
-//! named `MOVER_WHAT_SOURCE_to_SINK`, as in `transfer_dialogue_tcp_to_pipe`:
+//! Tests the *movers*, which are public functions that move bytes. Each mover runs with pairs of descriptor
+//! kinds. In some cases, the peers pause or stop writing, other processes compete for the data, or one end
+//! fails. Each case of a pair is named `MOVER_WHAT_SOURCE_to_SINK`, as in `transfer_dialogue_tcp_to_pipe`:
 //!
 //! | what | expectation |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | `end_…` | the transfer ends at the end of the source, and not earlier |
 //! | `deadline_…` | the mover returns in time, and a timeout names the side that is not ready |
 //! | `error_queue_idle` | a socket's error queue causes no busy loop |
-//! | `…_locks_no_…` | other processes can use one end's pipe while a mover waits for the other end |
+//! | `…_locks_no_…` | other processes can use the pipe at one end while a mover waits for the other end |
 //! | `side` | an error names the side on which it occurred |
 //! | `itself_…` | a transfer within one file or pipe is rejected if it could feed itself |
 //!

@@ -21,10 +21,10 @@ use std::time::Duration;
 
 const NONE: SpliceFlags = SpliceFlags::empty();
 const NOW: SpliceFlags = SpliceFlags::NONBLOCK;
-/// The `open` flag for a descriptor that only refers to a path.
+/// The `open` flag for a descriptor that serves only as a reference to a path.
 const O_PATH: i32 = 0x20_0000;
 
-/// Sends memory that never changes to a pipe with `vmsplice`.
+/// Uses `vmsplice` to send memory to a pipe. The memory never changes.
 fn send(writer: &PipeWriter, bufs: &[&'static [u8]], flags: SpliceFlags) -> Result<usize> {
     let bufs: Vec<_> = bufs.iter().map(|buf| IoSlice::new(buf)).collect();
     // SAFETY: memory behind a shared `'static` reference never changes, and no test passes a read end to this
@@ -169,7 +169,8 @@ fn tee_every_pair_of_kinds() {
 
 // ---- odd files ----
 
-/// Splices from a `/proc` file, in one piece or in small pieces, move the same bytes that a read returns.
+/// A splice from a `/proc` file moves the same bytes that a read returns, whether in one piece or in small
+/// pieces.
 fn splice_of_proc_files_is_what_a_read_gives() {
     let mut spliced = 0;
     for path in
@@ -284,7 +285,7 @@ fn offsets_beyond_four_gigabytes() {
             Ok(count) => assert_eq!((count, from, to), (8, at + 8, at + 13)),
             Err(errno) => assert!(matches!(errno, Errno::EXDEV | Errno::EOPNOTSUPP), "{errno}"),
         }
-        // A splice from the file's own position also works at such an offset.
+        // A splice that uses the file's own position also works at such an offset.
         target.seek(SeekFrom::Start(at)).unwrap();
         assert_eq!(splice(&target, None, &writer, None, 5, NONE), Ok(5));
         assert_eq!(waiting_in(&reader), b"there");
@@ -374,8 +375,8 @@ fn vmsplice_buffers_arrive_as_one_stream() {
     assert!(waiting_in(&reader) == bufs.concat());
 }
 
-/// More pages than the pipe can hold pass through it to a file. The test polls for room, and continues after
-/// a call that sent only a part of the pages.
+/// More pages than the pipe can hold pass through the pipe to a file. The test polls for room, and continues
+/// after a call that sent only part of the pages.
 fn vmsplice_more_than_the_pipe_holds_to_a_file() {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(16384)).build().unwrap();
     let target = file(b"");

@@ -1,5 +1,6 @@
-//! Tests halves of shared chunks that are created from descriptors, as for two programs. In most tests, this
-//! process or a forked child owns the second half. Each test runs in its own process.
+//! Tests the halves of shared chunks. The halves are created from descriptors, as if each half belonged to a
+//! different program. In most tests, this process or a forked child owns the second half. Each test runs in
+//! its own process.
 #![allow(unsafe_code, reason = "mappings, limits, and halves made of descriptors")]
 
 mod hostile;
@@ -199,8 +200,8 @@ fn ring_beyond_the_limit_of_files_efbig() {
         let set = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) };
         let refused = SharedBuilder::new().pass_reader().err() == Some(Errno::EFBIG)
             && SharedBuilder::new().pass_writer().err() == Some(Errno::EFBIG);
-        // The limit also applies to a chunk writer's memory, although the check that memory files work needs
-        // only one page.
+        // The limit also applies to a chunk writer's memory, although one page is enough to check whether
+        // memory files work.
         let (reader, writer) = rawpipe::pipe().unwrap();
         let memfd = ChunkWriter::builder().mechanism(ChunkMechanism::Memfd).build(writer).err();
         drop(reader);
@@ -210,7 +211,7 @@ fn ring_beyond_the_limit_of_files_efbig() {
     assert!(trying.wait().unwrap().success());
 }
 
-/// The check whether memory files work may fail because of the file size limit. The failure is not
+/// The check of whether memory files work may fail because of the file size limit. Such a failure is not
 /// remembered, so a writer with a memory file can be created after the limit has been raised.
 fn memory_file_check_at_the_limit_of_files_is_repeated() {
     if !supported() {
@@ -235,7 +236,7 @@ fn memory_file_check_at_the_limit_of_files_is_repeated() {
     assert!(trying.wait().unwrap().success());
 }
 
-/// In each example the reader is another program, and the writer and the reader print the same sum.
+/// In each example, the reader is a separate program. The writer and the reader print the same sum.
 fn examples_print_one_sum() {
     if !supported() {
         return;

@@ -22,12 +22,12 @@ const SHORT: Duration = Duration::from_millis(30);
 /// A time limit that only a hanging test reaches.
 const LONG: Duration = Duration::from_secs(120);
 
-/// Returns whether the kernel can open pidfds and wait on them, and skips the test if not.
+/// Returns whether the kernel can open pidfds and wait on them. Skips the test if the kernel cannot.
 fn supported() -> bool {
     let mut child = child(|| 0);
     let answer = child.try_clone_pidfd().and_then(|pidfd| pidfd.wait());
     let _ = child.wait();
-    let answer = answer.and_then(|_| Pidfd::open(process::getpid())); // which Valgrind lacks
+    let answer = answer.and_then(|_| Pidfd::open(process::getpid())); // Valgrind lacks this call
     if let Err(errno) = answer {
         skip(&common::name_alone(), &format!("pidfds: {errno}"));
     }
@@ -65,7 +65,7 @@ fn pidfd_waits_for_a_child() {
     drop(gate);
     let status = pidfd.wait_deadline(Deadline::after(LONG)).unwrap().unwrap();
     assert_eq!(status.code(), Some(4));
-    // Since Linux 6.15 the pidfd keeps the exit status.
+    // Since Linux 6.15, the pidfd keeps the exit status.
     for again in [pidfd.wait(), pidfd.try_wait().map(Option::unwrap)] {
         assert!(again == Ok(status) || again == Err(Errno::ECHILD), "{again:?}");
     }
@@ -114,7 +114,7 @@ fn pidfd_open_of_no_process_esrch() {
 }
 
 /// A pidfd can signal a child until the child's handle collects the status. Afterwards, `kill` still
-/// succeeds, and `send_signal` fails with `ESRCH`.
+/// succeeds, but `send_signal` fails with `ESRCH`.
 fn pidfd_of_a_child_beside_its_handle() {
     if !supported() {
         return;
@@ -234,7 +234,7 @@ fn pidfd_killed_by_another_thread_while_numbers_are_given_again() {
     let mut init = match unsafe { rawpipe::fork() }.unwrap() {
         Fork::Child => {
             assert_eq!(process::getpid(), 1);
-            // Before Linux 6.14 `pid_max` applies to all namespaces, so the test does not change it.
+            // Before Linux 6.14, `pid_max` applies to all namespaces, so the test does not change it.
             let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
             let mut parts =
                 release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());

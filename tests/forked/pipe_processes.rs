@@ -1,4 +1,4 @@
-//! Tests pipes and channels between processes. The tests check which processes wake up or die, and that no
+//! Tests pipes and channels between processes. Some tests check which processes wake up or die, and that no
 //! byte is lost. Other tests check descriptor numbers and flags. Each test runs in its own process.
 #![allow(unsafe_code, reason = "limits, signals and descriptors by number")]
 
@@ -20,7 +20,7 @@ use std::{iter, thread};
 
 /// A time limit that only a hanging test reaches.
 const LONG: Duration = Duration::from_secs(120);
-/// The flag for a descriptor that only refers to a path.
+/// The flag for a descriptor that serves only as a reference to a path.
 const O_PATH: i32 = 0x20_0000;
 const SIG_DFL: usize = 0;
 
@@ -28,8 +28,8 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// Waits until the process with this id has slept for several milliseconds, which suggests that it is blocked
-/// on its pipe.
+/// Waits until the process with this id has slept for several milliseconds. Such a sleep suggests that the
+/// process is blocked on its pipe.
 fn wait_until_asleep(pid: u32) {
     let end = Instant::now() + LONG;
     let mut asleep = 0;
@@ -66,7 +66,8 @@ fn write_blocked_processes_are_killed_or_go_on() {
         wait_until_asleep(child.id());
         child
     };
-    // A shell may start this process with `SIGINT` ignored, and its children would also ignore the signal.
+    // A shell may start this process with `SIGINT` ignored. The children of this process would then also
+    // ignore the signal.
     signal(Signal::INT.as_raw(), SIG_DFL);
     for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
         let mut writing: Vec<Child> = (0..3).map(|_| blocked(&writer)).collect();
@@ -213,7 +214,8 @@ fn write_without_reader_sigpipe_handled_or_ignored() {
 
 // ---- descriptor numbers ----
 
-/// Pipes can be created until the limit of descriptors is reached. The call that fails leaks no descriptor.
+/// Pipes can be created until the limit on descriptors is reached. The call that fails then leaks no
+/// descriptor.
 fn pipe_takes_every_descriptor_that_is_allowed() {
     const LIMIT: u64 = 64;
     let limit = [LIMIT, LIMIT];

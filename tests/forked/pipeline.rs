@@ -280,7 +280,7 @@ fn pipeline_in_one_group() {
     without.wait().unwrap();
 }
 
-/// The other programs can join the group even if the group contains only a zombie.
+/// The other programs can join the leader's group even if that group contains only a zombie.
 fn pipeline_group_of_a_leader_that_has_ended() {
     let first = program("exit", &["4"]);
     let mut second = program("sleep", &[]);
@@ -335,22 +335,22 @@ fn pipeline_on_failure_policies() {
     let row = waiter.pipe(missing()).on_failure(OnDrop::Leave);
     assert_eq!(row.spawn().unwrap_err().index(), 1);
     drop((gate, writer));
-    // With `OnDrop::Leave` the first program continues until the gate closes.
+    // With `OnDrop::Leave`, the first program continues until the gate closes.
     let mut fds = [rawpipe::event::PollFd::new(&alive, rawpipe::event::PollEvents::IN)];
     let soon = Deadline::after(Duration::from_millis(100));
     assert_eq!(rawpipe::event::poll_deadline(&mut fds, soon), Ok(0));
     drop(key);
     assert_eq!(all_of(Some(alive)), b"");
 
-    // With `OnDrop::Reap` the pipeline waits for a program that ends by itself.
+    // With `OnDrop::Reap`, the pipeline waits for a program that ends by itself.
     let before = children();
     let slow = program("deaf", &[]);
     let row = slow.pipe(missing()).stdin(Stdio::piped()).on_failure(OnDrop::Reap);
     assert_eq!(row.spawn().unwrap_err().index(), 1);
     assert_eq!(children(), before);
 
-    // `OnDrop::KillGroup` kills the programs even if they form no group. If the programs form a group, their
-    // children also die.
+    // `OnDrop::KillGroup` kills the programs even if they form no group. If the programs form a group, the
+    // programs' children also die.
     let (alive, writer) = rawpipe::pipe().unwrap();
     let mut sleep = program("sleep", &[]);
     sleep.fd_map(&writer, 8);
@@ -405,8 +405,8 @@ fn pipeline_errors_of_commands_that_ask_for_a_pipe_are_read() {
     assert!(started.wait().unwrap().iter().all(|status| status.success()));
 }
 
-/// As in `a 2>&1 | b`, a program with `Stdio::same_as_stdout` writes its standard error to the pipe to the
-/// next program.
+/// As in `a 2>&1 | b`, a program with `Stdio::same_as_stdout` writes its standard error to the pipe that
+/// leads to the next program.
 fn pipeline_errors_with_the_output() {
     let both = program("both", &[]);
     let mut first = both.clone();

@@ -15,8 +15,8 @@ fn pump<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     command
 }
 
-/// Returns the bytes that the command wrote to its standard output. Asserts that the command succeeded
-/// without a message.
+/// Returns the bytes that the command wrote to its standard output. Asserts that the command succeeded and
+/// printed no message.
 fn moved(command: &mut Command) -> Vec<u8> {
     let output = common::finish(command);
     assert_eq!((output.status.code(), stderr_of(&output)), (Some(0), String::new()));
@@ -104,7 +104,7 @@ fn pump_file_to_itself_is_refused() {
 }
 
 /// If the output pipe has no reader, `pump` prints no message and exits with 141. Shells report this status
-/// for a death by `SIGPIPE`.
+/// for a program that was killed by `SIGPIPE`.
 fn pump_broken_output_pipe_ends_in_silence() {
     let input = file(&data(3 << 20));
     let mut command = pump(["-"]);

@@ -1,5 +1,5 @@
-//! Tests `poll`, `select` and `epoll` with children at the other end, various kinds of descriptors, chains,
-//! cycles, and wake-ups. Each test runs in its own process.
+//! Tests `poll`, `select` and `epoll`. The tests cover children at the other end of a pipe, various kinds of
+//! descriptors, chains, cycles, and wake-ups. Each test runs in its own process.
 #![allow(unsafe_code, reason = "a call by its number, to see who sleeps in it")]
 
 use crate::common::nr;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const NOW: Option<Duration> = Some(Duration::ZERO);
 /// A time limit that only a hanging test reaches.
 const LONG: Duration = Duration::from_secs(120);
-/// The flag for a descriptor that only refers to a path.
+/// The flag for a descriptor that serves only as a reference to a path.
 const O_PATH: i32 = 0x20_0000;
 
 fn found(epoll: &Epoll) -> Vec<(u64, PollEvents)> {
@@ -293,8 +293,8 @@ fn waiters(count: u8, events: PollEvents, reader: &PipeReader) -> (Vec<Child>, P
     (children.collect(), woken)
 }
 
-/// Waits until all children sleep in `epoll_wait`. Returns `None` if the kernel does not report the system
-/// calls of the children, or after a timeout.
+/// Waits until all children sleep in `epoll_wait`. Returns `None` if the wait times out, or if the kernel
+/// does not report the children's system calls.
 fn asleep(children: &[Child]) -> Option<()> {
     let calls = [nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2].map(|number| number.to_string());
     let end = Instant::now() + LONG;

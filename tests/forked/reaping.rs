@@ -77,8 +77,8 @@ fn wait_any_nothing_has_happened() {
     assert_eq!((change.pid, change.index, change.status.code()), (child.id(), Some(0), Some(3)));
 }
 
-/// If a child's handle is passed, `wait_any` reports the handle's index. The handle later returns the same
-/// status.
+/// If a child's handle is passed, `wait_any` reports the handle's index. Later, the handle returns the status
+/// that `wait_any` has reported.
 fn wait_any_of_given_handles_and_orphans() {
     let gate = rawpipe::pipe().unwrap();
     let mut given: Vec<Child> = (10..15).map(|code| held(code, &gate)).collect();
@@ -135,8 +135,8 @@ fn wait_any_orphan_that_was_adopted() {
 }
 
 /// Two children end while a child with a handle still runs. The kernel first reports a third child, which
-/// ended before the two children. `wait_any` must not report the third child, because its handle is held
-/// elsewhere.
+/// ended before the two children. `wait_any` must not report the third child, because that child's handle is
+/// held elsewhere.
 fn wait_any_two_end_beside_a_living_handle() {
     let mut elsewhere = child(|| 77);
     has_ended(&elsewhere);
@@ -159,8 +159,9 @@ fn wait_any_two_end_beside_a_living_handle() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// `wait_any` reports no child that another thread has created, and those children keep their statuses. Some
-/// of the children have just been created, some have failed to start, and some are about to be waited for.
+/// `wait_any` does not report children that another thread has created, and those children keep their
+/// statuses. Some of the children have just been created, some have failed to start, and some are about to be
+/// waited for.
 fn wait_any_beside_threads_that_make_children() {
     if common::emulated() {
         let test = "wait_any_beside_threads_that_make_children";
@@ -210,7 +211,7 @@ fn wait_any_beside_threads_that_make_children() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// If several threads wait, exactly one thread receives the status of each child.
+/// If several threads wait, the status of each child is returned to exactly one thread.
 fn wait_any_by_several_threads() {
     const EACH: usize = 50;
     let gate = rawpipe::pipe().unwrap();
@@ -235,7 +236,7 @@ fn wait_any_by_several_threads() {
 
 fn wait_any_stops_and_continuations_if_asked_for() {
     // The stop may arrive before the child closes its copy of the write end. This child has its own gate, so
-    // it does not keep the other children alive.
+    // this child does not keep the other children alive.
     let other_gate = rawpipe::pipe().unwrap();
     let mut elsewhere = held(8, &other_gate);
     let gate = rawpipe::pipe().unwrap();
@@ -332,8 +333,9 @@ fn wait_any_with_sigchld_ignored_echild() {
     assert_eq!(wait_any(&mut [&mut given], ENDS).unwrap_err(), Errno::ECHILD);
 }
 
-/// In a nested PID namespace, a process has a child and a copied handle of its parent's child with the same
-/// process id. Dropping the copy does not make `wait_any` report the process's own child.
+/// In a nested PID namespace, a process has a child of its own, and a copied handle of its parent's child.
+/// Both children have the same process id. Dropping the copy does not make `wait_any` report the process's
+/// own child.
 fn wait_any_beside_a_dropped_copy_with_the_number_of_a_child() {
     const CLONE_NEWPID: i32 = 0x2000_0000;
     unsafe extern "C" {

@@ -76,8 +76,8 @@ fn filter_is_killed_by_sigpipe_without_reader() {
 
 // ---------------------------------------------------------------- yes
 
-/// `yes` repeats lines of one byte to 300,003 bytes, more than the usual chunk size. The output is larger
-/// than a pipe.
+/// `yes` repeats lines that are between one byte and 300,003 bytes long. The longest line exceeds the usual
+/// chunk size. The output is larger than a pipe's capacity.
 fn yes_repeats_its_line_until_killed_by_sigpipe() {
     let long = "long".repeat(25_000);
     for (words, line) in [
@@ -155,7 +155,7 @@ fn proxy_both_directions_and_half_close() {
     let (mut client, mut server) = proxy.connect();
     let mut word = [0; 4];
     for _ in 0..3 {
-        client.write_all(b"ping").unwrap(); // during a dialogue both connections stay open
+        client.write_all(b"ping").unwrap(); // during a dialogue, both connections stay open
         server.read_exact(&mut word).unwrap();
         server.write_all(b"pong").unwrap();
         client.read_exact(&mut word).unwrap();
@@ -219,7 +219,7 @@ impl Supervisor {
         Some(new)
     }
 
-    /// Reads the next line. Returns the worker and, if the line contains one, the exit status.
+    /// Reads the next line. Returns the worker, and also the exit status if the line contains one.
     fn next(&mut self) -> Option<(String, Option<String>)> {
         let mut line = String::new();
         if self.stdout.read_line(&mut line).unwrap() == 0 {
@@ -353,7 +353,7 @@ fn daemon_has_no_terminal_and_no_descriptor_of_its_maker() {
 }
 
 /// Returns whether the program failed because `fork_single_threaded` returned `EBUSY`. A user-mode emulator
-/// has its own thread, so the call fails there.
+/// has its own thread, so the call fails under an emulator.
 fn is_beside_an_emulators_thread(output: &Output) -> bool {
     let is = common::emulated() && output.stderr == b"Error: EBUSY\n";
     if is {

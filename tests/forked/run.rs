@@ -1,5 +1,5 @@
-//! Tests complete runs of a program in one call. The tests call `output` and `status` with input, limits,
-//! timeouts, and errors. Each test runs in its own process.
+//! Tests complete runs of a program, each started by a single call. The tests call `output` and `status` with
+//! input, limits, timeouts, and errors. Each test runs in its own process.
 #![allow(unsafe_code, reason = "looking for children, as the C library does it")]
 
 use crate::common::nr;
@@ -191,7 +191,7 @@ fn output_timeout_without_pidfds() {
 }
 
 fn output_timeout_keeps_what_was_read() {
-    // Under an emulator the child may not have started before the timeout expires.
+    // Under an emulator, the child may not have started before the timeout expires.
     let mut timeout = Duration::from_millis(50);
     let error = loop {
         let error = out_of_time("stall", program("stall", &["200000"]).timeout(timeout), timeout);
@@ -267,13 +267,13 @@ fn output_timeout_begins_with_each_run() {
     assert_eq!(cat.input("in time").output().unwrap().stdout, b"in time");
 }
 
-/// With `SIGCHLD` ignored the kernel keeps no exit status, but the timeout still works.
+/// If `SIGCHLD` is ignored, the kernel keeps no exit status, but the timeout still works.
 fn output_timeout_sigchld_ignored() {
     signal(Signal::CHLD.as_raw(), SIG_IGN);
     let error = out_of_time("sleep", program("sleep", &[]).timeout(SHORT), SHORT);
     assert_eq!(error.stdout(), b"");
     match program("both", &[]).timeout(LONG).output() {
-        // Since Linux 6.15 the pidfd keeps the exit status.
+        // Since Linux 6.15, the pidfd keeps the exit status.
         Ok(output) => assert!(output.status.success()),
         Err(RunError::Communicate(error)) => {
             assert_eq!(error.reason(), Kind::Wait(Errno::ECHILD));
@@ -341,7 +341,7 @@ fn wait_with_output_as_with_std() {
     no_child_is_left("cat");
 }
 
-/// If `wait_with_output` fails, the function kills the child, because the caller no longer has a handle.
+/// If `wait_with_output` fails, it kills the child, because the caller no longer has a handle.
 fn wait_with_output_that_fails_kills() {
     let child = program("sleep", &[]).stdout(Stdio::piped()).spawn().unwrap();
     if !Filter::new(&[nr::PPOLL], Errno::ENOMEM).install() {
@@ -354,8 +354,8 @@ fn wait_with_output_that_fails_kills() {
 
 // ---- input from a reader ----
 
-/// A reader that returns prepared pieces. `Err(Some(errno))` is a system error, and `Err(None)` is another
-/// error.
+/// A reader that returns prepared pieces. `Err(Some(errno))` is a system error, and `Err(None)` is an error
+/// of another kind.
 struct Pieces(Vec<Result<Vec<u8>, Option<Errno>>>);
 
 impl Read for Pieces {
@@ -394,7 +394,7 @@ fn communicate_input_from_a_reader() {
     let mut pieces = Pieces(vec![Ok(vec![1]), Err(Some(Errno::EINTR)), Ok(vec![2, 3])]);
     let mut talk = Communicate::new().input(b"bytes").input_from(&mut pieces);
     assert_eq!(talk.run(&mut cat()).unwrap().stdout, [1, 2, 3]);
-    // The reader never reaches its end, but the child stops reading.
+    // The reader never ends, but the child stops reading.
     let mut deaf =
         program("deaf", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut zeros = io::repeat(0);
@@ -416,14 +416,15 @@ fn communicate_reader_that_fails() {
         assert_eq!((error.kind(), error.errno()), (kind, errno));
         let text = format!("reading the input: {kind} after ");
         assert!(error.to_string().starts_with(&text), "{error}");
-        // The error and the result of the next run together contain the whole output.
+        // Together, the error's output and the next run's output are the whole output.
         let mut all = error.into_outputs().0;
         all.extend(talk.run(&mut child).unwrap().stdout);
         assert_eq!(all, b"behind");
     }
 }
 
-/// A deadline loses no byte that was read from the reader but not yet written to the child.
+/// If the deadline expires, bytes that were read from the reader but not yet written to the child are not
+/// lost.
 fn communicate_reader_and_a_deadline() {
     let input = some_bytes(4_000_000);
     let (mut reader, mut child) = (input.as_slice(), cat());
@@ -523,8 +524,8 @@ fn errors_of_programs_are_kept_in_an_io_error() {
     }
 }
 
-/// Calls functions of the module `process` with `?`, which must compile in a function that returns
-/// `io::Result`.
+/// Calls functions of the module `process`, and applies `?` to their results. The code must compile, because
+/// this function returns `io::Result`.
 fn every_function(child: &mut process::Child, fd: &fs::File) -> io::Result<()> {
     let (path, list, at) = (c"", &[Arg::END][..], Deadline::NEVER);
     if list.is_empty() {

@@ -1,6 +1,7 @@
 //! Checks that sanitizers and Valgrind detect mistakes. Most tests deliberately make one mistake in a
 //! separate process and require a report. The other tests require that correct code causes no report. A test
-//! is skipped if no tool that it needs is in use. `.ci/sanitize.sh` fails if a test for its tool is skipped.
+//! is skipped if none of the tools that it needs is in use. `.ci/sanitize.sh` fails if a test for its tool is
+//! skipped.
 #![allow(unsafe_code, reason = "mistakes")]
 
 mod ring_threads;
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Runs `mistake` in another process. If one of the tools in `words` is in use, requires that the tool's
+/// Runs `mistake` in a separate process. If one of the tools in `words` is in use, requires that the tool's
 /// report contains the listed words.
 fn reported(test: &str, words: &[(Tool, &str)], mistake: fn()) {
     if common::in_role("mistake") {
@@ -36,7 +37,7 @@ fn reported(test: &str, words: &[(Tool, &str)], mistake: fn()) {
     assert!(errors.contains(words), "{errors}");
 }
 
-/// Runs `right` in another process and requires that the tool reports nothing.
+/// Runs `right` in a separate process, and requires that the tool reports nothing.
 fn silent(test: &str, tool: Tool, right: fn()) {
     if common::in_role("mistake") {
         return right();
@@ -48,8 +49,8 @@ fn silent(test: &str, tool: Tool, right: fn()) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Returns a command that runs this test again in the role `mistake`. Its options make a sanitizer exit with
-/// code 99 after the first report.
+/// Returns a command that runs this test again in the role `mistake`. The command's options make a sanitizer
+/// exit with code 99 after the first report.
 fn role() -> std::process::Command {
     let mut command = common::role_command("mistake");
     command.stdin(Stdio::null());
@@ -73,7 +74,7 @@ fn read_beyond_the_end_of_a_buffer() {
         let (reader, writer) = rawpipe::pipe().unwrap();
         writer.write_all(&[7; 16]).unwrap();
         let mut buf = vec![0_u8; 16];
-        // The kernel writes only 16 bytes, but the slice is longer than that.
+        // The kernel writes only 16 bytes, but the slice is longer than 16 bytes.
         // SAFETY: none, because the length is deliberately wrong.
         let longer = unsafe { slice::from_raw_parts_mut(buf.as_mut_ptr(), 24) };
         black_box((rawpipe::read(&reader, longer).ok(), buf));

@@ -18,7 +18,7 @@ fn set<'fd>(fds: &[BorrowedFd<'fd>]) -> FdSet<'fd> {
     set
 }
 
-/// Closes descriptors that this process may have inherited. For instance, bash can pass on number 63.
+/// Closes descriptors that this process may have inherited. For instance, bash can pass on descriptor 63.
 fn close_inherited(numbers: &[usize]) {
     for number in numbers {
         // SAFETY: the test calls this function first, and no value in this process owns the number.
@@ -26,7 +26,7 @@ fn close_inherited(numbers: &[usize]) {
     }
 }
 
-/// Duplicates a descriptor to a number of at least `minimum`, and raises the soft limit of descriptors if
+/// Duplicates a descriptor to a number of at least `minimum`, and raises the soft limit on descriptors if
 /// necessary. Returns `None` if the hard limit does not permit this number.
 fn dup_at(fd: impl AsFd, minimum: usize) -> Option<OwnedFd> {
     const F_DUPFD_CLOEXEC: usize = 1030;
@@ -144,8 +144,8 @@ fn select_descriptors_beyond_1024() {
     assert_eq!(rawpipe::read(read.iter().next().unwrap(), &mut byte), Ok(1));
 }
 
-/// `select` fails with `EBADF` for any descriptor number that is closed. The kernel itself checks only
-/// numbers within the process's table.
+/// `select` fails with `EBADF` for any closed descriptor number. The kernel itself checks only numbers within
+/// the process's table.
 fn select_closed_descriptor_ebadf() {
     if common::emulated() {
         return skip("select_closed_descriptor_ebadf", "the emulator's sets end at 1024");
@@ -195,7 +195,8 @@ fn select_set_at_the_borders_of_words() {
     assert!(set.is_empty());
 }
 
-/// `select` reports every line of a child until end of file. The timeouts grow, and the last calls have none.
+/// `select` reports every line of a child until end of file. The timeouts grow from call to call, but the
+/// last calls have no timeout.
 fn select_sees_every_line_of_a_child() {
     let (reader, writer): (PipeReader, _) = rawpipe::pipe().unwrap();
     let (never, _held) = rawpipe::pipe().unwrap();

@@ -1,9 +1,10 @@
 //! Tests chunks in shared memory between processes and between threads. Each test runs in its own process.
 //!
 //! `RAWPIPE_TEST_KILLS` sets how often each side is killed (by default 30). `RAWPIPE_TRANSFER_BYTES` sets the
-//! number of bytes sent while signals arrive (by default 64 MiB). `RAWPIPE_MODEL_OPERATIONS` sets the number
-//! of operations of the model (by default 100,000). If `common::slow` returns true, each default is a
-//! twentieth of the number above. `RAWPIPE_MODEL_SEED` sets the model's seed, so that a run can be repeated.
+//! number of bytes that are sent while signals arrive (by default 64 MiB). `RAWPIPE_MODEL_OPERATIONS` sets
+//! the number of operations of the model (by default 100,000). If `common::slow` returns true, each default
+//! is a twentieth of the number above. `RAWPIPE_MODEL_SEED` sets the model's seed, so that a run can be
+//! repeated.
 #![allow(unsafe_code, reason = "fork, limits, shared words, and system calls by number")]
 
 mod copies;
@@ -33,8 +34,8 @@ use readiness::*;
 use records::*;
 use waiting::*;
 
-/// Returns whether this system can create pairs, and skips the test if not. No pair can be created if a
-/// kernel (before Linux 4.14) or a user-mode emulator does not wipe memory in a forked child.
+/// Returns whether this system can create pairs. Skips the test if it cannot. No pair can be created if
+/// memory is not wiped in a forked child, as on Linux before 4.14 or under a user-mode emulator.
 fn supported() -> bool {
     match shared() {
         Ok(_) => true,
@@ -103,8 +104,8 @@ fn succeeds(mut child: Child) {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// Pairs of chunk and ring sizes in bytes, from the smallest ring to a ring of 8 MiB, larger than most
-/// second-level caches.
+/// Each entry holds a chunk size and a ring size in bytes. The smallest possible ring comes first. The
+/// largest ring has 8 MiB, and exceeds most second-level caches.
 const SIZES: [(usize, usize); 6] =
     [(1, 1), (8, 1), (100, 4096), (4096, 1), (65536, 0), (65536, 8 << 20)];
 

@@ -72,9 +72,9 @@ fn block_adds_and_its_guard_restores() {
     // internally.
     let _all = SignalSet::full().block().unwrap();
     for number in 1..=64 {
-        // An emulator does not block `SIGBUS` and `SIGSEGV`, because it uses them to detect faults of its
-        // program. The emulator also maps the program's signals 32 and 33 to 34 and 35, because its own C
-        // library uses 32 and 33.
+        // An emulator does not block `SIGBUS` and `SIGSEGV`, because it uses them to detect faults of the
+        // emulated program. The emulator also maps the program's signals 32 and 33 to 34 and 35, because its
+        // own C library uses 32 and 33.
         let emulator = common::emulated() && [7, 11, 34, 35].contains(&number);
         let left = emulator || [9, 19, 32, 33].contains(&number);
         let signal = Signal::from_raw(number).unwrap();
@@ -116,7 +116,7 @@ fn block_of_a_thread_is_inherited_by_threads_and_forks() {
     other.join().unwrap();
 }
 
-/// The mask of a started program does not depend on the mask of this process.
+/// If this process starts a program, the program's mask does not depend on the mask of this process.
 fn block_is_not_inherited_by_a_program_that_is_started() {
     let _guard = set(&[Signal::CHLD, Signal::TERM]).block().unwrap();
     let asked = set(&[Signal::USR2]);
@@ -175,8 +175,8 @@ fn uid() -> u32 {
     getuid()
 }
 
-/// `wait_signal` returns the thread's signals before the process's signals, and returns the lowest number
-/// first within each group. The kernel merges pending standard signals with the same number.
+/// `wait_signal` returns the thread's signals before the process's signals. Within each group, it returns the
+/// signal with the lowest number first. The kernel merges pending standard signals with the same number.
 fn wait_signal_order_and_merging() {
     let all = set(&[Signal::USR1, Signal::USR2, Signal::TERM]);
     let _guard = all.block().unwrap();
@@ -213,8 +213,8 @@ fn wait_signal_goes_on_after_other_signals() {
 
 // ---- SIGCHLD ----
 
-/// A received `SIGCHLD` contains the child's process id, user id and status, both from a `SignalFd` and from
-/// `wait_signal`.
+/// A `SIGCHLD` that a `SignalFd` or `wait_signal` returns contains the child's process id, user id and
+/// status.
 fn sigchld_says_how_each_child_ended() {
     let chld = set(&[Signal::CHLD]);
     let _guard = chld.block().unwrap();
@@ -251,7 +251,7 @@ fn sigchld_says_how_each_child_ended() {
     }
 }
 
-/// If two children end before the first `SIGCHLD` is received, the kernel merges their signals. Code that
+/// If two children end before the first `SIGCHLD` is received, the kernel merges the two signals. Code that
 /// waits for one child per signal would miss a child.
 fn sigchld_of_two_children_is_merged() {
     let chld = set(&[Signal::CHLD]);
@@ -409,7 +409,7 @@ fn signal_fd_refused() {
             return NO_FILTER;
         }
         assert_eq!(SignalFd::new(SignalSet::empty()).unwrap_err(), Errno::EPERM);
-        // A wait without a `Cancel` works, because it needs no signal descriptor.
+        // A wait without a `Cancel` works, because such a wait needs no signal descriptor.
         let usr1 = set(&[Signal::USR1]);
         assert_eq!(wait_signal(usr1, Deadline::now()), Ok(None));
         let refused = Filter::new(&[nr::RT_SIGPROCMASK, nr::RT_SIGTIMEDWAIT], Errno::EACCES);

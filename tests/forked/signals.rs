@@ -110,7 +110,8 @@ fn wait_goes_on_after_signals() {
     assert!(HANDLED.load(Ordering::SeqCst) > 2);
 }
 
-/// The maximum number of attempts. On a busy machine the sender of the signals may not run during an attempt.
+/// The maximum number of attempts. On a busy machine, the sender of the signals may not run during an
+/// attempt.
 const TURNS: usize = 50;
 
 /// Functions that retry on `EINTR` transfer 8 MiB through a small pipe while both sides receive signals.
@@ -158,7 +159,8 @@ fn chunks_go_on_after_signals() {
         (ChunkMechanism::Write, Reuse::Never, Wait::Block),
     ] {
         let mut turns = (0..TURNS).map(|_| chunks_while_signals_arrive(way));
-        // Repeats the transfer until signals arrive on both sides or the mechanism proves to be unavailable.
+        // Repeats the transfer until signals arrive on both sides, or until the mechanism proves to be
+        // unavailable.
         match turns.find(|came| *came != Some(false)) {
             Some(Some(_)) => {}
             Some(None) => {

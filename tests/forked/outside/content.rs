@@ -52,8 +52,8 @@ pub(crate) fn words(from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
     }
 }
 
-/// Returns the expected outcome of a mover that moves `bytes` bytes, up to the end of this source or up to
-/// its exact count.
+/// Returns the expected outcome of a mover that moves `bytes` bytes and then stops. The mover stops at the
+/// end of this source, or at its exact count.
 pub(crate) fn complete(from: &SourceKind, exact: Option<usize>, bytes: usize) -> Outcome {
     let error = match from.end {
         End::CloseEio if exact.is_none() => Some((Some(Side::Source), EIO)),
@@ -78,7 +78,7 @@ pub(crate) fn compare(
     };
     match &seen.outcome {
         None => complaints.push(format!("expected {expected}; it hung (the peer: {})", seen.said)),
-        // If `pump` fails, it reports only the failure and not the number of bytes.
+        // If `pump` fails, it reports the failure, but not the number of bytes.
         Some(outcome) if mover == Mover::Pump && error.is_some() => {
             if outcome.error != error {
                 complaints.push(format!("expected {expected}, seen {outcome}"));

@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_millis(100);
 /// A wait that is long enough to detect a busy loop.
 const LONG: Duration = Duration::from_millis(500);
 const LITTLE_CPU: Duration = Duration::from_millis(150);
-/// The time within which the mover must return, with a margin for slow machines.
+/// The time within which the mover must return, including a margin for slow machines.
 const BACK: Duration = Duration::from_secs(3);
 
 const FAMILY: &str = "deadline";
@@ -33,8 +33,8 @@ pub(crate) fn cases(table: &mut Table) {
     exact_room(table);
 }
 
-/// Returns complaints unless the mover returned in time with `ETIMEDOUT` on this side. If `bytes` is set, the
-/// mover must also have moved this number of bytes.
+/// Returns complaints unless the mover returned in time and reported `ETIMEDOUT` for this side. If `bytes` is
+/// set, the mover must also have moved this number of bytes.
 fn timed_out(seen: &Seen, side: Side, bytes: Option<usize>) -> Vec<String> {
     let mut complaints = Vec::new();
     match &seen.outcome {
@@ -56,8 +56,8 @@ fn timed_out(seen: &Seen, side: Side, bytes: Option<usize>) -> Vec<String> {
     complaints
 }
 
-/// Returns complaints as [`timed_out`] does, but accepts `ETIMEDOUT` on either side. A mover that moved `all`
-/// bytes in time is also accepted.
+/// Returns complaints as [`timed_out`] does, but accepts `ETIMEDOUT` for either side. A mover that moved
+/// `all` bytes in time is also accepted.
 fn kept(seen: &Seen, all: usize) -> Vec<String> {
     match &seen.outcome {
         Some(outcome) if outcome.bytes == all && outcome.took <= BACK => Vec::new(),
@@ -102,8 +102,8 @@ fn silent(table: &mut Table) {
 
 // ---- a full sink ----
 
-/// Writes until the sink accepts no more bytes or 64 MiB have been written. Returns whether the sink stopped
-/// accepting bytes.
+/// Writes until the sink accepts no more bytes, or until 64 MiB have been written. Returns whether the sink
+/// stopped accepting bytes.
 fn fill(near: &impl AsFd, to: &SinkKind) -> io::Result<bool> {
     const MOST: usize = 64 << 20;
     let fd = near.as_fd().try_clone_to_owned()?;
@@ -194,8 +194,8 @@ fn full(table: &mut Table) {
 const OLD: &str = "before Linux 6.5, or in an emulator that drops the flag, a blocking socket has no call that does not wait";
 
 /// Returns the reason why the crate promises no deadline for this pair, or `None` if the crate promises one.
-/// For example, `poll` reports a socket as ready although only its error queue has an entry. `room` is true
-/// if the contents exactly fit into the sink, in which case `poll` may understate the room.
+/// For example, `poll` reports a socket as ready although only its error queue has an entry. If `room` is
+/// true, the contents exactly fit into the sink, but `poll` may understate the sink's room.
 fn not_promised_between(from: &SourceKind, to: &SinkKind, room: bool) -> Option<&'static str> {
     let queue = [from.name, to.name].iter().any(|name| name.ends_with("_error_queue"));
     let socket = room && ["unix", "tcp"].iter().any(|word| to.name.starts_with(word));
@@ -212,8 +212,8 @@ fn not_promised(name: &str, pipe: bool) -> Option<&'static str> {
     (!pipe && waits && sockets_wait()).then_some(OLD)
 }
 
-/// Returns whether the cases assume that `RWF_NOWAIT` has no effect on sockets, as on old kernels and under
-/// an emulator. Versions of qemu-user before 8 drop the flags of `preadv2`.
+/// Returns whether the cases assume that `RWF_NOWAIT` has no effect on sockets. The cases assume this on old
+/// kernels and under an emulator. Versions of qemu-user before 8 drop the flags of `preadv2`.
 fn sockets_wait() -> bool {
     kernel() < (6, 5) || crate::common::emulated()
 }
@@ -353,8 +353,8 @@ fn error_queue(table: &mut Table) {
 
 // ---- room for exactly the contents ----
 
-/// Returns the number of bytes that fit into this sink before `poll` reports the sink as full, if no process
-/// reads from the sink. Returns `None` for kinds that the test leaves out.
+/// Returns the number of bytes that fit into this sink before `poll` reports the sink as full. While the sink
+/// is filled, no process reads from it. Returns `None` for kinds that the test leaves out.
 fn room(to: &SinkKind) -> Option<usize> {
     match to.name {
         "pipe" | "pipe_nonblocking" | "fifo" | "fifo_rdwr" | "unix_stream" | "unix_seqpacket" => {

@@ -1,5 +1,5 @@
 //! Tests a dialogue. The source's peer sends a request, waits until the sink's peer replies, and sends the
-//! next request. Each request must arrive without further bytes from the source.
+//! next request. Each request must arrive before the source provides any further bytes.
 
 use super::content::{compare, complete, judge, made, words};
 use super::kinds::{End, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source};

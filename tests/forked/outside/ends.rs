@@ -1,6 +1,6 @@
 //! Tests that a transfer ends at the end of its source, and not at TCP's urgent mark or at an empty datagram.
-//! A reset connection is an error of the source. A mover must read the end only once, because a terminal
-//! reports its end only once.
+//! A reset connection is an error of the source. A mover must read end of file only once, because a terminal
+//! reports its end of file only once.
 
 use super::content::{compare, made};
 use super::kinds::{SinkKind, SourceKind, sink, source};

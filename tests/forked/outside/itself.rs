@@ -23,7 +23,7 @@ struct Row {
     /// The position of the sink, or `None` in append mode.
     to: Option<u64>,
     exact: Option<usize>,
-    /// The number of bytes moved, or `None` if the transfer is rejected.
+    /// The number of bytes that are moved, or `None` if the transfer is rejected.
     moves: Option<usize>,
 }
 
@@ -144,8 +144,8 @@ fn one_file(mover: Mover, row: &Row) -> io::Result<Verdict> {
     Ok(Verdict::of(&complaints))
 }
 
-/// Tests that a transfer from a pipe to the same pipe is rejected. The pipe holds data and does not end,
-/// because its write end stays open.
+/// Tests that a transfer from a pipe to the same pipe is rejected. The pipe holds data, and never reports end
+/// of file, because its write end stays open.
 fn one_pipe(mover: Mover, kind: &str) -> io::Result<Verdict> {
     let mut scene = match made(source("pipe"), sink("dev_null"), mover, b"") {
         Ok(scene) => scene,

@@ -1,5 +1,5 @@
-//! Describes each kind of descriptor as a source and as a sink. The description covers the creation, the
-//! peer's writes, the end, and the supported features.
+//! Describes each kind of descriptor as a source and as a sink. Each description covers how the descriptor is
+//! created, how its peer writes, how it ends, and which features it supports.
 
 use super::sys;
 use crate::common::{closed_fd, tmp_path};
@@ -40,7 +40,7 @@ pub(crate) struct Made {
     /// The descriptor to which the peer of a source writes, or from which the peer of a sink reads. The field
     /// is `None` if no peer exists, as for a device or for a file that already has its contents.
     pub(crate) far: Option<OwnedFd>,
-    /// The position at which the new bytes begin, for a sink that is a file.
+    /// For a sink that is a file, the position at which the new bytes begin.
     pub(crate) begin: u64,
 }
 
@@ -98,8 +98,8 @@ pub(crate) struct SourceKind {
     /// discards the remaining bytes of the message.
     pub(crate) packets: bool,
     pub(crate) pipe: bool,
-    /// True if several processes can compete for the bytes of the source, and a call can be nonblocking
-    /// without `O_NONBLOCK`.
+    /// True if several processes can compete for the bytes of the source, and if a call can also be
+    /// nonblocking without `O_NONBLOCK`.
     pub(crate) shared: bool,
     /// True if reading the source fails.
     pub(crate) bad: bool,
@@ -113,7 +113,7 @@ pub(crate) struct SinkKind {
     pub(crate) make: fn() -> io::Result<Made>,
     /// True if the test can read the bytes that arrive at the sink.
     pub(crate) heard: bool,
-    /// True if the sink is a regular file, so the test reads its contents.
+    /// True if the sink is a regular file. The test then reads the file's contents.
     pub(crate) file: bool,
     /// The maximum number of bytes that a case moves to the sink.
     pub(crate) most: usize,
@@ -125,19 +125,19 @@ pub(crate) struct SinkKind {
     pub(crate) pipe: bool,
     /// True if the sink can be filled until it accepts no more bytes.
     pub(crate) fills: bool,
-    /// True if several processes can compete for the room in the sink, and a call can be nonblocking without
-    /// `O_NONBLOCK`.
+    /// True if several processes can compete for the room in the sink, and if a call can also be nonblocking
+    /// without `O_NONBLOCK`.
     pub(crate) shared: bool,
     pub(crate) bad: bool,
     pub(crate) native: bool,
 }
 
-/// The length of most contents, which is a multiple of the page size and of the line length. At this length,
-/// each side of a pipe usually waits for its peer several times.
+/// The length of most contents. This length is a multiple of the page size and of the line length. At this
+/// length, each side of a pipe usually waits for its peer several times.
 pub(crate) const LEN: usize = 50 * 4096;
 /// A number of bytes that a terminal can hold.
 const TERMINAL: usize = 50 * 64;
-/// The length of the data at either end of a sparse file, around the hole.
+/// The length of the data before the hole of a sparse file, and also of the data after the hole.
 const EDGE: usize = 64;
 /// The size of one event in bytes.
 const EVENT: usize = 8;
@@ -175,7 +175,7 @@ impl SourceKind {
         }
     }
 
-    /// Provides `said` as the peer of this kind of source.
+    /// Acts as the peer of this kind of source, and provides `said`.
     pub(crate) fn say(&self, far: &OwnedFd, said: &[u8]) -> io::Result<()> {
         match self.says {
             Says::Expire => sys::expire(far),
@@ -237,8 +237,8 @@ fn folder_in_memory() -> PathBuf {
     crate::common::tmp()
 }
 
-/// Returns the directory of the test program, or the directory for temporary files if the former is not
-/// writable. Both directories are usually on a disk.
+/// Returns the directory of the test program, or the directory for temporary files if the program's directory
+/// is not writable. Both directories are usually on a disk.
 fn folder_on_disk() -> PathBuf {
     let here = env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from));
     let writable = |folder: &PathBuf| {
@@ -253,7 +253,7 @@ fn read_write(path: &PathBuf) -> io::Result<File> {
     File::options().read(true).write(true).open(path)
 }
 
-/// Opens the file of a descriptor again for reading, with an independent position.
+/// Reopens a descriptor's file for reading. The new descriptor has an independent position.
 pub(crate) fn look_at(file: &impl AsRawFd) -> io::Result<OwnedFd> {
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).map(OwnedFd::from)
 }

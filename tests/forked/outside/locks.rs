@@ -1,5 +1,5 @@
-//! Tests that a mover does not hold the lock of a pipe at one end while it waits for the other end. Other
-//! processes can use that pipe, and can be killed.
+//! Tests the locks of pipes. A mover that waits for one end must not hold the lock of a pipe at the other
+//! end. Other processes can then use that pipe, and can be killed.
 
 use super::content::made;
 use super::kinds::{SINKS, SOURCES, SinkKind, SourceKind, request};

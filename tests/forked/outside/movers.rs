@@ -37,7 +37,7 @@ use Mover::{
     Pump, SmallChunk, SpliceTo,
 };
 
-/// All movers except `pump`. `pump` is a program that uses other movers of this list, so only a few pairs run
+/// All movers except `pump`. `pump` is a program that uses other movers of this list, so only a few pairs use
 /// it.
 pub(crate) const MOVERS: &[Mover] = &[
     Model,
@@ -54,7 +54,7 @@ pub(crate) const MOVERS: &[Mover] = &[
     Discard,
 ];
 
-/// The movers that the cases with a deadline run.
+/// The movers that run in the cases with a deadline.
 pub(crate) const WITH_DEADLINE: &[Mover] =
     &[WithDeadline, Chunk, SmallChunk, Progress, CopySemantics];
 
@@ -332,13 +332,13 @@ fn splice_to(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Outcome {
 }
 
 /// Runs the example `pump` with these descriptors as its standard input and output. The program prints the
-/// number of bytes moved, and names the side on failure.
+/// number of bytes moved. If it fails, it names the side.
 fn pump(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Outcome {
     let owned = |fd: BorrowedFd<'_>| -> OwnedFd { fd.try_clone_to_owned().expect("a descriptor") };
     let mut command = Command::new(example("pump"));
     command.arg("--stats").stdin(Stdio::from(owned(from))).stdout(Stdio::from(owned(to)));
     let child = command.stderr(Stdio::piped()).spawn().expect("pump");
-    drop(command); // closes the copies of the descriptors in this process
+    drop(command); // closes this process's copies of the descriptors
     let output = child.wait_with_output().expect("pump");
     let said = String::from_utf8_lossy(&output.stderr);
     let known = [

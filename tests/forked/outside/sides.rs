@@ -83,7 +83,7 @@ fn side(mover: Mover, from: &'static SourceKind, to: &'static SinkKind) -> io::R
     if from.bad && to.bad {
         allowed.extend(of_sink.and_then(|outcome| outcome.error));
     }
-    // The kernel reports a reset once. The next write fails with `EPIPE`.
+    // The kernel reports a reset only once. The next write fails with `EPIPE`.
     if to.name == "tcp_reset" && allowed.contains(&(Some(Side::Sink), ECONNRESET)) {
         allowed.push((Some(Side::Sink), EPIPE));
     }

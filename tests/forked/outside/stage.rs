@@ -48,7 +48,8 @@ pub(crate) enum Ear {
     Open(Vec<usize>),
     /// Reads nothing until the mover has ended.
     Deaf,
-    /// Reads this many pages with pauses of this duration, and then reads nothing until the mover has ended.
+    /// Reads this many pages, and pauses for this duration between them. Then reads nothing until the mover
+    /// has ended.
     Slow(usize, Duration),
 }
 
@@ -105,7 +106,7 @@ impl<'a> Play<'a> {
     }
 }
 
-/// The observations of a case.
+/// The observations made during a case.
 pub(crate) struct Seen {
     /// The outcome of the mover, or `None` if the mover reported none before the case ended.
     pub(crate) outcome: Option<Outcome>,
@@ -183,7 +184,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     };
     let mut speaker = {
         let far = source.far.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-        // The speaker has a copy of the near end only if it shuts down that end.
+        // The speaker has a copy of the near end only if the speaker shuts down that end.
         let near = if from.end == End::Shut { near } else { -1 };
         let keep = [far, near, over.as_raw_fd(), answers.as_raw_fd()];
         start(&keep, |report| speak(from, &source, &acts, &over, &answers, report))?
@@ -321,7 +322,8 @@ fn speak(
     wait_until_over(over);
 }
 
-/// The peer's descriptor, which is closed by number because the speaker only borrows its owner.
+/// The peer's descriptor. The speaker only borrows the descriptor's owner, so the descriptor is closed by
+/// number.
 struct Far(RawFd);
 
 impl Drop for Far {

@@ -1,5 +1,5 @@
-//! Provides functions of the C library that std lacks, for processes, all kinds of descriptors, and the
-//! settings of sockets and terminals.
+//! Provides functions of the C library that std lacks. They handle processes, all kinds of descriptors, and
+//! the settings of sockets and terminals.
 
 use std::ffi::{CString, c_char, c_int, c_long, c_ulong, c_void};
 use std::fs::File;
@@ -81,7 +81,7 @@ mod c {
     }
 }
 
-/// Converts the return value of a call, which is -1 on an error, to a `Result`.
+/// Converts the return value of a call to a `Result`. The value is -1 if the call fails.
 fn check(answer: c_int) -> io::Result<c_int> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
@@ -94,15 +94,15 @@ fn owned(answer: c_int) -> io::Result<OwnedFd> {
 
 // ---- processes ----
 
-/// Forks a child that keeps only the standard descriptors and those in `keep`. The child ends after `body`,
-/// or when its parent dies. Returns the child's process id.
+/// Forks a child that keeps only the standard descriptors and the descriptors in `keep`. The child ends after
+/// `body`, or when its parent dies. Returns the child's process id.
 pub(crate) fn spawn(keep: &[RawFd], body: impl FnOnce()) -> io::Result<c_int> {
     const PR_SET_PDEATHSIG: c_int = 1;
     const BUSY: Duration = Duration::from_secs(20);
     let begin = Instant::now();
     let pid = loop {
         match check(c::fork()) {
-            // This user may temporarily have reached the limit of processes.
+            // This user may temporarily have reached the limit on processes.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && begin.elapsed() < BUSY => {
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -260,7 +260,7 @@ pub(crate) fn reset_on_close(socket: &impl AsRawFd) -> io::Result<()> {
     set_option(socket, SO_LINGER, &[1, 0])
 }
 
-/// Makes the kernel add reports to the socket's error queue for each transmission.
+/// Makes each transmission add reports to the socket's error queue.
 pub(crate) fn report_times(socket: &impl AsRawFd) -> io::Result<()> {
     const SO_TIMESTAMPING: c_int = 37;
     const TX_SOFTWARE: c_int = 1 << 1;
@@ -313,7 +313,7 @@ pub(crate) fn expire(timer: &impl AsRawFd) -> io::Result<()> {
 
 pub(crate) const IN_MODIFY: u32 = 2;
 
-/// Returns an inotify descriptor that reports each change of the contents of this file.
+/// Returns an inotify descriptor that reports each change to the contents of this file.
 pub(crate) fn inotify(path: &Path) -> io::Result<OwnedFd> {
     let inotify = owned(c::inotify_init1(0))?;
     let path = CString::new(path.as_os_str().as_encoded_bytes())?;

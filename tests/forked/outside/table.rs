@@ -15,9 +15,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// The result of a case.
 pub(crate) enum Verdict {
     Pass,
-    /// The case cannot run here, for this reason.
+    /// The case cannot run here. The string states the reason.
     Skip(String),
-    /// The case failed, with the expected and the observed result.
+    /// The case failed. The string states the expected and the observed result.
     Fail(String),
 }
 
@@ -45,7 +45,7 @@ struct Counts {
 #[derive(Default)]
 pub(crate) struct Table {
     cases: Vec<Case>,
-    /// The number of cases that make no sense, by family and reason.
+    /// The number of cases that make no sense, counted by family and reason.
     nonsense: BTreeMap<(&'static str, &'static str), usize>,
 }
 

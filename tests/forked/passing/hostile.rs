@@ -8,8 +8,8 @@ use crate::common::bytes::Random;
 use crate::common::shared::CONTROL;
 use rawpipe::pipe::{Capacity, set_capacity};
 
-/// Regardless of the values that a peer stores, `try_recv`, `try_chunk` and `send` succeed or fail with an
-/// expected error. None of these calls panics.
+/// Regardless of the values that a peer stores, `try_recv`, `try_chunk` and `send` either succeed, or fail
+/// with an expected error. None of these calls panics.
 pub(super) fn hostile_peer() {
     if !supported() {
         return;
@@ -63,7 +63,8 @@ fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
     let control = File::from(parts[0].try_clone().unwrap());
     match random.below(10) {
         0 => {
-            // This write fails with the parts for a reader's program, which cannot write to the ring.
+            // This write fails if the parts are for a reader's program, because such a program cannot write
+            // to the ring.
             let ring = File::from(parts[1].try_clone().unwrap());
             let headers = ring.metadata().unwrap().len() / 16;
             let header = random.below(usize::try_from(headers).unwrap()) as u64 * 16 + 8;
@@ -78,7 +79,7 @@ fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
     }
 }
 
-/// If a peer changes a record during the copy, the copy has the record's length but may contain any bytes.
+/// If a peer changes a record while it is copied, the copy has the record's length but may contain any bytes.
 pub(super) fn record_changes_while_it_is_copied() {
     if !supported() {
         return;
@@ -90,8 +91,8 @@ pub(super) fn record_changes_while_it_is_copied() {
     let (over, ends) = rawpipe::pipe().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            // Overwrites the first 8 bytes of each 16-byte unit, which never hold a length, until the main
-            // thread closes its end of the pipe.
+            // Overwrites the first 8 bytes of each 16-byte unit until the main thread closes its end of the
+            // pipe. These 8 bytes never hold a length.
             let ended = || poll(&mut [PollFd::new(&over, PollEvents::IN)], Some(Duration::ZERO));
             while ended() == Ok(0) {
                 for unit in 0..units {
@@ -153,8 +154,8 @@ pub(super) fn deadlines_beside_a_peer_that_rings_without_end() {
     }
 }
 
-/// Descriptors that are not pipes and files that are too small are rejected. Blocking pipes are accepted, and
-/// `try_recv` does not block even with blocking pipes.
+/// Parts are rejected if a descriptor in the place of a pipe is not a pipe, or if a file is too small.
+/// Blocking pipes are accepted, and `try_recv` does not block even with blocking pipes.
 pub(super) fn parts_of_a_hostile_maker() {
     if !supported() {
         return;
@@ -223,7 +224,7 @@ pub(super) fn reader_cannot_write_eperm() {
     let again = File::options().read(true).write(true).open(path).unwrap();
     assert_eq!(map(again.as_fd(), PROT_READ | PROT_WRITE), Err(Errno::EPERM));
     let address = map(ring.as_fd(), PROT_READ).unwrap();
-    // SAFETY: the call only changes the protection of the page just mapped.
+    // SAFETY: the call only changes the protection of the page that was just mapped.
     let answer = unsafe { raw::syscall3(nr::MPROTECT, address, 4096, PROT_READ | PROT_WRITE) };
     assert_eq!(errno(answer), Errno::EACCES);
     for file in &parts[..2] {

@@ -1,5 +1,5 @@
-//! Runs the ring of `chunk::shared` between two threads. This module compiles the ring's source with replaced
-//! atomics, so that a test can weaken the `Release` stores.
+//! Runs the ring of `chunk::shared` between two threads. In the ring's source, this module replaces the
+//! atomics of `core`, so that a test can weaken the `Release` stores.
 
 use atomic::{AtomicUsize, Ordering, RELAXED};
 use rawpipe::{Deadline, Errno};

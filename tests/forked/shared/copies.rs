@@ -1,5 +1,5 @@
-//! Tests copies of the halves in several processes. The copies are dropped, released, taken over, or kept by
-//! a third process.
+//! Tests copies of the halves in several processes. The copies are dropped, released or taken over, or a
+//! third process keeps them.
 
 use super::{in_child, is_filled, mappings, send, succeeds, supported, times};
 use crate::common::{self, child, open_fds};
@@ -48,7 +48,7 @@ pub(super) fn fork_copies_dropped_in_each_order() {
     }
 }
 
-/// After a process releases the reader, its child continues with the next record.
+/// After a process releases the reader, the child of that process continues with the next record.
 pub(super) fn release_hands_the_reader_over() {
     if !supported() {
         return;
@@ -173,8 +173,8 @@ pub(super) fn fork_owners_and_orders_of_drops() {
     }
 }
 
-/// Drops the copies in the given order, in which an upper-case letter means the child's copy. `reader_at` and
-/// `writer_at` are 1 if the child owns that half.
+/// Drops the copies in the given order. In `order`, an upper-case letter stands for the child's copy.
+/// `reader_at` and `writer_at` are 1 if the child owns that half.
 fn drops(reader_at: usize, writer_at: usize, order: &[u8]) {
     let (reader, writer) = shared().unwrap();
     let mut copies = Copies(Some(reader), Some(writer));
@@ -220,7 +220,7 @@ fn drops(reader_at: usize, writer_at: usize, order: &[u8]) {
         if reads {
             assert_eq!(act(reader_at, b'v'), if writes { 'o' } else { 'e' }, "{}", what(step));
         }
-        // Before the first drop, the process that does not own a half cannot use its copy.
+        // Before the first drop, a process cannot use its copy of a half that it does not own.
         if writes && step == 0 {
             assert_eq!(act(1 - writer_at, b's'), 'b', "{}", what(step));
             assert_eq!(act(1 - reader_at, b'v'), 'b', "{}", what(step));

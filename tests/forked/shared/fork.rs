@@ -43,7 +43,7 @@ pub(super) fn fork_half_belongs_to_who_uses_it_first() {
     assert_eq!(reader.recv().unwrap_err(), Errno::EBUSY);
 }
 
-/// Two children have copies of an unused reader, and only one child becomes its owner.
+/// Two children have copies of an unused reader, and only one child becomes the reader's owner.
 pub(super) fn fork_two_children_one_owner() {
     if !supported() {
         return;
@@ -89,7 +89,7 @@ pub(super) fn fork_while_a_thread_takes_the_half() {
                     std::hint::spin_loop();
                 }
                 let original = ptr::with_exposed_provenance_mut::<SharedWriter>(address);
-                // SAFETY: in this process only this thread uses the half.
+                // SAFETY: in this process, only this thread uses the half.
                 unsafe { &mut *original }.try_chunk().map(drop)
             });
             // SAFETY: the child only makes system calls and uses only its own copy. If the other thread has
@@ -162,7 +162,7 @@ pub(super) fn fork_parent_and_child_one_owner() {
                 Err(_) => 3,
             }
         });
-        // In some iterations the child has time to use the half first.
+        // In some iterations, the child has time to use the half first.
         thread::sleep(Duration::from_micros(round as u64 % 4 * 200));
         let here = send(&mut writer, 10, 0);
         let there = forked.wait().unwrap().code();

@@ -21,8 +21,8 @@ fn passed() -> Deadline<'static> {
     Deadline::after(Duration::ZERO)
 }
 
-/// After a half has read a position that no correct peer stores, its calls fail with `EPROTO`, even if the
-/// position is corrected.
+/// After a half has read a position that no correct peer stores, calls on that half fail with `EPROTO`, even
+/// if the position is corrected.
 pub(super) fn hostile_positions_eproto_for_good() {
     if !supported() {
         return;
@@ -61,7 +61,7 @@ pub(super) fn hostile_positions_eproto_for_good() {
     }
 }
 
-/// A length that no correct writer stores makes the reader fail with `EPROTO` permanently.
+/// If the peer stores a length that no correct writer stores, the reader fails permanently with `EPROTO`.
 pub(super) fn hostile_lengths_eproto_for_good() {
     if !supported() {
         return;

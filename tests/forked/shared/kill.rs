@@ -34,7 +34,8 @@ fn builder(random: &mut Random) -> (usize, SharedBuilder) {
     (chunk, SharedBuilder::new().chunk(chunk).ring(ring).wait(wait))
 }
 
-/// Starts a thread that kills and reaps a child after a random time, and then returns the current time.
+/// Starts a thread that kills and reaps a child after a random time. The thread then returns the current
+/// time.
 fn kill_at_a_moment(random: &mut Random, mut child: Child) -> JoinHandle<Instant> {
     let mut random = Random(random.below(1 << 30) as u64 + 1);
     thread::spawn(move || {
@@ -138,8 +139,8 @@ pub(super) fn killed_asleep_each_side() {
     assert!(filled.count() <= 9, "more than the ring holds");
 }
 
-/// If a process is killed while it holds a lent record or chunk, that memory is not reused. The peer can
-/// still fill the remaining part of the ring, or receive all records that were sent.
+/// If a process is killed while it holds a lent record or chunk, the memory of that record or chunk is not
+/// reused. The peer can still fill the remaining part of the ring, or receive all records that were sent.
 pub(super) fn killed_with_something_lent() {
     if !supported() {
         return;

@@ -46,8 +46,8 @@ pub(super) fn out_of_descriptors_emfile_leaves_nothing() {
         });
         codes.push(trying.wait().unwrap().code().unwrap());
     }
-    // Each failing limit permits at most three of the pair's four descriptors. With every higher limit the
-    // creation succeeds.
+    // Each limit under which the creation fails permits at most three of the pair's four descriptors. With
+    // every higher limit, the creation succeeds.
     let failed = codes.iter().take_while(|&&code| code == 1).count();
     assert!(failed >= 4 && codes.len() > failed, "{codes:?}");
     assert!(codes[failed..].iter().all(|&code| code == 0), "{codes:?}");
@@ -128,8 +128,8 @@ pub(super) fn calls_refused_leave_nothing() {
     }
 }
 
-/// The creation of a ring larger than the machine's memory and swap space fails with `ENOMEM`. The test is
-/// skipped if `vm.overcommit_memory` is 1, because the kernel then grants any size.
+/// If a ring is larger than the machine's memory and swap space together, its creation fails with `ENOMEM`.
+/// The test is skipped if `vm.overcommit_memory` is 1, because the kernel then grants any size.
 pub(super) fn out_of_promised_memory_enomem() {
     let test = "out_of_promised_memory_enomem";
     if !supported() {

@@ -156,7 +156,8 @@ pub(super) fn model_beside_a_queue() {
             1 => {
                 drop(model.reader);
                 if let Some(mut writer) = model.writer {
-                    // If the reader was never used, the writer may fill the ring before its calls fail.
+                    // If the reader was never used, the writer may fill the ring before the writer's calls
+                    // fail.
                     let send = |_| writer.try_chunk().map(drop).and_then(|()| writer.send(1)).err();
                     let refused = (0..=model.ring / 16).find_map(send);
                     assert_eq!(refused, Some(Errno::EPIPE));

@@ -82,7 +82,7 @@ fn selected(half: &impl AsFd) -> bool {
     select(Some(&mut set), None, None, NOW).unwrap() == 1
 }
 
-/// `select` and `Epoll` (level-triggered and edge-triggered) report the same readiness of each half.
+/// For each half, `select` and `Epoll` (level-triggered and edge-triggered) report the same readiness.
 pub(super) fn readiness_is_the_same_by_select_and_epoll() {
     if !supported() {
         return;

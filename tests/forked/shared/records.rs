@@ -1,5 +1,5 @@
-//! Tests that all records between two processes or threads arrive whole and in order, followed by the end of
-//! the stream.
+//! Tests that all records sent between two processes or threads arrive whole and in order, followed by the
+//! end of the stream.
 
 use super::{
     SIZES, asked_for, is_filled, len_of, receive_all, send, send_all, succeeds, supported, times,
@@ -88,8 +88,8 @@ pub(super) fn std_traits_copy_nothing_twice_and_lose_nothing() {
     assert!(reader.fill_buf().unwrap().is_empty());
 }
 
-/// If one half of an unused pair is dropped, the reader reaches the end of the stream, or the writer fails
-/// with `EPIPE`.
+/// If one half of an unused pair is dropped, the other half detects this. A reader then reaches the end of
+/// the stream, and a writer fails with `EPIPE`.
 pub(super) fn unused_half_dropped_is_the_end() {
     if !supported() {
         return;
@@ -151,7 +151,7 @@ pub(super) fn memory_is_the_pairs_own() {
     for fd in new {
         let link = fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
         assert!(link.to_string_lossy().starts_with("pipe:"), "{link:?}");
-        // SAFETY: the descriptor is open as long as the pair lives.
+        // SAFETY: the descriptor stays open as long as the pair exists.
         let fd = unsafe { rawpipe::fd::BorrowedFd::borrow_raw(fd) };
         assert_eq!((is_close_on_exec(fd), rawpipe::io::is_nonblocking(fd)), (Ok(true), Ok(true)));
     }

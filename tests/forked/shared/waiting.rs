@@ -1,4 +1,5 @@
-//! Tests waits: with deadlines, with silent or stopped peers, in dialogues, and without sleeping.
+//! Tests waits in several situations: with a deadline, with a silent or stopped peer, in a dialogue, and
+//! while neither side sleeps.
 
 use super::{fill, is_filled, receive_all, send, send_all, succeeds, supported, times};
 use crate::common::{self, Filter, NO_FILTER, child, filtered, nr, skip};
@@ -114,8 +115,8 @@ pub(super) fn deadline_passes_with_a_stopped_peer() {
     }
 }
 
-/// The parent sends requests through one pair and the child replies through another, so the processes wait
-/// for each other alternately.
+/// The parent sends requests through one pair and the child replies through another pair, so the processes
+/// wait for each other alternately.
 pub(super) fn dialogue_over_two_pairs() {
     if !supported() {
         return;

@@ -67,7 +67,7 @@ fn no_shared_memory(test: &str) -> bool {
         Filter::on_argument(nr::CLONE, index, Value::Has(0x100), Errno::EPERM),
         Filter::new(&[nr::CLONE3], Errno::ENOSYS),
     ];
-    // Valgrind turns a `clone` with `CLONE_VM` into a fork, which a filter cannot recognise.
+    // Valgrind turns a `clone` with `CLONE_VM` into a fork, so a filter cannot recognise the call.
     let seen = common::tool() != Some(common::Tool::Valgrind);
     let installed = seen && filters.iter().all(Filter::install);
     if !installed {

@@ -1,4 +1,5 @@
-//! Implements the four forms of spawning a case: `Command`, std's `Command`, `Spawn` and `posix_spawn`.
+//! Implements the four forms in which a case is spawned: `Command`, std's `Command`, `Spawn` and
+//! `posix_spawn`.
 
 use super::case::{Case, Change, Group, Stream};
 use super::libc::{self, Opaque, SignalSet};
@@ -183,8 +184,8 @@ pub(crate) fn std(case: &Case) -> Status {
         || case.signal_mask.is_some()
         || case.defaults.is_some()
         || !map.is_empty();
-    // Descriptors that std creates must not have standard numbers or target numbers, because the child
-    // overwrites those numbers.
+    // Descriptors that std creates must have neither the numbers of standard streams nor target numbers,
+    // because the child overwrites all of these.
     let mut own = Vec::new();
     let standard = (0..3).filter(|number| !libc::is_open(*number));
     let targets =
@@ -223,7 +224,7 @@ fn check(answer: i32) -> io::Result<()> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Applies the remaining settings in the child of std's command.
+/// Applies the remaining settings in the child that std's command creates.
 fn prepare(case: &Case, steps: &[(i32, i32, Option<i32>)]) -> io::Result<()> {
     if case.session {
         check(libc::setsid())?;

@@ -416,7 +416,7 @@ pub(crate) fn posix_spawn(case: &Case) -> Status {
     Ok(status)
 }
 
-/// Replaces the environment of this process, which has one thread, and returns the old environment.
+/// Replaces the environment of this single-threaded process, and returns the old environment.
 pub(crate) fn replace_environ(new: *const *const c_char) -> *const *const c_char {
     let place = &raw mut libc::environ;
     // SAFETY: the variable belongs to the C library, and no other thread reads it.

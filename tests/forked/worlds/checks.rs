@@ -1,4 +1,4 @@
-//! Defines the checks that most worlds share, and the checks of single worlds.
+//! Defines the checks that most worlds share, and the checks that belong to only one world.
 
 use super::libc;
 use crate::common::nr;
@@ -31,7 +31,7 @@ pub(crate) type Check = fn(&Ground) -> Result<(), String>;
 
 /// The environment of a check.
 pub(crate) struct Ground {
-    /// The directory of the program that reports its state.
+    /// The directory that contains the reporting program.
     pub(crate) base: PathBuf,
     /// True if the kernel may discard the status of a child in this world.
     pub(crate) lost: bool,

@@ -148,8 +148,8 @@ fn spawn_with_standard_streams_closed() {
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// Without a free descriptor, the first spawn of a process and a later spawn have the same result. With free
-/// descriptors, the spawn starts the program or reports that the program does not exist.
+/// Without a free descriptor, the first spawn of a process and a later spawn have the same result. If
+/// descriptors are free, the spawn starts the program or reports that the program does not exist.
 fn spawn_without_a_descriptor_left_emfile() {
     World::new("no descriptor left", || Ok(())).make(&[
         ("first and later", |_| checks::without_descriptors(&[])),

@@ -1,4 +1,4 @@
-//! The operations of a worker on pipes, and on other descriptors that are connected to pipes.
+//! The operations that a worker performs on pipes, and on other descriptors that are connected to pipes.
 
 use crate::common;
 use crate::limits::Role;

@@ -2,7 +2,7 @@
 //! does not affect the others. Also tests limits, deadlines and the closure that receives the errors of
 //! sinks.
 //!
-//! No test in this file creates a process, for the reason that `pipe.rs` gives.
+//! No test in this file creates a process. `pipe.rs` gives the reason.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common::bytes::{all_of, data};

@@ -1,7 +1,7 @@
 //! Tests of transfers between each pair of kinds of descriptors. The tests check bytes, counts, mechanisms,
 //! ends of file and errors.
 //!
-//! No test in this file creates a process, for the reason that `pipe.rs` gives.
+//! No test in this file creates a process. `pipe.rs` gives the reason.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common::bytes::{all_of, data};

@@ -3,8 +3,8 @@
 //! its error. Other tests use datagrams, records, terminals, error queues, and files that are copied to
 //! themselves.
 //!
-//! No test in this file creates a process, for the reason that `pipe.rs` gives. A transfer that may hang runs
-//! in a separate thread, and the test fails if the transfer does not return in time.
+//! No test in this file creates a process. `pipe.rs` gives the reason. A transfer that may hang runs in a
+//! separate thread, and the test fails if the transfer does not return in time.
 #![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 #![allow(unsafe_code, reason = "the C library's calls for terminals and sockets")]
 

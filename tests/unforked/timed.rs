@@ -410,8 +410,8 @@ fn deadline_survives_spurious_wake_ups() {
     }
 }
 
-/// If a pipe of one page holds a byte, `poll` reports no space although a write succeeds. A write to a full
-/// page waits.
+/// If a pipe of one page holds a byte, `poll` reports no space, although a write would succeed. A write to a
+/// full page waits.
 #[test]
 fn deadline_one_page_pipe() {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(1)).build().unwrap();

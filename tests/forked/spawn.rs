@@ -169,7 +169,7 @@ fn reporter_environment() -> &'static [Arg<'static>] {
     environment(&set.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Starts a child that receives these descriptors in addition, and returns the child's report. The child
+/// Starts a child to which these descriptors are also mapped, and returns the child's report. The child
 /// writes the report to its standard output.
 fn facts_with(spawn: Spawn<'_>, fds: &[(BorrowedFd<'_>, RawFd)]) -> Facts {
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -1143,7 +1143,7 @@ fn by_fork() {
     let mut child = reporter(&[]).fd_maps(&[(null.as_fd(), 1)]).spawn().unwrap();
     assert_eq!(child.method(), SpawnMethod::Fork);
     assert!(child.wait().unwrap().success());
-    // The child reports errors through a pipe. The pipe's descriptor must be moved away from the target
+    // The child reports errors through a pipe. The pipe's write end must be moved away from the target
     // numbers below.
     let file = File::open("/").unwrap();
     let fds: Vec<_> = (3..40).map(|number| (file.as_fd(), number)).collect();

@@ -496,7 +496,7 @@ fn program_by_a_relative_path_or_by_any_bytes() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
-/// The directory may be relative to this process's directory, and its name may contain any bytes.
+/// The directory may be given relative to this process's directory, and the given path may contain any bytes.
 fn current_dir_relative_and_of_any_bytes() {
     let folder = fs::canonicalize(common::tmp()).unwrap().join(common::tmp_path());
     let below = folder.join(OsString::from_vec(b"b\xfflow".to_vec()));
@@ -568,7 +568,7 @@ fn fd_map_both_ends_of_a_pipe() {
 }
 
 /// If the descriptors 0, 1 and 2 are closed, no descriptor that the crate uses internally receives one of
-/// these numbers. If one did, another thread that prints could write to an internal descriptor.
+/// these numbers. If such a descriptor did, another thread that prints could write to it.
 #[cfg(feature = "transfer")]
 fn descriptors_of_the_crate_are_no_standard_streams() {
     use rawpipe::chunk::{ChunkMechanism, ChunkWriter};

@@ -440,8 +440,8 @@ impl Worker {
         }
     }
 
-    /// Starts a program in one of several ways that must fail, and checks the stage and the errno of the
-    /// error.
+    /// Tries to start a program in one of several ways, all of which must fail. Checks the stage and the
+    /// errno of the error.
     pub(crate) fn failures(&mut self) {
         let mut command = Command::new("/no/such/program");
         let expected = match self.random.below(4) {

@@ -147,7 +147,7 @@ fn become_ordinary_user() -> Result<(), &'static str> {
     if setuid(0x4_0000 + std::process::id() % 0x1_0000) != 0 {
         return Err("there is no user to become");
     }
-    // After the change of user, `/proc/self` is inaccessible until this call.
+    // Once the user has changed, this process cannot access `/proc/self` until it makes this call.
     if prctl(PR_SET_DUMPABLE, 1_usize) != 0 {
         return Err("cannot open /proc/self to the new user");
     }

@@ -1,7 +1,7 @@
-//! Checks the guarantees that the listings of the public interface, `tests/api/*.txt`, give to users. Each
+//! Checks the guarantees that the listings of the public interface (`tests/api/*.txt`) give to users. Each
 //! type implements `Send`, `Sync`, `Unpin` and the unwind-safety traits, and later versions of the crate can
-//! add fields or variants. The exceptions are listed below. `.ci/api.sh` writes the listings and compares
-//! them with the sources.
+//! add fields or variants to it. The exceptions are listed below. `.ci/api.sh` writes the listings and
+//! compares them with the sources.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;

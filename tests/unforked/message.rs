@@ -473,7 +473,7 @@ fn spin(time: Duration) -> Duration {
 }
 
 /// If `poll` reports readiness but a system call fails with `EAGAIN`, that call is retried only after a
-/// pause, with or without a deadline.
+/// pause. This holds with and without a deadline.
 #[test]
 fn send_and_recv_error_queue_do_not_spin() {
     const SILENT: Duration = Duration::from_millis(500);

@@ -297,7 +297,8 @@ fn into_inner_read_ahead_returns_the_receiver() {
     assert_eq!(receiver.recv(), Ok(Some(b"two".to_vec())));
     let reader = receiver.into_inner().unwrap();
 
-    // The buffer holds a part of a message, or the receiver has already removed this part from the buffer.
+    // Either the buffer holds a part of a message, or the receiver has already removed that part from the
+    // buffer.
     let mut receiver = Receiver::new(reader).with_read_ahead();
     let writer = sender.into_inner().unwrap();
     for part in [&wire(&["x"])[..], &[5], &[0; 7], b"ab", b"cde"].windows(2) {

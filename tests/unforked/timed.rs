@@ -140,8 +140,8 @@ fn try_write_in_each_situation() {
     }
 }
 
-/// A `try_write` of at most `PIPE_BUF` bytes writes all bytes or none, even if the bytes pass through another
-/// pipe.
+/// A `try_write` of at most `PIPE_BUF` bytes writes all bytes or none, even if it moves the bytes through
+/// another pipe.
 #[test]
 fn try_write_of_pipe_buf_is_whole() {
     for (kind, reader, writer) in pipes() {

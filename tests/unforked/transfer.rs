@@ -336,7 +336,7 @@ fn transfer_copy_semantics_gives_no_page_of_a_file_away() {
 }
 
 /// With `copy_semantics`, a copy to an earlier overlapping range of the same file reads each byte before it
-/// overwrites the byte.
+/// overwrites that byte.
 #[test]
 fn transfer_copy_semantics_from_a_file_to_itself() {
     let mut both = file(b"0123456789");

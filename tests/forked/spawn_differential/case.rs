@@ -204,7 +204,7 @@ fn search_path(random: &mut Random, base: &[u8]) -> Vec<u8> {
         match random.below(60) {
             0 => path.extend(std::iter::repeat_n(b'x', 4090)),
             1 => path.extend(std::iter::repeat_n(b'x', 300)),
-            // The first four directories contain the program, so a search finds it on most paths.
+            // The first four directories contain the program, so a search of most paths finds the program.
             2..=15 => path.extend(placed(FOLDERS[random.below(4)], base)),
             _ => path.extend(placed(random.pick(&FOLDERS), base)),
         }

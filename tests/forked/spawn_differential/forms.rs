@@ -185,7 +185,7 @@ pub(crate) fn std(case: &Case) -> Status {
         || case.defaults.is_some()
         || !map.is_empty();
     // Descriptors that std creates must have neither the numbers of standard streams nor target numbers,
-    // because the child overwrites all of these.
+    // because the child overwrites all of these numbers.
     let mut own = Vec::new();
     let standard = (0..3).filter(|number| !libc::is_open(*number));
     let targets =
@@ -350,7 +350,7 @@ pub(crate) fn posix_spawn(case: &Case) -> Status {
     let (argv, envp) = (list(&lists.argv), list(&lists.envp));
     let mut actions = Opaque([0; 1024]);
     let actions = &raw mut actions;
-    // SAFETY: the call initialises memory that is large enough.
+    // SAFETY: the memory is large enough, and the call initialises it.
     unsafe { libc::posix_spawn_file_actions_init(actions) };
     // SAFETY: the actions were initialised above.
     let dup2 = |from, to| unsafe { libc::posix_spawn_file_actions_adddup2(actions, from, to) };
@@ -378,7 +378,7 @@ pub(crate) fn posix_spawn(case: &Case) -> Status {
     }
     let mut attributes = Opaque([0; 1024]);
     let attributes = &raw mut attributes;
-    // SAFETY: the call initialises memory that is large enough.
+    // SAFETY: the memory is large enough, and the call initialises it.
     unsafe { libc::posix_spawnattr_init(attributes) };
     let mut flags = SETSIGDEF | SETSIGMASK;
     if case.session {

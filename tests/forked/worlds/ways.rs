@@ -219,8 +219,8 @@ pub(crate) fn no_child_wait() -> Result<(), String> {
     }
     extern "C" fn handler(_signal: i32) {}
     libc::signal(17, (handler as extern "C" fn(i32)) as usize);
-    // `sa_flags` follows the handler and the mask. The code below adds one flag to the action that `signal`
-    // has set.
+    // In this structure, `sa_flags` comes after the handler and the mask. The code below adds one flag to the
+    // action that `signal` has set.
     let at = size_of::<usize>() + size_of::<SignalSet>();
     let mut action = [0_u64; 32];
     let place: *mut c_void = (&raw mut action).cast();

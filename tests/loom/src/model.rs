@@ -223,8 +223,8 @@ pub(crate) fn reader_is_dropped() {
     });
 }
 
-/// In a ring of four units with chunks of two units, the third chunk does not fit before the end of the ring.
-/// All three records arrive.
+/// If the ring has four units and each chunk has two, the third chunk does not fit before the end of the
+/// ring. All three records arrive.
 pub(crate) fn skipped_ends_of_laps() {
     check(Some(3), || {
         let pair = Pair::new(4 * UNIT, 21);

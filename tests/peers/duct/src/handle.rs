@@ -123,7 +123,7 @@ impl Drop for Running {
     }
 }
 
-/// The result of a thread, for which any number of callers can wait.
+/// The result of a thread. Any number of callers can wait for the result.
 #[derive(Debug)]
 pub(crate) struct Background<T>(Arc<(Mutex<Option<rawpipe::Result<T>>>, Condvar)>);
 

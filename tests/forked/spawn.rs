@@ -1,5 +1,6 @@
-//! Tests `Spawn`. The tests check the state that a child receives, and the ways in which a start can fail.
-//! Each test runs in its own process. Most tests start this binary, which reports its state.
+//! Tests `Spawn`. The tests check the state that a child receives, and the ways in which starting a program
+//! can fail. Each test runs in its own process. Most tests start this binary as a child that reports its own
+//! state.
 #![allow(unsafe_code, reason = "the C library's own view of a process")]
 
 use crate::common::nr;
@@ -43,7 +44,8 @@ const PR_SET_DUMPABLE: i32 = 4;
 
 // ---- the started program ----
 
-/// The signals that were ignored when this process started, before Rust's runtime changed its state.
+/// The signals that were ignored when this process started, before Rust's runtime changed the state of this
+/// process.
 static IGNORED: AtomicU64 = AtomicU64::new(0);
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 static BLOCKED: AtomicU64 = AtomicU64::new(0);
@@ -84,7 +86,7 @@ static AT_THE_BEGINNING: extern "C" fn() = {
 };
 
 /// Prints the state of this process in lines of the form `name=value`. The function `main` calls this
-/// function in the role "report".
+/// function if this process has the role "report".
 pub(crate) fn report() {
     let words: Vec<_> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     println!("args={}", words[1..].join("|"));
@@ -131,7 +133,7 @@ fn leak(string: impl Into<Vec<u8>>) -> &'static CStr {
     keep(CString::new(string).unwrap().into_boxed_c_str())
 }
 
-/// Returns the strings as a list with its end marker, valid for the test's lifetime.
+/// Returns a list of the strings, followed by the end marker. The list stays valid until the test ends.
 fn list<S: Into<Vec<u8>>>(strings: impl IntoIterator<Item = S>) -> &'static [Arg<'static>] {
     let strings = strings.into_iter().map(|string| Arg::new(leak(string)));
     keep(strings.chain([Arg::END]).collect())
@@ -167,8 +169,8 @@ fn reporter_environment() -> &'static [Arg<'static>] {
     environment(&set.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Returns the report of a child that also receives these descriptors. The child writes the report to its
-/// standard output.
+/// Starts a child to which these descriptors are also mapped, and returns the child's report. The child
+/// writes the report to its standard output.
 fn facts_with(spawn: Spawn<'_>, fds: &[(BorrowedFd<'_>, RawFd)]) -> Facts {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let fds: Vec<_> = fds.iter().copied().chain([(writer.as_fd(), 1)]).collect();
@@ -221,7 +223,7 @@ fn assert_no_children() {
     assert_eq!(answer, -isize::try_from(Errno::ECHILD.raw_os_error()).unwrap(), "a child is left");
 }
 
-/// A file with given contents and mode, which is removed when the value is dropped.
+/// A file that has the given contents and mode. The file is removed when this value is dropped.
 struct Script(std::path::PathBuf);
 
 impl Script {
@@ -383,7 +385,7 @@ fn spawn_user_group_and_groups() {
     let given = facts(program.spawn().uid(61_000));
     assert_eq!((given["ids"].as_str(), given["groups"].as_str()), ("61000,61000,0,0", "[]"));
     assert_eq!(dumpable(), 1, "as it was");
-    // If the child fails after it has changed its user, the dumpable flag of this process is also unchanged.
+    // Even if the child changes its user and then fails, the dumpable flag of this process is unchanged.
     assert_eq!(
         failure(program.spawn().uid(61_000).current_dir(c"/no/such/folder")),
         (SpawnStage::Chdir, Errno::ENOENT)
@@ -563,7 +565,7 @@ fn spawn_uid_of_ones_own_keeps_the_groups() {
     assert_eq!(failure(program.spawn().uid(61_001)), (SpawnStage::Setgroups, Errno::EPERM));
 }
 
-/// If this process is root, changes to an unprivileged user id that other processes do not use.
+/// Changes to an unprivileged user id that no other process uses, if this process is root.
 fn become_ordinary_user() {
     if geteuid() == 0 {
         let uid = 0x3_0000 + std::process::id() % 0x1_0000;
@@ -587,8 +589,8 @@ fn spawn_death_signal_is_set_also_with_another_user() {
 }
 
 fn spawn_death_signal_arrives() {
-    // A parent ends while its child waits for a line from the `gate` pipe. This process holds the pipe's
-    // write end, so the parent's death does not end the child's wait.
+    // This process creates a parent, which ends while its own child waits for a line from the `gate` pipe.
+    // This process holds the pipe's write end, so the child's wait does not end when the parent dies.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (gate, keeper) = rawpipe::pipe().unwrap();
     let (word, to_say) = rawpipe::pipe().unwrap();
@@ -605,15 +607,15 @@ fn spawn_death_signal_arrives() {
     reader.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"up\n");
     to_say.write_all(b"x").unwrap();
-    // The kernel sends the death signal before it reports the parent's end.
+    // The kernel sends the death signal before it reports that the parent has ended.
     assert!(parent.wait().unwrap().success());
     drop(keeper);
     let mut rest = Vec::new();
     assert_eq!(reader.read_to_end(&mut rest), Ok(0), "{rest:?}");
 }
 
-/// Creates a PID namespace for later children, in which their parent has no process id. Returns whether the
-/// namespace was created, and skips the test if not.
+/// Creates a PID namespace for the later children of this process. This process has no id in that namespace.
+/// Skips the test and returns false if the namespace cannot be created.
 fn new_pid_namespace(test: &str) -> bool {
     const CLONE_NEWPID: usize = 0x2000_0000;
     // SAFETY: the call has only an integer argument.
@@ -639,8 +641,7 @@ fn spawn_death_signal_in_a_new_pid_namespace() {
 /// the child waits.
 fn begins_without_its_parent(namespace: bool) -> Option<bool> {
     let (reader, writer) = rawpipe::pipe().unwrap();
-    // This full pipe replaces the file of the child's control group, so the child blocks when it writes to
-    // the file.
+    // The child writes to this full pipe instead of the file of its control group, and therefore blocks.
     let (drain, full) = rawpipe::pipe().unwrap();
     full.set_nonblocking(true).unwrap();
     while full.write(&[0; 4096]).is_ok() {}
@@ -733,7 +734,7 @@ fn own_cgroup() -> Option<(std::path::PathBuf, String)> {
 
 // ---- descriptors ----
 
-/// Opens `count` distinct files with close-on-exec descriptors.
+/// Opens `count` distinct files, whose descriptors are all close-on-exec.
 fn files(count: usize) -> Vec<OwnedFd> {
     (0..count).map(|_| OwnedFd::from(common::file(b""))).collect()
 }
@@ -767,7 +768,8 @@ fn spawn_fds_one_at_several_numbers_and_a_hundred() {
     for (file, number) in one {
         assert_eq!(given[&format!("fd {number}")], identity(file));
     }
-    // Each file receives the number of the next file, so the mapping is a cycle of a hundred descriptors.
+    // The mapping gives each file the descriptor number of the next file, and is a cycle of a hundred
+    // descriptors.
     let numbers: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
     let next = numbers.iter().cycle().skip(1).copied();
     let fds: Vec<_> = files.iter().map(AsFd::as_fd).zip(next).collect();
@@ -867,8 +869,8 @@ fn spawn_fds_number_beyond_the_limit_ebadf() {
     assert_eq!((stage, errno), (SpawnStage::Dup { from: file.as_raw_fd(), to }, Errno::EBADF));
 }
 
-/// Makes 39 the highest possible descriptor number. The first spawn of this process must already work with
-/// this limit.
+/// Makes 39 the highest possible descriptor number. Even the first spawn of this process must work with this
+/// limit.
 fn limit_of_40() {
     set_limit(Resource::NOFILE, 40);
 }
@@ -904,8 +906,8 @@ fn spawn_fds_permutation_with_the_highest_number() {
         assert_eq!(given["fd 39"], low_identity);
         assert_eq!(given[&format!("fd {}", low.as_raw_fd())], high_identity);
     }
-    // With a fork, the child reports errors through a pipe. The pipe's write end is moved to a free number if
-    // its number is a target.
+    // If `spawn` uses a fork, the child reports errors through a pipe. The pipe's write end is moved to a
+    // free number if its number is a target.
     if refuse_shared_memory(Errno::EPERM) {
         let file = common::file(b"");
         let free = common::file(b"").as_raw_fd(); // the error pipe will receive this number
@@ -920,8 +922,8 @@ fn spawn_fds_permutation_with_the_highest_number() {
     }
 }
 
-/// If all numbers below the limit are in use, an exchange of two descriptors fails with `EMFILE`, because it
-/// needs a temporary copy.
+/// If all numbers below the limit are in use, exchanging two descriptors fails with `EMFILE`, because the
+/// exchange needs a temporary copy.
 fn spawn_fds_without_a_number_left() {
     if common::descriptors_without_limit("spawn_fds_without_a_number_left") {
         return;
@@ -1013,8 +1015,8 @@ fn spawn_program_open_for_writing_etxtbsy() {
     assert!(script.spawn().spawn().unwrap().wait().unwrap().success());
 }
 
-/// Under Valgrind, skips the test and returns true, because Valgrind dies when certain calls to `execve`
-/// fail.
+/// Skips the test and returns true if this process runs under Valgrind. Valgrind dies when certain calls to
+/// `execve` fail.
 fn dies_of_exec(test: &str) -> bool {
     let dies = common::tool() == Some(common::Tool::Valgrind);
     if dies {
@@ -1126,11 +1128,11 @@ fn spawn_without_a_guard_page_enomem() {
     }
 }
 
-/// Installs filters that reject `clone` with `CLONE_VM`, and every `clone3` because a filter cannot see its
-/// flags. Returns whether the filters were installed.
+/// Installs filters that reject every `clone` call with `CLONE_VM` set, and every `clone3` call. A filter
+/// cannot see the flags of `clone3`. Returns whether the filters were installed.
 fn refuse_shared_memory(errno: Errno) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 }; // on s390x the flags follow the stack
-    // Valgrind turns a `clone` with `CLONE_VM` into a fork, which a filter cannot recognise.
+    // Valgrind turns a `clone` with `CLONE_VM` into a fork, so a filter cannot recognise the call.
     common::tool() != Some(common::Tool::Valgrind)
         && common::Filter::on_argument(nr::CLONE, index, Value::Has(0x100), errno).install()
         && common::Filter::new(&[nr::CLONE3], Errno::ENOSYS).install()
@@ -1141,7 +1143,8 @@ fn by_fork() {
     let mut child = reporter(&[]).fd_maps(&[(null.as_fd(), 1)]).spawn().unwrap();
     assert_eq!(child.method(), SpawnMethod::Fork);
     assert!(child.wait().unwrap().success());
-    // The child reports errors through a pipe, which must be moved away from the target numbers below.
+    // The child reports errors through a pipe. The pipe's write end must be moved away from the target
+    // numbers below.
     let file = File::open("/").unwrap();
     let fds: Vec<_> = (3..40).map(|number| (file.as_fd(), number)).collect();
     let given = facts_with(reporter(&["x"]), &fds);
@@ -1235,8 +1238,8 @@ fn spawn_killed_before_exec_echild() {
     }
 }
 
-/// If `/proc` cannot be read, `spawn` still detects that the child was killed before its `execve`. A child in
-/// another session is an exception.
+/// If `/proc` cannot be read, `spawn` still detects that a child was killed before its `execve`, unless the
+/// child is in another session.
 fn spawn_killed_before_exec_without_proc() {
     let no_files = common::Filter::new(&[nr::OPENAT], Errno::ENOENT);
     if !no_files.install() || !kill_at_exec() {
@@ -1305,7 +1308,7 @@ fn spawn_without_newer_calls() {
 
 // ---- replacing this program ----
 
-/// Runs `exec` in a forked child. Returns the child's exit code, which is the error number if the exec fails.
+/// Runs `exec` in a forked child. Returns the child's exit code, which is the error number if `exec` fails.
 fn code_of(exec: impl FnOnce() -> Result<std::convert::Infallible, Errno>) -> Option<i32> {
     let failed = |errno: Errno| u8::try_from(errno.raw_os_error()).unwrap_or(255);
     let mut child = common::child(|| match exec() {
@@ -1439,7 +1442,8 @@ fn spawn_stopped_for_long_by_a_storm_goes_on() {
 
 fn spawn_leaves_nothing_behind() {
     let count = |what: &str| fs::read_dir(format!("/proc/self/{what}")).map_or(0, Iterator::count);
-    // A tool such as Valgrind can map memory at any time, so the mappings are counted only without a tool.
+    // A tool such as Valgrind can map memory at any time, so the mappings are counted only if no tool is in
+    // use.
     let maps = || match common::tool() {
         None => fs::read_to_string("/proc/self/maps").unwrap().lines().count(),
         Some(_) => 0,
@@ -1465,7 +1469,8 @@ fn spawn_error_is_an_io_error() {
     assert_eq!(error.to_string(), "starting the program: no such file or directory (ENOENT)");
     let error = std::io::Error::from(error);
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
-    // If the child does not share memory, as under an emulator, std reports success for a missing program.
+    // If the child does not share memory, as is the case under an emulator, std reports success for a missing
+    // program.
     if !common::emulated() && common::tool() != Some(common::Tool::Valgrind) {
         let oracle = std::process::Command::new("/no/such/program").spawn().unwrap_err();
         assert_eq!(Errno::from_io_error(&error), Errno::from_io_error(&oracle));

@@ -3,8 +3,8 @@
 //!
 //! An attacker with that user's id repeatedly looks up the newest process. Through that process the attacker
 //! tries to access a word of *this* process with `/proc/PID/mem` and with `ptrace`. A child that changes its
-//! ids therefore receives a copy of the memory. If it shared memory instead, the forks, spawns and kills of
-//! these tests could delay the release of the memory.
+//! ids therefore receives a copy of the memory. If such a child shared memory instead, the forks, spawns and
+//! kills of these tests could delay the release of the memory.
 //!
 //! `RAWPIPE_ATTACK_SECONDS` sets the total duration of all attacks in seconds (by default 4).
 #![allow(unsafe_code, reason = "system calls that the crate has no name for")]
@@ -102,7 +102,7 @@ impl Score {
         }
         // SAFETY: the call accesses no memory of this process.
         unsafe { ptrace(PTRACE_DETACH, pid, 0_usize, 0_usize) };
-        // If `waitpid` reported another stop, the stop that `PTRACE_ATTACH` requested occurs after the
+        // If `waitpid` reported a different stop, the stop that `PTRACE_ATTACH` requested occurs after the
         // detach, so the process must be continued. SAFETY: the call accesses no memory.
         unsafe { raw::syscall2(nr::KILL, pid, SIGCONT) };
     }
@@ -258,8 +258,8 @@ fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
 }
 
 /// Starts two children as the other user, one after the other. The first child runs a program, and the second
-/// child ends because its program does not exist. If the children shared memory with this process, they would
-/// release it in different ways: in `execve` and in `exit`.
+/// child ends because its program does not exist. If the children shared memory with this process, one would
+/// release it in `execve`, and the other in `exit`.
 fn spawn_other() {
     let argv = [Arg::new(c"true"), Arg::END];
     for program in [c"/bin/true", c"/no/such/program"] {
@@ -274,7 +274,7 @@ fn spawn_other() {
 }
 
 /// Forks this process and waits for the child. The callers have allocated 512 MiB, so the kernel holds the
-/// lock of this process's memory for a long time.
+/// lock on this process's memory for a long time.
 fn fork_long() {
     // SAFETY: the child only exits.
     match unsafe { rawpipe::fork() }.unwrap() {
@@ -303,10 +303,10 @@ fn spawn_uid_attacked_by_one_that_kills() {
     assert!(memory.iter().step_by(4096).all(|byte| *byte == 1));
 }
 
-/// If a child changes its ids, the kernel clears the dumpable flag only if the effective ids change. Here the
-/// parent changed its own effective ids earlier and then made its memory dumpable again. The parent's real
-/// user is root, so the other user still cannot access the parent's memory. However, a child has only ids of
-/// the other user. The child must therefore clear the dumpable flag of its copy of the memory.
+/// When a child changes its ids, the kernel clears the dumpable flag only if the effective ids change. Here
+/// the parent changed its own effective ids earlier and then made its memory dumpable again. The parent's
+/// real user is root, so the other user still cannot access the parent's memory. However, a child has only
+/// ids of the other user. The child must therefore clear the dumpable flag of its copy of the memory.
 fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     static ONCE: Once = Once::new();
     let spawn = || {

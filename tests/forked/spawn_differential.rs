@@ -1,12 +1,12 @@
 //! Compares `Command` with std's `Command`, and `Spawn` with `posix_spawn`, for random requests. Each round
 //! derives the state of the spawning process and the request from one seed. The started program reports its
-//! descriptors, signals, ids, limits and other state. The reports or the errors of two forms must be equal,
-//! except for the intended differences in `compare.rs`.
+//! descriptors, signals, ids, limits and other state. The two forms of a pair must produce equal reports or
+//! equal errors, except for the intended differences in `compare.rs`.
 //!
 //! By default the test takes several seconds. `RAWPIPE_DIFFERENTIAL=60000` sets the number of rounds to
-//! 60,000. The test prints each kind of unexplained difference with the seed of a round in which it occurred.
-//! `RAWPIPE_DIFFERENTIAL_SEED` sets the seed of the first round. If only `RAWPIPE_DIFFERENTIAL_SEED` is set,
-//! only the round with that seed runs.
+//! 60,000. The test prints each kind of unexplained difference, together with the seed of a round in which it
+//! occurred. `RAWPIPE_DIFFERENTIAL_SEED` sets the seed of the first round. If only
+//! `RAWPIPE_DIFFERENTIAL_SEED` is set, only the round with that seed runs.
 #![allow(unsafe_code, reason = "the C library's posix_spawn, and descriptors by number")]
 
 mod case;
@@ -27,9 +27,9 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{env, thread};
 use worker::{Findings, Worker};
 
-/// The time to run if neither the number of rounds nor the seed is set.
+/// The running time if neither the number of rounds nor the seed is set.
 const TIME: Duration = Duration::from_secs(7);
-/// The maximum number of kinds of unexplained differences for which a worker prints a full report.
+/// A worker prints a full report for at most this many kinds of unexplained differences.
 const STORIES: usize = 12;
 
 /// The variable that makes this program a worker. Its value lists the worker's directory, the first seed, the

@@ -1,5 +1,5 @@
-//! Tests the output and the errors of the example `speed`. The tests expect no particular measured values,
-//! because other tests run at the same time and the build may not be optimised.
+//! Tests the output and the errors of the example `speed`. The tests do not check for particular measured
+//! values, because other tests run at the same time and the build may be unoptimised.
 
 use crate::common;
 use std::collections::BTreeSet;
@@ -7,8 +7,7 @@ use std::env;
 use std::fs::File;
 use std::process::{Command, Output, Stdio};
 
-/// The measured paths, with the numbers of CPUs and the unit of each path. The paths that measure limits are
-/// last.
+/// Each measured path, its numbers of CPUs, and its unit. The paths that measure limits are last.
 const PATHS: [(&str, &[&str], &str); 12] = [
     ("made_and_summed", &["two", "one"], "GiB/s"),
     ("file_to_read", &["two", "one"], "GiB/s"),
@@ -43,8 +42,8 @@ const ENGINES: [&str; 12] = [
 const MECHANISMS: [&str; 7] =
     ["vmsplice", "memfd", "splice", "broker", "copy_file_range", "sendfile", "copy"];
 
-/// Skips the test and returns true if the variable `RAWPIPE_SKIP_187` reports that the compiler is too old
-/// for the example.
+/// Skips the test and returns true if `RAWPIPE_SKIP_187` is 1, which means that the compiler is too old for
+/// the example.
 fn left_out(test: &str) -> bool {
     let skip = env::var_os("RAWPIPE_SKIP_187").is_some_and(|set| set == "1");
     if skip {
@@ -121,7 +120,7 @@ fn csv_has_every_path_by_both_engines() {
             assert!(rows.iter().any(|row| row.engine == "rawpipe"), "{path}");
             assert!(rows.iter().all(|row| row.unit == unit), "{path}");
             assert!(rows.iter().all(|row| ENGINES.contains(&row.engine)), "{path}");
-            // All ratios are relative to the std engine with the best median.
+            // All ratios are relative to the std engine whose median is the best.
             let better = |one: &&&Row<'_>, other: &&&Row<'_>| {
                 let order = one.value.total_cmp(&other.value);
                 if unit == "GiB/s" { order.reverse() } else { order }

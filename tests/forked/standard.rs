@@ -1,6 +1,6 @@
-//! Tests new descriptors while descriptors 0 to 2 are closed, and tests the redirection of standard streams.
-//! A descriptor that this crate creates receives a number from 0 to 2 only if the caller requests that
-//! number. Each test runs in its own process.
+//! Tests the creation of descriptors while descriptors 0 to 2 are closed, and the redirection of standard
+//! streams. A descriptor that this crate creates receives a number from 0 to 2 only if the caller requests
+//! that number. Each test runs in its own process.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "limits by number, and forking")]
 
@@ -80,7 +80,7 @@ fn assert_free() {
 }
 
 /// Returns the functions in `MAKERS` that work on this system. User-mode emulators do not support shared
-/// chunks, because they do not wipe memory in a forked child.
+/// chunks, because these emulators do not wipe memory in a forked child.
 fn makers() -> Vec<Maker> {
     let shared = SharedBuilder::new().build().map(drop);
     if shared.is_err() {
@@ -146,7 +146,7 @@ fn children_made_while_streams_are_closed_have_descriptors_above_them() {
     }
 }
 
-/// `discard` opens no descriptor with the number of a closed standard stream.
+/// No descriptor that `discard` opens has the number of a closed standard stream.
 fn discard_while_streams_are_closed() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     writer.write_all(b"bytes").unwrap();
@@ -218,7 +218,8 @@ fn redirect_and_back() {
     assert_eq!(all, b"into the pipeof a program\n");
 }
 
-/// Each stream can be redirected to any file, even to its own file or the file of another standard stream.
+/// Each stream can be redirected to any file, even to its current file or to the file of another standard
+/// stream.
 fn redirect_each_onto_each() {
     let files = [0, 1, 2].map(|number: u8| {
         let path = common::tmp_path();

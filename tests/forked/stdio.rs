@@ -1,6 +1,6 @@
-//! Tests the standard streams and other descriptors of children, the program's path, the directory and the
-//! environment. The tests cover every mapping of this process's streams to the child's streams, and closed
-//! streams. Each test runs in its own process.
+//! Tests the standard streams and the other descriptors of children. Also tests the path of the program, its
+//! directory and its environment. The tests cover closed streams and every mapping of this process's streams
+//! to the child's streams. Each test runs in its own process.
 #![allow(unsafe_code, reason = "closing and replacing standard streams, by their numbers")]
 
 use crate::common::nr;
@@ -29,8 +29,8 @@ pub(crate) fn own(number: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
-/// Runs `body` while each of the descriptors 0, 1 and 2 is the given file or is closed. Restores the streams
-/// afterwards.
+/// Runs `body` while each of the descriptors 0, 1 and 2 either refers to the given file or is closed.
+/// Restores the streams afterwards.
 pub(crate) fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl FnOnce() -> R) -> R {
     let replace = |from: BorrowedFd<'_>, to: usize| {
         let from = usize::try_from(from.as_raw_fd()).unwrap();
@@ -51,23 +51,23 @@ pub(crate) fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl Fn
     result
 }
 
-/// Runs `body` while some of the three streams are closed and the others are `/dev/null`. Bit *n* of `closed`
-/// is set if descriptor *n* is closed.
+/// Runs `body` while some of the three streams are closed and the others refer to `/dev/null`. Bit *n* of
+/// `closed` is set if descriptor *n* is closed.
 pub(crate) fn with_closed<R>(closed: u8, body: impl FnOnce() -> R) -> R {
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
     let open = |number: u8| (closed >> number & 1 == 0).then(|| null.as_fd());
     with_standard([0, 1, 2].map(open), body)
 }
 
-/// Makes all later spawns use an ordinary fork, which reports failures through a pipe. Skips the test and
-/// returns false if no filter can reject shared memory.
+/// Makes all later spawns use an ordinary fork, whose child reports failures through a pipe. Skips the test
+/// and returns false if no filter can reject shared memory.
 fn no_shared_memory(test: &str) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 };
     let filters = [
         Filter::on_argument(nr::CLONE, index, Value::Has(0x100), Errno::EPERM),
         Filter::new(&[nr::CLONE3], Errno::ENOSYS),
     ];
-    // Valgrind turns a `clone` with `CLONE_VM` into a fork, which a filter cannot recognise.
+    // Valgrind turns a `clone` with `CLONE_VM` into a fork, so a filter cannot recognise the call.
     let seen = common::tool() != Some(common::Tool::Valgrind);
     let installed = seen && filters.iter().all(Filter::install);
     if !installed {
@@ -112,8 +112,8 @@ fn every_mapping() {
     let open_sets: &[u8] = if common::emulated() { &[0b111] } else { &[0, 1, 2, 3, 4, 5, 6, 7] };
     let spawn = marker(&["0", "1", "2"]);
     for open in open_sets {
-        // Each source is the stream of this process that becomes a stream of the child, or 3 for an inherited
-        // stream.
+        // Each source is the number of this process's stream that becomes a stream of the child, or 3 for an
+        // inherited stream.
         for choice in 0..64 {
             let sources = [choice % 4, choice / 4 % 4, choice / 16];
             let is_open = |number: RawFd| open >> number & 1 == 1;
@@ -194,7 +194,7 @@ fn stdio_any_of_the_three_closed_in_the_parent_by_fork() {
     }
 }
 
-/// `Command` can exchange standard output and standard error for a child.
+/// `Command` can exchange a child's standard output and standard error.
 fn stdio_output_and_errors_exchanged() {
     let [out, err] = [(); 2].map(|()| common::file(b""));
     let null = File::open("/dev/null").unwrap();
@@ -206,7 +206,7 @@ fn stdio_output_and_errors_exchanged() {
     assert_eq!((code, contents(&out), contents(&err)), (Some(0), "err".into(), "out".into()));
 }
 
-/// The child's standard error goes to this process's standard output, which the child inherits.
+/// The child inherits this process's standard output, and the child's standard error goes to the same file.
 fn stdio_errors_into_an_inherited_output() {
     let out = common::file(b"");
     let null = File::open("/dev/null").unwrap();
@@ -226,7 +226,8 @@ fn stdio_same_as_stdout_wherever_that_goes() {
         command.stderr(Stdio::same_as_stdout());
         command
     };
-    // The destination is first the pipe of `output` and then a pipe that the caller reads.
+    // Runs two children. The destination is the pipe of `output` for one child, and a pipe that the caller
+    // reads for the other child.
     let output = same().output().unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (BOTH.as_bytes(), &b""[..]));
     let mut child = same().stdout(Stdio::piped()).spawn().unwrap();
@@ -234,7 +235,8 @@ fn stdio_same_as_stdout_wherever_that_goes() {
     let output = child.communicate(b"").unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (BOTH.as_bytes(), &b""[..]));
 
-    // The destination is a file that is set after or before `same_as_stdout`, or that is mapped to 1.
+    // The destination is a file. The file is set after `same_as_stdout`, set before it, or mapped to
+    // descriptor 1.
     let sets: [fn(&mut Command<'static>, File); 3] = [
         |command, file| _ = command.stdout(file),
         |command, file| {
@@ -249,7 +251,8 @@ fn stdio_same_as_stdout_wherever_that_goes() {
         assert!(command.status().unwrap().success());
         assert_eq!(contents(&file), BOTH);
     }
-    // The destination is first `/dev/null` and then the standard output of this process.
+    // Runs two children. The destination is `/dev/null` for the first, and this process's standard output for
+    // the second.
     assert!(same().stdout(Stdio::null()).status().unwrap().success());
     let (out, err) = (common::file(b""), common::file(b""));
     let null = File::open("/dev/null").unwrap();
@@ -260,7 +263,7 @@ fn stdio_same_as_stdout_wherever_that_goes() {
         (code.unwrap().code(), contents(&out), contents(&err)),
         (Some(0), BOTH.into(), String::new())
     );
-    // Standard output is closed, so standard error cannot share its file.
+    // Standard output is closed, so it has no file that standard error could share.
     let error = with_closed(0b010, || same().spawn().map(drop)).unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Dup { from: 1, to: 2 }, Errno::EBADF));
 }
@@ -302,8 +305,8 @@ fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
     assert_eq!((ended, contents(&file)), (Ok(Ok(Some(0))), "12".to_owned()));
 }
 
-/// Creating and dropping duplicates of the standard streams leaves the streams open. As in std, a duplicate
-/// of any kind of file can become a `PipeWriter`.
+/// Creating and dropping duplicates of the standard streams does not close the streams. As in std, a
+/// duplicate of any kind of file can become a `PipeWriter`.
 fn dup_of_standard_streams_again_and_again_leaves_them_open() {
     for _ in 0..100 {
         for number in 0..3 {
@@ -317,7 +320,7 @@ fn dup_of_standard_streams_again_and_again_leaves_them_open() {
 
 // ---- the descriptors of a child ----
 
-/// Runs the program `fds` and returns the descriptors that are open in this program.
+/// Runs the program `fds` and returns the descriptors that are open in that program.
 fn open_in(command: &mut Command<'_>) -> BTreeSet<RawFd> {
     let (output, code) = output_of(command);
     assert_eq!(code, Some(0));
@@ -351,8 +354,8 @@ fn fds_of_the_parent_are_not_in_the_child() {
     assert_eq!(io::is_close_on_exec(&file), Ok(false));
 }
 
-/// One file can be both a standard stream and a mapped descriptor. The close-on-exec flag of this process's
-/// descriptor stays set.
+/// One file can be both a standard stream and a mapped descriptor. In this process, the descriptor's
+/// close-on-exec flag stays set.
 fn fd_map_of_what_is_a_stream_too() {
     let file = common::file(b"");
     let mut command = program("mark", &["1", "7", "2", "8"]);
@@ -413,7 +416,7 @@ fn pipes_of_one_child_are_not_in_the_next() {
     assert!(second.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
 }
 
-/// `wait` does not wait for a grandchild that continues after the child has ended.
+/// `wait` does not wait for a grandchild that is still running after the child has ended.
 fn stdio_null_with_a_grandchild_left_behind() {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let before = common::open_fds();
@@ -493,7 +496,7 @@ fn program_by_a_relative_path_or_by_any_bytes() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
-/// The directory may be relative to this process's directory, and its name may contain any bytes.
+/// The directory may be given relative to this process's directory, and the given path may contain any bytes.
 fn current_dir_relative_and_of_any_bytes() {
     let folder = fs::canonicalize(common::tmp()).unwrap().join(common::tmp_path());
     let below = folder.join(OsString::from_vec(b"b\xfflow".to_vec()));
@@ -544,8 +547,8 @@ fn env_of_nothing() {
 /// the child does not.
 fn pipeline_writer_ends_by_sigpipe() {
     let mut yes = Command::new("/bin/sh");
-    // This output is larger than any pipe, but finite, so that the program ends even if the signal does not
-    // arrive.
+    // This output is larger than any pipe. It is nevertheless finite, so the program ends even if the signal
+    // does not arrive.
     yes.args(["-c", "n=0; while [ $n -lt 400000 ]; do echo yes; n=$((n + 1)); done"]);
     let mut head = Command::new("/bin/sh");
     head.args(["-c", "read line; echo $line"]);
@@ -565,7 +568,7 @@ fn fd_map_both_ends_of_a_pipe() {
 }
 
 /// If the descriptors 0, 1 and 2 are closed, no descriptor that the crate uses internally receives one of
-/// these numbers. Otherwise another thread that prints could write to an internal descriptor.
+/// these numbers. If such a descriptor did, another thread that prints could write to it.
 #[cfg(feature = "transfer")]
 fn descriptors_of_the_crate_are_no_standard_streams() {
     use rawpipe::chunk::{ChunkMechanism, ChunkWriter};

@@ -1,6 +1,6 @@
-//! Tests `communicate` with every combination of pipes, in several steps, and with other processes that hold
-//! the other ends of the pipes. Other tests use a traced child, or prevent the guard against `SIGPIPE`. Each
-//! test runs in its own process.
+//! Tests `communicate` with every combination of pipes, in several steps, and while other processes hold the
+//! opposite ends of the pipes. Further tests use a traced child, or prevent the creation of the guard against
+//! `SIGPIPE`. Each test runs in its own process.
 
 #![allow(unsafe_code, reason = "a tracer")]
 
@@ -58,7 +58,8 @@ fn communicate_every_combination_of_pipes_leaves_nothing() {
         for fails in [false, true] {
             let mut child = command.spawn().unwrap();
             if fails && is_piped(2) {
-                // `communicate` first fails because of its limit, and then runs a second time.
+                // The first call of `communicate` fails because of its limit. The test then calls
+                // `communicate` again.
                 let error = Communicate::new().limit(0).run(&mut child).unwrap_err();
                 assert_eq!(error.reason(), Kind::Limit(StdStream::Stderr), "{piped:03b}");
             }
@@ -89,8 +90,8 @@ fn communicate_input_begun_by_hand() {
     assert!(first == input[..10] && output.stdout == input[10..]);
 }
 
-/// If an output reaches the limit, the error holds exactly as many bytes of this output as the limit. No byte
-/// is lost or repeated between calls.
+/// If an output reaches the limit, the number of bytes of this output in the error is exactly the limit. No
+/// byte is lost or repeated between calls.
 fn communicate_limit_in_steps_loses_nothing() {
     const STEP: usize = 70_001;
     let (size, errors) = (1_000_000, 300_000);
@@ -125,8 +126,8 @@ fn communicate_limit_in_steps_loses_nothing() {
     assert!(err.len() == errors && is_pattern(&err));
 }
 
-/// Most lengths of the outputs are close to sizes at which the buffer grows. The child writes both outputs at
-/// the same time.
+/// Most of the outputs have lengths close to those at which the buffer grows. The child writes both outputs
+/// at the same time.
 fn communicate_output_of_every_length() {
     let pipe = 65_536;
     let around = [4096, pipe, pipe + 4096, 3 * pipe + 4096, 7 * pipe, 1 << 20, 2 << 20];
@@ -136,13 +137,13 @@ fn communicate_output_of_every_length() {
         let output = command.output().unwrap();
         assert_eq!((output.stdout.len(), output.stderr.len()), (len, len / 3));
         assert!(is_pattern(&output.stdout) && is_pattern(&output.stderr), "{len}");
-        // The capacity is at most twice the length of the output plus the size of two pipes.
+        // The capacity is at most the sum of two output lengths and two pipe sizes.
         let capacity = output.stdout.capacity();
         assert!(capacity <= 2 * len + 2 * pipe && (len > 1000 || capacity < 2000), "{capacity}");
     }
 }
 
-/// `communicate` writes the input and reads both outputs of a child. If a child writes endlessly,
+/// `communicate` writes the input and reads both outputs of a child. If the child writes endlessly,
 /// `communicate` still reads standard error and observes the deadline.
 fn communicate_endless_output_and_a_deadline() {
     let input = some_bytes(300_000);
@@ -181,8 +182,8 @@ fn communicate_outputs_closed_long_before_the_end() {
 
 // ---- another process holds the other ends ----
 
-/// A grandchild that holds the read end of the input but does not read keeps `communicate` waiting, even
-/// after the child has ended.
+/// If a grandchild holds the read end of the input but does not read, `communicate` keeps waiting, even after
+/// the child has ended.
 fn communicate_grandchild_holds_the_input() {
     let (mut child, gate) = held("bequeath");
     let input = some_bytes(5_000_000);
@@ -265,11 +266,11 @@ fn communicate_traced_child_until_its_end() {
     }
     for (name, grace) in [("shut", None), ("waiter", Some(Duration::from_millis(20)))] {
         // Each signal makes `communicate` check the child. The process that sends the signals starts before
-        // `held` creates the pipes, so it has no copies of the pipes.
+        // `held` creates the pipes, so it has no copies of the pipes' ends.
         let _storm = Storm::begin(Duration::from_millis(5));
         let (mut child, opener) = held(name);
         if grace.is_none() {
-            // After these reads, `communicate` only waits for the child's end.
+            // After these reads, `communicate` only waits for the child to exit.
             let outputs = [child.stdout_ref().unwrap(), child.stderr_ref().unwrap()];
             for output in outputs {
                 assert_eq!(output.read_to_end(&mut Vec::new()), Ok(0));
@@ -307,7 +308,7 @@ fn communicate_traced_child_until_its_end() {
 
 // ---- no guard against SIGPIPE ----
 
-/// If the guard against `SIGPIPE` cannot be created, no byte is written.
+/// If the guard against `SIGPIPE` cannot be created, `communicate` writes no byte.
 fn communicate_sigpipe_guard_refused_errno() {
     let test = "communicate_sigpipe_guard_refused_errno";
     for call in [nr::RT_SIGPENDING, nr::RT_SIGPROCMASK] {

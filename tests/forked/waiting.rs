@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 const SIGPIPE: i32 = 13;
 
-/// Restores the default action of `SIGPIPE`, as in a program that Rust's runtime has not started.
+/// Restores the default action of `SIGPIPE`, as in a program that was started without Rust's runtime.
 fn sigpipe_kills() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -41,8 +41,8 @@ fn mortal(body: impl FnOnce() -> u8) -> ExitStatus {
     child.wait().unwrap()
 }
 
-/// Runs `body` with `pwritev2`, and once for each of four errors with which a filter rejects `pwritev2`. Each
-/// run is in a child in which `SIGPIPE` has its default action.
+/// Runs `body` once while `pwritev2` is permitted, and once for each of four errors with which a filter
+/// rejects that call. Each run takes place in a child in which `SIGPIPE` has its default action.
 fn both_ways(test: &str, body: impl Fn() -> u8) {
     let status = mortal(&body);
     assert!(status.success(), "{status}");
@@ -109,7 +109,7 @@ fn write_nosignal_writes_like_write() {
     });
 }
 
-/// If the reader closes during a write, the write returns a positive count although the kernel raised
+/// If the reader is closed during a write, the write returns a positive count although the kernel raised
 /// `SIGPIPE`.
 fn write_nosignal_reader_leaves_in_the_middle_is_short() {
     both_ways("write_nosignal_reader_leaves_in_the_middle_is_short", || {
@@ -196,8 +196,8 @@ fn sigpipe_is_pending() -> bool {
     sigpipe_is_in("SigPnd:")
 }
 
-/// Returns whether `SIGPIPE` is in the pending set of this thread (`SigPnd:`) or of the process (`ShdPnd:`),
-/// depending on `set`.
+/// Returns whether `SIGPIPE` is in the pending set that `set` names: `SigPnd:` for this thread, or `ShdPnd:`
+/// for the process.
 fn sigpipe_is_in(set: &str) -> bool {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with(set)).unwrap();
@@ -426,9 +426,9 @@ fn deadlines_go_on_after_signals() {
     assert!(writing.wait().unwrap().success());
 }
 
-/// If the kernel rejects the flags of `preadv2` and `pwritev2`, `try_read` and `try_write` on pipes fall back
-/// to other calls. If those calls are also rejected, both functions fail with `EOPNOTSUPP`. The test covers
-/// the errors with which a kernel or a filter can reject these flags.
+/// `try_read` and `try_write` on pipes fall back to other calls if the kernel rejects the flags of `preadv2`
+/// and `pwritev2`. If the other calls are also rejected, both functions fail with `EOPNOTSUPP`. The test
+/// covers the errors with which a kernel or a filter can reject these flags.
 fn try_calls_refused_fall_back_or_say_so() {
     let refusals = [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
     for errno in refusals {
@@ -456,8 +456,8 @@ fn try_calls_refused_fall_back_or_say_so() {
             assert_eq!(reader.read(&mut buf), Ok(4));
             let (reader, writer) = (reader.into_inner(), writer.into_inner());
 
-            // A kernel may implement `vmsplice` with these flags, and then also rejects `vmsplice` with
-            // `EOPNOTSUPP`.
+            // A kernel may use these flags to implement `vmsplice`. Such a kernel also rejects `vmsplice`,
+            // and the error is `EOPNOTSUPP`.
             assert!(copying.install());
             assert_eq!(reader.try_read(&mut buf), Err(Errno::EAGAIN));
             assert_eq!(writer.try_write(b"abcde"), Ok(5));

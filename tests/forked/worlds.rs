@@ -1,7 +1,7 @@
 //! Runs the same checks of spawning, waiting and signals in many process environments, called worlds.
-//! Examples are other namespaces, a tracer, discarded statuses and few descriptors. Some worlds, such as one
-//! with a hostile user, have their own checks instead. Each check runs in its own process, which first enters
-//! its world. A second process kills the check if the check hangs.
+//! Examples are other namespaces, a tracer, discarded exit statuses, and few free descriptors. Some worlds,
+//! such as one with a hostile user, have their own checks instead. Each check runs in its own process, which
+//! first enters its world. A second process kills the check if the check hangs.
 #![allow(unsafe_code, reason = "calls of the C library that set up the worlds")]
 
 mod checks;
@@ -148,8 +148,8 @@ fn spawn_with_standard_streams_closed() {
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// Without a free descriptor, the first spawn of a process and a later spawn have the same result. With free
-/// descriptors, the spawn starts the program or reports that the program does not exist.
+/// Without a free descriptor, the first spawn of a process and a later spawn have the same result. If
+/// descriptors are free, the spawn starts the program or reports that the program does not exist.
 fn spawn_without_a_descriptor_left_emfile() {
     World::new("no descriptor left", || Ok(())).make(&[
         ("first and later", |_| checks::without_descriptors(&[])),
@@ -172,8 +172,8 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
         .make(&[("uid", checks::uid_without_groups)]);
 }
 
-/// This process is permitted to change its user but not its groups. A spawn with another user fails with
-/// `EPERM` if this process has supplementary groups.
+/// This process is permitted to change its user but not its groups. Spawning a program as another user fails
+/// with `EPERM` if this process has supplementary groups.
 fn spawn_uid_without_cap_setgid_eperm() {
     World::new("no CAP_SETGID, with groups", || ways::no_cap_setgid(&[1, 2]))
         .make(&[("uid", checks::uid_with_groups_eperm)]);

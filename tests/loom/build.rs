@@ -1,6 +1,6 @@
-//! Copies the source of the ring without its module documentation: once without further changes, and once
-//! with each mistake. The tests then prove that the model checker finds each mistake. The build fails if the
-//! source does not contain the text that a mistake replaces.
+//! Copies the source of the ring, but leaves out the module documentation. One copy has no further changes,
+//! and each of the other copies contains one mistake. The tests then prove that the model checker finds each
+//! mistake. The build fails if the source does not contain the text that a mistake replaces.
 
 use std::path::Path;
 use std::{env, fs};

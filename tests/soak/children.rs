@@ -1,4 +1,4 @@
-//! The operations of a worker on processes.
+//! The operations that a worker performs on processes.
 
 use crate::common::{close_copy, emulated, programs};
 use crate::limits::{self, Role};
@@ -26,9 +26,9 @@ pub(crate) struct Cat {
 }
 
 impl Worker {
-    /// Returns the scarce resource and its hard limit, or `None` if programs can start at the limit of this
-    /// process. Otherwise programs start with the hard limit, because they could not start at the lower
-    /// limit.
+    /// Returns `None` if programs can start at the limit of this process. Otherwise returns the scarce
+    /// resource and its hard limit. Programs then start with the hard limit, because they could not start at
+    /// the lower limit.
     fn enough(&self) -> Option<(Resource, Rlimit)> {
         let resource = match self.shared.role {
             Role::Memory => Resource::AS,
@@ -214,7 +214,7 @@ impl Worker {
         let Some(mut cat) = self.some_cat() else { return };
         match self.random.below(5) {
             0 => {
-                // The child ends because it reaches end of file on its input, so all bytes arrive.
+                // The child ends because its input reaches end of file, so all bytes arrive.
                 self.go_on(&mut cat);
                 drop(cat.child.take_stdin());
                 if let Some(stdout) = cat.child.take_stdout() {
@@ -252,8 +252,8 @@ impl Worker {
                 self.dropped(cat);
             }
             _ => {
-                // The child continues to run after its handle is dropped. The worker waits for the child
-                // by its process id.
+                // The child continues to run after its handle is dropped. The worker uses the child's process
+                // id to wait for the child.
                 self.go_on(&mut cat);
                 self.counts.reported += cat.held.len() as u64;
                 let answer = cat.child.on_drop(OnDrop::Leave);
@@ -440,8 +440,8 @@ impl Worker {
         }
     }
 
-    /// Starts a program in one of several ways that must fail, and checks the stage and the errno of the
-    /// error.
+    /// Tries to start a program in one of several ways, all of which must fail. Checks the stage and the
+    /// errno of the error.
     pub(crate) fn failures(&mut self) {
         let mut command = Command::new("/no/such/program");
         let expected = match self.random.below(4) {
@@ -472,7 +472,7 @@ impl Worker {
     }
 }
 
-/// Waits for a child by its process id.
+/// Waits for the child that has this process id.
 fn reap(id: i32, options: i32) -> Result<i32, Errno> {
     let mut status = 0;
     // SAFETY: the call writes one integer to the local variable above.

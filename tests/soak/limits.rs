@@ -76,7 +76,7 @@ fn limit(resource: usize) -> [u64; 2] {
     limit
 }
 
-/// Sets the soft limit of a resource to `soft`, or to the hard limit if that is lower.
+/// Sets the soft limit of a resource to `soft`, or to the hard limit if the hard limit is lower.
 pub(crate) fn set_limit(resource: usize, soft: u64) {
     let hard = limit(resource)[1];
     let wanted = [soft.min(hard), hard];
@@ -90,8 +90,8 @@ pub(crate) fn hard(resource: Resource) -> Rlimit {
     Rlimit::both(limit(resource.as_raw() as usize)[1])
 }
 
-/// Raises the soft limit on descriptors, and returns the number of pipes that this process may hold. Other
-/// descriptors stay free for its children and for temporary use.
+/// Raises the soft limit on descriptors, and returns the number of pipes that this process may hold. The
+/// remaining descriptors stay free for children and for temporary use.
 pub(crate) fn most_pipes() -> usize {
     set_limit(RLIMIT_NOFILE, u64::MAX);
     usize::try_from(limit(RLIMIT_NOFILE)[0] / 2).unwrap_or(usize::MAX).saturating_sub(300).max(50)
@@ -130,7 +130,7 @@ pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &
     }
 }
 
-/// The executable of this program, for a user that may not access its directory.
+/// The executable of this program, for a user that is not permitted to access the program's directory.
 static PROGRAM: OnceLock<File> = OnceLock::new();
 
 /// Switches from root to a user that owns no processes and no pipes. If the current user is not root, the
@@ -147,14 +147,14 @@ fn become_ordinary_user() -> Result<(), &'static str> {
     if setuid(0x4_0000 + std::process::id() % 0x1_0000) != 0 {
         return Err("there is no user to become");
     }
-    // After the change of user, `/proc/self` is inaccessible until this call.
+    // Once the user has changed, this process cannot access `/proc/self` until it makes this call.
     if prctl(PR_SET_DUMPABLE, 1_usize) != 0 {
         return Err("cannot open /proc/self to the new user");
     }
     Ok(())
 }
 
-/// Returns the program and the arguments that start a program of `common::programs`.
+/// Returns the command line that starts one of the programs in `common::programs`.
 pub(crate) fn program(name: &str, args: &[&str]) -> Vec<OsString> {
     let std = programs::std_program(name, args);
     let program = match PROGRAM.get() {
@@ -165,7 +165,7 @@ pub(crate) fn program(name: &str, args: &[&str]) -> Vec<OsString> {
 }
 
 /// Reserves memory for the test itself and for parts of the crate that cannot report a failure. The reserve
-/// is free memory in the heap below a block that stays allocated, so the allocator does not return the
+/// is free heap memory below a block that stays allocated. The allocator therefore does not return the
 /// reserve to the kernel.
 fn memory_ahead() -> Result<(), &'static str> {
     /// Touches more stack pages than any call in this test needs.

@@ -3,9 +3,9 @@
 //! at the limits of the system, where calls fail at random.
 //!
 //! By default each test runs briefly, with at most 100 pipes and 6 children. If `RAWPIPE_SOAK_SECONDS` is
-//! set, the test that the first argument names runs for that many seconds. Such a run uses at most 1,000
-//! pipes and 50 children. `RAWPIPE_SOAK_SEED` sets the seed of all random choices. Each test prints its seed.
-//! The results also depend on the scheduler.
+//! set, the test that the first argument names runs for the given number of seconds. Such a run uses at most
+//! 1,000 pipes and 50 children. `RAWPIPE_SOAK_SEED` sets the seed of all random choices. Each test prints its
+//! seed. The results also depend on the scheduler.
 #![allow(unsafe_code, reason = "limits, users and signals, by the C library")]
 
 #[path = "../common/mod.rs"]
@@ -107,9 +107,9 @@ fn soak(role: Role) {
 
     shared.require(before.0 == after.0, || format!("descriptors: {:?}, {:?}", before.0, after.0));
     let maps = (before.1.len(), after.1.len());
-    // Heap pages with advice for huge pages form separate mappings. The number of these mappings grows slowly
-    // until all pages of the heap have the advice. If a tool is in use, the test ignores the mappings,
-    // because the tool also creates mappings.
+    // Heap pages that carry the advice to use huge pages form separate mappings. The number of these mappings
+    // grows slowly until all pages of the heap have the advice. If a tool is in use, the test ignores the
+    // mappings, because the tool also creates mappings.
     let own = tool().is_none();
     let maps_left = maps.1 <= maps.0 + if long.is_some() { 64 } else { 16 };
     shared.require(!own || maps_left, || {
@@ -166,7 +166,7 @@ fn soak(role: Role) {
     }
 }
 
-/// Installs a handler for `SIGUSR1`, so that this signal only interrupts calls.
+/// Installs a handler for `SIGUSR1`, so that this signal interrupts calls but has no other effect.
 fn handle_signals() {
     extern "C" fn handler(_signal: i32) {
         HANDLED.fetch_add(1, Ordering::Relaxed);
@@ -187,8 +187,8 @@ fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
         return worker(0).work();
     }
     let over = Arc::new(AtomicBool::new(false));
-    // A worker makes mappings fail, but the allocator maps a thread's heap at the thread's first allocation.
-    // The workers therefore wait until the other threads have allocated memory.
+    // A worker makes mappings fail, but the allocator maps a thread's heap when the thread first allocates
+    // memory. The workers therefore wait until the other threads have allocated memory.
     let ready = Arc::new(Barrier::new(3));
     let with_a_heap = |ready: &Barrier| {
         drop(std::hint::black_box(vec![0_u8; 100]));
@@ -231,7 +231,7 @@ fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
     counts
 }
 
-/// Ends the process if a worker hangs, and prints the operation of this worker.
+/// If a worker hangs, prints the worker's current operation and ends the process.
 fn watch(shared: &Shared, over: &AtomicBool) {
     let mut seen = vec![(usize::MAX, Instant::now()); shared.beats().len()];
     while !over.load(Ordering::SeqCst) {

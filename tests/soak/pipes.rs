@@ -1,4 +1,4 @@
-//! The operations of a worker on pipes, and on other descriptors that are connected to pipes.
+//! The operations that a worker performs on pipes, and on other descriptors that are connected to pipes.
 
 use crate::common;
 use crate::limits::Role;
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 /// Set if a signal may interrupt a call that does not wait. Under `tests/copying`, a signal can interrupt a
 /// call before the supervisor receives the call. If the deadline has already passed, the interrupted call is
-/// not retried. It fails with `ETIMEDOUT` even if the pipe is ready.
+/// not retried. The call then fails with `ETIMEDOUT` even if the pipe is ready.
 pub(crate) static INTERRUPTIBLE: LazyLock<bool> = LazyLock::new(common::vmsplice_copies);
 
 /// A pipe and its expected contents.
@@ -58,7 +58,7 @@ impl Worker {
         Some((from, to, slot))
     }
 
-    /// Creates a pipe and counts either the pipe or the failure.
+    /// Tries to create a pipe, and counts either the new pipe or the failure.
     pub(crate) fn made(&mut self, builder: Builder) -> Option<(PipeReader, PipeWriter)> {
         match builder.build() {
             Ok(ends) => {
@@ -523,8 +523,8 @@ impl Worker {
         self.slots[index] = Some(slot);
     }
 
-    /// Closes the ends of a pipe, in either order or after draining it, and creates another pipe in the same
-    /// slot.
+    /// Closes both ends of a pipe: the reader first, the writer first, or both after the pipe is drained.
+    /// Then creates another pipe in the same slot.
     pub(crate) fn close(&mut self) {
         let Some(index) = self.some() else { return };
         let Some(mut slot) = self.slots[index].take() else { return };
@@ -659,8 +659,8 @@ impl Worker {
         self.require(held.len() == 0, || "a packet is lost".into());
     }
 
-    /// Sends chunks through a nonblocking pipe. Reads the pipe until it is empty if a chunk does not fit,
-    /// after random chunks, and at the end.
+    /// Sends chunks through a nonblocking pipe. Empties the pipe whenever a chunk does not fit, after random
+    /// chunks, and at the end.
     pub(crate) fn chunks(&mut self) {
         let Some((reader, writer)) = self.made(Builder::new().nonblocking()) else { return };
         // Half of the runs use the longest chunks, because short chunks are copied.
@@ -684,7 +684,7 @@ impl Worker {
             Err(Errno::EOPNOTSUPP) => return,
             Err(errno) => return self.only_refused("a chunk writer", errno),
         };
-        // With an emulated processor, reading one byte at a time would take minutes per megabyte.
+        // On an emulated processor, reading one byte at a time would take minutes per megabyte.
         let piece = self.random.length(LONGEST).max(LONGEST / 500);
         let mut reader = match ChunkReader::builder().chunk(piece).build(reader) {
             Ok(reader) => reader,

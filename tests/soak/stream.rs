@@ -83,7 +83,7 @@ impl Held {
         other.runs.into_iter().for_each(|run| self.push(run));
     }
 
-    /// Removes and returns the first `count` bytes, or all bytes if the queue holds fewer.
+    /// Removes and returns the first `count` bytes, or all bytes if the queue holds fewer than `count`.
     pub(crate) fn take(&mut self, count: usize) -> Self {
         let mut taken = Self::default();
         while taken.len < count {

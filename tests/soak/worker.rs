@@ -18,7 +18,7 @@ pub(crate) struct Shared {
     beats: Vec<Beat>,
     threads: Mutex<Vec<usize>>,
     violations: Mutex<Vec<String>>,
-    /// The number of bytes that entered the tracked streams of all workers, as in [`Counts::taken`].
+    /// The number of bytes that entered the tracked streams of all workers, counted as for [`Counts::taken`].
     /// `accounted` counts the bytes that arrived or were reported.
     taken: AtomicU64,
     accounted: AtomicU64,
@@ -52,7 +52,7 @@ impl Shared {
         self.refused.store(false, Ordering::Relaxed);
     }
 
-    /// Returns whether the time has passed. A run that must reach a limit continues until a worker has
+    /// Returns whether the run's time has passed. A run that must reach a limit continues until a worker has
     /// reached the limit, or until a minute has passed.
     fn is_over(&self) -> bool {
         const AT_MOST: Duration = Duration::from_secs(60);
@@ -281,8 +281,8 @@ impl Worker {
     fn move_the_limit(&mut self) {
         match self.shared.role {
             Role::Descriptors => {
-                // The limit applies to descriptor numbers, so exactly `room` numbers below the limit are
-                // free.
+                // The limit applies to descriptor numbers, so it is chosen such that exactly `room` numbers
+                // below it are free.
                 let room = self.random.below(12);
                 limits::set_limit(limits::RLIMIT_NOFILE, u64::MAX);
                 // The other workers also change the limit. If the list of descriptors cannot be read, another
@@ -334,7 +334,7 @@ impl Worker {
         self.require(refused, || format!("{what}: {errno:?}"));
     }
 
-    /// Does the same as `only_refused` for an error of std.
+    /// Applies the check of `only_refused` to an error of std.
     pub(crate) fn only_refused_io(&mut self, what: &str, error: &std::io::Error) {
         match Errno::from_io_error(error) {
             Some(errno) => self.only_refused(what, errno),
@@ -354,7 +354,8 @@ impl Worker {
         run
     }
 
-    /// Compares the first `count` bytes of `buf`, which were just read, with the expected bytes.
+    /// Compares the first `count` bytes of `buf` with the expected bytes. The caller has just read these
+    /// bytes.
     pub(crate) fn arrived(&mut self, what: &str, held: &mut Held, count: usize) {
         let matches = held.matches(&self.buf[..count]);
         self.require(matches, || format!("{what}: {count} bytes are not what was written"));

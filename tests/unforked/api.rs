@@ -1,7 +1,7 @@
-//! Checks the guarantees that the listings of the public interface, `tests/api/*.txt`, give to users. Each
+//! Checks the guarantees that the listings of the public interface (`tests/api/*.txt`) give to users. Each
 //! type implements `Send`, `Sync`, `Unpin` and the unwind-safety traits, and later versions of the crate can
-//! add fields or variants. The exceptions are listed below. `.ci/api.sh` writes the listings and compares
-//! them with the sources.
+//! add fields or variants to it. The exceptions are listed below. `.ci/api.sh` writes the listings and
+//! compares them with the sources.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -11,7 +11,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 const FULL: &str = include_str!("../api/full.txt");
 const BARE: &str = include_str!("../api/no-default-features.txt");
 
-/// Makes the compiler check that each type implements the traits, and lists the names of the types. The names
+/// Lists the names of the types, and makes the compiler check that each type implements the traits. The names
 /// have no generic parameters.
 macro_rules! types {
     ($list:ident: $($of:path)|+ => $($($word:ident)::+ $(<$($generic:tt),+>)?,)*) => {
@@ -215,7 +215,7 @@ fn api_every_type_without_features_can_grow() {
     assert_eq!(closed(BARE), closed_ones.map(str::to_owned).into());
 }
 
-/// Checks that the functions that the tests above use find violations in a listing.
+/// Checks the functions that the tests above use: they must find the violations in a listing.
 #[test]
 fn api_listing_that_must_not_be_is_noticed() {
     let listing = "#[repr(c)] pub struct rawpipe::A<'a>(_)\n\

@@ -1,7 +1,8 @@
-//! Tests `ChunkWriter`, `ChunkReader` and `vmsplice` within one process. Tests that fork are in `chunk_fork`,
-//! tests with signals are in `signals`, and tests with missing calls are in `chunk_faults`.
+//! Tests `ChunkWriter`, `ChunkReader` and `vmsplice` within one process. The tests that fork are in
+//! `chunk_fork`, those with signals are in `signals`, and those with missing system calls are in
+//! `chunk_faults`.
 //!
-//! No test in this file creates a process, for the reason that `pipe.rs` gives.
+//! No test in this file creates a process. `pipe.rs` gives the reason.
 #![cfg(all(feature = "std", feature = "transfer"))]
 #![allow(unsafe_code, reason = "vmsplice")]
 
@@ -162,7 +163,7 @@ fn send_by_default_is_right_for_every_consumer() {
     assert_eq!(reading.join().unwrap(), total);
 }
 
-/// Repeats the steps of a reported unsoundness of a safe `vmsplice`. The memory is written and freed while
+/// Repeats the steps from a report that a safe `vmsplice` is unsound. The memory is written and freed while
 /// the pipe still references it.
 #[test]
 fn never_modified_after_send_and_dropped_reads_as_sent() {
@@ -186,8 +187,8 @@ fn never_modified_after_send_and_dropped_reads_as_sent() {
     }
 }
 
-/// Repeats the steps of a second reported unsoundness. A consumer splices the pages to another pipe, so the
-/// writer's pipe is empty although the pages are still unread.
+/// Repeats the steps from a second such report. A consumer splices the pages to another pipe, so the writer's
+/// pipe is empty although the pages are still unread.
 #[test]
 fn never_reader_splices_onward_and_reads_later() {
     for mechanism in ways().into_iter().map(|(mechanism, _)| mechanism) {
@@ -210,7 +211,7 @@ fn never_reader_splices_onward_and_reads_later() {
                 }
                 assert_eq!(reader.available(), Ok(0), "the pipe is empty, and proves nothing");
             }
-            // This loop sends more bytes than the writer's memory holds and discards them unread.
+            // This loop sends more bytes than fit in the writer's memory, and discards all of them unread.
             let null = File::options().write(true).open("/dev/null").unwrap();
             for _ in 0..(5 << 20) / chunk {
                 writer.chunk().unwrap().fill(0xee);
@@ -347,8 +348,8 @@ fn send_nonblocking_eagain_with_the_exact_count_and_goes_on() {
     }
 }
 
-/// A send without a reader fails with `EPIPE` and an exact count. `SIGPIPE` is ignored, as it is by default
-/// in Rust programs.
+/// If the pipe has no reader, a send fails with `EPIPE`, and the error holds an exact count. `SIGPIPE` is
+/// ignored, as it is by default in Rust programs.
 #[test]
 fn send_reader_gone_epipe_with_the_exact_count() {
     for way in ways() {
@@ -361,7 +362,7 @@ fn send_reader_gone_epipe_with_the_exact_count() {
             let stopped = writer.send(len).unwrap_err();
             assert_eq!((stopped.bytes(), stopped.errno()), (0, Some(Errno::EPIPE)), "{way:?}");
         }
-        // The reader closes during the send while the pipe is full.
+        // The reader is closed during the send, while the pipe is full.
         let (reader, writer) = pipe_of(65536);
         let mut writer = builder(way).chunk(1 << 20).build(writer).unwrap();
         let sending = thread::spawn(move || {
@@ -625,7 +626,7 @@ fn after_read_resent_chunk_is_free_after_its_last_copy() {
     }
 }
 
-/// With `AfterRead`, a chunk is either new, and therefore zeroed, or has the contents that the caller last
+/// With `AfterRead`, a chunk either is new, and therefore zeroed, or has the contents that the caller last
 /// wrote.
 #[test]
 fn after_read_chunk_is_new_or_as_it_was_given_back() {
@@ -668,8 +669,8 @@ fn after_read_chunk_is_new_or_as_it_was_given_back() {
     }
 }
 
-/// Other code enlarges the pipe, so the pipe can hold more bytes than the writer's memory. Every chunk still
-/// arrives unchanged.
+/// Other code enlarges the pipe, so the pipe can hold more bytes than fit in the writer's memory. Every chunk
+/// still arrives unchanged.
 #[test]
 fn after_read_nobody_reads_and_the_pipe_grows() {
     for (mechanism, reuse) in ways() {
@@ -687,8 +688,8 @@ fn after_read_nobody_reads_and_the_pipe_grows() {
     }
 }
 
-/// The kernel returns the number of unread bytes in an `int`, so 2 GiB appear as a negative number. The
-/// writer must still not reuse unread pages.
+/// The kernel returns the number of unread bytes as an `int`, so 2 GiB appear as a negative number. Even
+/// then, the writer must not reuse unread pages.
 #[test]
 fn after_read_two_gib_unread_keeps_what_was_sent() {
     const CHUNK: usize = 64 << 10;
@@ -738,7 +739,8 @@ fn page() -> usize {
     pipe_of(1).1.capacity().unwrap()
 }
 
-/// Random operations on a nonblocking pipe and on a queue of bytes produce the same bytes and counts.
+/// The same random operations on a nonblocking pipe and on a queue of bytes produce the same bytes and
+/// counts.
 #[test]
 fn model_of_a_writer_and_a_queue_of_bytes() {
     const CAPACITY: usize = 16 * 4096;
@@ -851,8 +853,8 @@ fn build_on_a_packet_pipe_writes_and_every_byte_arrives() {
     }
 }
 
-/// If a descriptor is not a pipe, such as the standard output of a filter, the writer sends its chunks with
-/// `write`.
+/// If the descriptor is not a pipe, the writer sends its chunks with `write`. The standard output of a filter
+/// is an example of such a descriptor.
 #[test]
 fn build_on_what_is_no_pipe_writes() {
     const CHUNK: usize = 40_000;
@@ -929,7 +931,7 @@ fn send_to_a_descriptor_that_has_become_a_read_end() {
     writer.send(SMALL).unwrap();
 }
 
-/// A panic in the caller's `as_fd` does not make the writer forget the pages that it has already sent.
+/// After a panic in the caller's `as_fd`, the writer still accounts for the pages that it has already sent.
 #[test]
 fn send_with_a_descriptor_that_panics_changes_no_byte() {
     struct Failing(PipeWriter, Cell<usize>);

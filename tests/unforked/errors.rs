@@ -1,5 +1,5 @@
-//! Checks the kind, number, errno and source of [`Errno`] and of the errors of exact reads and writes,
-//! messages and transfers. Also checks which of these values a [`std::io::Error`] keeps.
+//! Checks the kind, number, errno and source of [`Errno`] and of the errors that exact reads, exact writes,
+//! messages and transfers return. Also checks which of these values a [`std::io::Error`] keeps.
 #![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 
 use rawpipe::io::Incomplete;
@@ -101,8 +101,8 @@ fn transfer_error_is_kept_with_its_bytes() {
     assert_eq!(error.bytes() + held as u64 + reader.available().unwrap() as u64, 11);
 }
 
-/// A custom error, or an error of std that has only a kind, has no errno. The errno of an error of this crate
-/// is found even if another error wraps that error.
+/// A custom error, or an error of std that has only a kind, has no errno. If another error wraps an error of
+/// this crate, the errno of the wrapped error is still found.
 #[test]
 fn errno_from_io_error_looks_into_what_it_holds() {
     assert_eq!(Errno::from_io_error(&io::Error::other("mine")), None);

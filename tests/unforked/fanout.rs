@@ -2,7 +2,7 @@
 //! does not affect the others. Also tests limits, deadlines and the closure that receives the errors of
 //! sinks.
 //!
-//! No test in this file creates a process, for the reason that `pipe.rs` gives.
+//! No test in this file creates a process. `pipe.rs` gives the reason.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common::bytes::{all_of, data};
@@ -144,7 +144,7 @@ fn fanout_broken_sink_is_dropped_with_its_error() {
     assert!(all_of(&target) == bytes);
 }
 
-/// The error of a sink that fails late counts all bytes that arrived at the sink before the failure.
+/// If a sink fails late, its error counts all bytes that arrived at the sink before the failure.
 #[test]
 fn fanout_error_of_a_sink_counts_all_that_arrived() {
     let bytes = data(1_000_000);
@@ -284,8 +284,8 @@ fn fanout_to_a_hundred_sinks() {
     }
 }
 
-/// The fan-out stops at the first failure, as `tee --output-error=exit` does, with an exact count for each
-/// sink.
+/// The fan-out stops at the first failure, as `tee --output-error=exit` does, and the count for each sink is
+/// exact.
 #[test]
 fn fanout_on_error_break_ends_it_with_exact_accounts() {
     let bytes = data(2_000_000);
@@ -318,8 +318,8 @@ fn fanout_on_error_break_ends_it_with_exact_accounts() {
                 for (index, target) in others.zip(&targets) {
                     let arrived = all_of(target);
                     let ahead = arrived.len() - usize::try_from(all).unwrap();
-                    // Sinks before the failed sink in the list have received the last bytes that were read,
-                    // but later sinks have not.
+                    // Sinks that precede the failed sink in the list have received the last bytes that were
+                    // read, but later sinks have not.
                     assert_eq!(ahead, if index < place { held.len() } else { 0 }, "{kind} {place}");
                     assert!([&arrived, &held[ahead..], &rest].concat() == bytes, "{kind} {place}");
                 }

@@ -1,5 +1,5 @@
-//! Tests of reads and writes with unusual sizes and numbers of buffers, of duplicated and closed descriptors,
-//! and of the flags of descriptors.
+//! Tests reads and writes with buffers of unusual sizes and in unusual numbers. Also tests duplicated and
+//! closed descriptors, and the flags of descriptors.
 #![cfg(feature = "std")]
 #![allow(unsafe_code, reason = "a null buffer, by number")]
 
@@ -44,8 +44,8 @@ fn write_of_nothing_from_nowhere_answers_0() {
     assert_eq!(answer, -(Errno::EFAULT.raw_os_error() as isize));
 }
 
-/// On x86 and ARM, the crate makes its own calls of `mmap2` and `ftruncate64` with functions of the C
-/// library. A caller's raw calls must still reach the kernel with the arguments of the system calls.
+/// On x86 and ARM, the crate uses functions of the C library for its own calls of `mmap2` and `ftruncate64`.
+/// A caller's raw calls must still reach the kernel with the arguments that these system calls define.
 #[cfg(any(target_arch = "x86", target_arch = "arm"))]
 #[test]
 fn raw_calls_with_pages_and_64_bit_lengths_reach_the_kernel() {
@@ -54,7 +54,7 @@ fn raw_calls_with_pages_and_64_bit_lengths_reach_the_kernel() {
     let file = file(&[[1; 4096], [2; 4096]].concat());
     let number = usize::try_from(rawpipe::fd::AsRawFd::as_raw_fd(&file)).unwrap();
     let (read_write, shared, second_page) = (3, 1, 1);
-    // SAFETY: the kernel maps the page where nothing is mapped.
+    // SAFETY: the kernel maps the page at an address where nothing is mapped.
     let page = unsafe { raw::syscall6(nr::MMAP, 0, 4096, read_write, shared, number, second_page) };
     let page = usize::from_ne_bytes(page.to_ne_bytes());
     // SAFETY: the page was mapped above. If `page` is an error instead of an address, the test ends with a
@@ -69,7 +69,7 @@ fn raw_calls_with_pages_and_64_bit_lengths_reach_the_kernel() {
     for (low, high) in [(1, 1), (0, 1), (0x8000_0000, 0), (5, 0), (0, 0)] {
         let answer = if cfg!(target_arch = "arm") {
             // SAFETY: no memory is mapped from the file. A 64-bit argument occupies two registers, the first
-            // of which must be even, so one argument is unused.
+            // of which must have an even number, so one argument is unused.
             unsafe { raw::syscall4(nr::FTRUNCATE, number, 0, low, high) }
         } else {
             // SAFETY: no memory is mapped from the file.

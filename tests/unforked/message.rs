@@ -423,9 +423,9 @@ fn packet_from_a_writer_that_does_not_care_is_not_cut() {
 
 // ---------------------------------------------------------------- error queues
 
-/// Returns the two ends of a connection, which are nonblocking. The error queue of the first end holds a time
-/// stamp that is never read, so `poll` always reports this end as ready. Returns `None` if `poll` does not
-/// report a time stamp within a second.
+/// Returns the two nonblocking ends of a connection. The error queue of the first end holds a time stamp that
+/// is never read, so `poll` always reports this end as ready. Returns `None` if `poll` does not report a time
+/// stamp within a second.
 fn always_ready() -> Option<(TcpStream, TcpStream)> {
     const SOL_SOCKET: i32 = 1;
     const SO_TIMESTAMPING: i32 = 37;
@@ -473,7 +473,7 @@ fn spin(time: Duration) -> Duration {
 }
 
 /// If `poll` reports readiness but a system call fails with `EAGAIN`, that call is retried only after a
-/// pause, with or without a deadline.
+/// pause. This holds with and without a deadline.
 #[test]
 fn send_and_recv_error_queue_do_not_spin() {
     const SILENT: Duration = Duration::from_millis(500);

@@ -43,7 +43,7 @@ fn wire(messages: &[impl AsRef<[u8]>]) -> Vec<u8> {
     bytes
 }
 
-/// Returns messages of these lengths, each with different bytes.
+/// Returns messages of these lengths. Every message has different contents.
 fn of_lens(lens: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
     let all = data(1 << 18);
     let each = lens.into_iter().enumerate();
@@ -179,7 +179,8 @@ fn recv_read_ahead_messages_split_at_each_byte() {
     }
 }
 
-/// For any messages in any pieces, the results equal the results of a receiver without read-ahead.
+/// Whatever the messages are, and in whatever pieces they arrive, the results equal those of a receiver
+/// without read-ahead.
 #[test]
 fn recv_read_ahead_model_is_a_plain_receiver() {
     const LIMIT: usize = 60_000;
@@ -296,7 +297,8 @@ fn into_inner_read_ahead_returns_the_receiver() {
     assert_eq!(receiver.recv(), Ok(Some(b"two".to_vec())));
     let reader = receiver.into_inner().unwrap();
 
-    // The buffer holds a part of a message, or the receiver has already removed this part from the buffer.
+    // Either the buffer holds a part of a message, or the receiver has already removed that part from the
+    // buffer.
     let mut receiver = Receiver::new(reader).with_read_ahead();
     let writer = sender.into_inner().unwrap();
     for part in [&wire(&["x"])[..], &[5], &[0; 7], b"ab", b"cde"].windows(2) {
@@ -462,8 +464,8 @@ fn receiver_debug_is_short() {
 
 // ---------------------------------------------------------------- bodies at the start of a page
 
-/// If the descriptor is a pipe, a long body that starts less than 8 bytes from a page boundary is written
-/// with a separate call.
+/// If the descriptor is a pipe, a long body that starts less than 8 bytes before or after a page boundary is
+/// written with a separate call.
 #[test]
 fn send_of_a_body_at_any_offset_in_a_page_arrives_whole() {
     const PAGE: usize = 4096;
@@ -527,7 +529,7 @@ fn send_of_a_body_at_the_start_of_a_page_is_two_writes_to_a_pipe() {
     }
 }
 
-/// If only the length fits in the pipe, the message is sent in part, and no other message can be sent.
+/// If only the length fits in the pipe, the message is sent in part, and no further message can be sent.
 #[test]
 fn send_deadline_of_a_body_at_the_start_of_a_page_without_room_is_torn() {
     let (reader, writer, capacity) = narrow();
@@ -611,8 +613,8 @@ fn send_many_one_call_for_many() {
         assert_eq!(calls(&of_lens([]), deadline), [0; 0]);
         assert_eq!(calls(&of_lens([0]), deadline), [8]);
         assert_eq!(calls(&of_lens([16; 600]), deadline), [600 * 24]);
-        // The sender's buffer holds 682 messages and the length of the next message. The same call also
-        // writes the body of that next message.
+        // The sender's buffer holds 682 messages and the length of the next message. One call writes both
+        // this buffer and the body of that next message.
         assert_eq!(calls(&of_lens([16; 1000]), deadline), [683 * 24, 317 * 24]);
         assert_eq!(calls(&of_lens([50_000, 3, 50_000, 3]), deadline), [50_008, 11 + 50_008, 11]);
         assert_eq!(calls(&of_lens([BATCH - 8, 0, 0]), deadline), [BATCH, 16]);
@@ -633,8 +635,8 @@ fn send_many_longer_than_the_limit_nothing_is_sent() {
     assert_eq!(waiting_in(&reader), wire(&messages[..2]));
 }
 
-/// Each repetition fills the pipe at a different byte of a header or a body. The result counts completely
-/// sent messages, and a partly sent message makes the sender unusable.
+/// In each repetition, the pipe becomes full at a different byte of a header or a body. The result counts
+/// only messages that were sent completely. A message that was sent only in part makes the sender unusable.
 #[test]
 fn send_many_deadline_full_at_each_byte() {
     let capacity = narrow().2;

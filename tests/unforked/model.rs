@@ -1,12 +1,13 @@
 //! Performs random operations on two pipes in series and on two queues of bytes. After each operation the
-//! counts and the readiness must match the queues, and every byte that was read must equal the byte in the
-//! queue. A packet pipe and a message link are also compared with queues.
+//! counts and the readiness must match the queues, and every byte that was read must equal the corresponding
+//! byte in the queue. A packet pipe and a message link are also compared with queues.
 //!
 //! The operations move bytes with single calls, vectors, whole buffers, calls that do not wait, `splice`,
 //! `tee`, transfers and chunks. The ends are blocking or nonblocking.
 //!
-//! `RAWPIPE_MODEL_SEED` sets the seed and thereby repeats a run. `RAWPIPE_MODEL_OPERATIONS` sets the number
-//! of operations (100,000 by default in optimised builds). `.ci/matrix.sh model` runs ten million operations.
+//! `RAWPIPE_MODEL_SEED` sets the seed, so that a run can be repeated. `RAWPIPE_MODEL_OPERATIONS` sets the
+//! number of operations (100,000 by default in optimised builds). `.ci/matrix.sh model` runs ten million
+//! operations.
 #![cfg(all(feature = "std", feature = "transfer", feature = "message"))]
 
 use crate::common;
@@ -106,7 +107,7 @@ fn count(answer: Result<usize>) -> usize {
         Err(errno) => {
             let fine = match errno {
                 Errno::EAGAIN | Errno::ETIMEDOUT => true,
-                // An emulator may not support calls that do not wait on a blocking end.
+                // An emulator might not support calls that do not wait on a blocking end.
                 Errno::EOPNOTSUPP => common::emulated(),
                 _ => false,
             };
@@ -121,7 +122,7 @@ fn now() -> Deadline<'static> {
 }
 
 impl Model {
-    /// Returns a random length below 300,000, where short lengths are more likely than long lengths.
+    /// Returns a random length below 300,000. Short lengths are more likely than long lengths.
     fn len(&mut self) -> usize {
         let bound = [2, 100, 5_000, 30_000, 300_000][self.random.below(5)];
         self.random.below(bound)
@@ -134,8 +135,8 @@ impl Model {
             random: Random(seed),
             next: 1,
             first: Pipe::new(Reuse::Never),
-            // The bytes of the second pipe are only read and never passed on, so its writer may reuse pages
-            // after they are read.
+            // The bytes of the second pipe are only read and never passed on, so the pipe's writer may reuse
+            // a page after the page has been read.
             second: Pipe::new(Reuse::AfterRead),
             packets: Packets {
                 reader: reader.into(),
@@ -271,8 +272,8 @@ impl Model {
         }
     }
 
-    /// Moves as many bytes as possible without waiting, up to a random number, because the deadline has
-    /// passed.
+    /// Moves as many bytes as possible, up to a random number. The deadline has passed, so the transfer does
+    /// not wait.
     fn transfer(&mut self) {
         let wanted = self.len();
         let mut options = Transfer::new().deadline(now());

@@ -8,7 +8,7 @@ use rawpipe::{PipeReader, PipeWriter};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 
-/// Returns the ends of a pipe as files of std, whose operations use the C library.
+/// Returns the ends of a pipe as std's `File`s. The operations on these files use the C library.
 pub(crate) fn std_ends(nonblocking: bool) -> (File, File) {
     let builder = if nonblocking { Builder::new().nonblocking() } else { Builder::new() };
     let (reader, writer) = builder.build().unwrap();

@@ -1,4 +1,4 @@
-//! Compares shared chunks with pipes through the traits of std. The bytes, counts, ends of file and kinds of
+//! Uses the traits of std to compare shared chunks with pipes. The bytes, counts, ends of file and kinds of
 //! error must be equal.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
@@ -71,7 +71,7 @@ fn parity_shared_tells_the_same_story_as_a_pipe() {
 fn parity_shared_broken_pipe_is_the_same() {
     let Some((mut reader, mut writer)) = shared_ends() else { return };
     // The reader must be used once before it is dropped. If the reader had never been used, the writer would
-    // fail only when it has to wake the reader.
+    // fail only when it had to wake the reader.
     writer.write_all(b"x").unwrap();
     reader.read_exact(&mut [0]).unwrap();
     drop(reader);

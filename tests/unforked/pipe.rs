@@ -1,7 +1,7 @@
 //! Tests of pipes within one process: flags, capacity, packets, blocking, and end of file.
 //!
-//! No test in this file creates a process. Between fork and exec, a child holds copies of all ends. Readers
-//! in other tests would therefore reach end of file late. Tests of pipes that create processes are in
+//! No test in this file creates a process. Between fork and exec, a child holds copies of all pipe ends.
+//! Readers in other tests would therefore reach end of file late. Tests of pipes that create processes are in
 //! `tests/forked`.
 #![cfg(feature = "std")]
 #![allow(unsafe_code, reason = "fcntl by number, as a witness beside the crate's own wrappers")]

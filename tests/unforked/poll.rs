@@ -190,7 +190,7 @@ fn poll_entry_can_be_changed() {
 fn poll_more_entries_than_descriptors_einval() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     // With a larger limit, the list of entries would need too much memory. The usual soft limit is below the
-    // bound in this condition.
+    // bound in the condition below.
     let limit = std::fs::read_to_string("/proc/self/limits").unwrap();
     let line = limit.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let soft: usize = line.split_whitespace().nth(3).unwrap().parse().unwrap();

@@ -9,7 +9,8 @@ use rawpipe::{Errno, PipeWriter, io};
 use std::io::{Read, Write};
 use std::thread;
 
-/// Returns the lengths at which the buffer grows, is full, or uses huge pages, and the adjacent lengths.
+/// Returns the lengths at which the buffer grows, is full, or uses huge pages. Also returns the adjacent
+/// lengths.
 fn lengths() -> Vec<usize> {
     let (page, pipe) = (4096, 65_536);
     let grown = 2 * page + pipe + page; // the growth after the initial two pages
@@ -91,7 +92,7 @@ fn read_to_end_nonblocking_keeps_what_came_eagain() {
     }
 }
 
-/// If the peer of a terminal is closed, reads return the unread bytes and then an error.
+/// If the peer of a terminal is closed, reads first return the unread bytes, and then fail.
 #[test]
 fn read_to_end_keeps_what_came_before_an_error_eio() {
     if !terminals() {

@@ -77,7 +77,7 @@ fn all_tests(top: &Path) -> BTreeMap<String, BTreeSet<String>> {
     all
 }
 
-/// Returns the cells of each table row, without header rows.
+/// Returns the cells of each table row except the header rows.
 fn lines(text: &str) -> Vec<Vec<String>> {
     let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     let rows = rows.map(|row| row.split(" | ").map(str::to_owned).collect::<Vec<_>>());
@@ -176,7 +176,7 @@ fn unsafe_blocks(text: &str) -> Option<usize> {
     code.iter().any(word).then_some(blocks)
 }
 
-/// Returns the page with `counts` in its tables.
+/// Returns a copy of the page in which the tables contain `counts`.
 fn with_counts(page: &str, counts: &BTreeMap<String, String>) -> String {
     let row = |line: &str| {
         let (file, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
@@ -187,7 +187,8 @@ fn with_counts(page: &str, counts: &BTreeMap<String, String>) -> String {
     page.lines().map(|line| row(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
-/// Returns the names of the unsafe functions in a listing of the public interface, without the crate name.
+/// Returns the names of the unsafe functions in a listing of the public interface. The crate name is removed
+/// from each name.
 fn unsafe_functions(listing: &str) -> BTreeSet<String> {
     let all = functions(listing).filter(|(_, line)| line.contains("unsafe fn "));
     all.map(|(name, _)| name).collect()
@@ -256,7 +257,7 @@ fn unsafe_code_is_all_listed_with_tests_that_exist() {
     common::say(&format!("result: unsafe code | {count} files, attacked by {tests} tests"));
 }
 
-/// Checks that the functions that the tests above use find exactly the expected names in sample texts.
+/// Checks the functions that the tests above use: they must find exactly the expected names in sample texts.
 #[test]
 fn tests_of_a_source_are_those_that_run() {
     let source = "#[test]\n/// Words.\n#[cfg(unix)]\nfn marked() {}\n\nfn helper() {}\n\

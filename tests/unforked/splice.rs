@@ -113,7 +113,7 @@ fn splice_from_proc_and_dev() {
     let source = File::open("/proc/version").unwrap();
     match splice(&source, None, &writer, None, usize::MAX, NONE) {
         // If the kernel cannot splice from a file, the call fails with `EINVAL`. Otherwise `splice` moves the
-        // same bytes that a read returns.
+        // same bytes that a read would return.
         Err(errno) => assert_eq!(errno, Errno::EINVAL),
         Ok(count) => {
             assert_eq!(count, wanted.len());
@@ -126,7 +126,7 @@ fn splice_from_proc_and_dev() {
         Ok(count) => assert_eq!(waiting_in(&reader), vec![0; count]),
     }
     let null = File::open("/dev/null").unwrap();
-    // The result is end of file or an error, depending on the kernel version, but never bytes.
+    // Depending on the kernel version, the call reaches end of file or fails. It never moves bytes.
     let answer = splice(&null, None, &writer, None, 100, NONE);
     assert!(matches!(answer, Ok(0) | Err(Errno::EINVAL)), "{answer:?}");
     assert_eq!(reader.available(), Ok(0));

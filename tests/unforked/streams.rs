@@ -1,8 +1,8 @@
-//! Tests of long streams between each pair of kinds of descriptors. No byte may be lost, duplicated or
-//! reordered.
+//! Tests of long streams for every combination of source kind and sink kind. No byte may be lost, duplicated
+//! or reordered.
 //!
-//! `RAWPIPE_TRANSFER_BYTES` sets the length in bytes. The default is one byte less than 16 MiB, or one byte
-//! less than 1.25 MiB under tools and emulators.
+//! `RAWPIPE_TRANSFER_BYTES` sets the length in bytes. The default is one byte less than 16 MiB. Under tools
+//! and emulators, the default is one byte less than 1.25 MiB.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common;
@@ -29,7 +29,7 @@ fn length() -> usize {
         .map_or(usual, |bytes| bytes.parse().expect("a number of bytes"))
 }
 
-/// Returns the blocks of a stream of `len` bytes, each with different bytes.
+/// Returns the blocks of a stream of `len` bytes. Every block has different contents.
 fn blocks(len: usize) -> impl Iterator<Item = Vec<u8>> {
     const BLOCK: usize = 64 << 10;
     (0..len.div_ceil(BLOCK)).map(move |index| {

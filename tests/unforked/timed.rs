@@ -140,8 +140,8 @@ fn try_write_in_each_situation() {
     }
 }
 
-/// A `try_write` of at most `PIPE_BUF` bytes writes all bytes or none, even if the bytes pass through another
-/// pipe.
+/// A `try_write` of at most `PIPE_BUF` bytes writes all bytes or none, even if it moves the bytes through
+/// another pipe.
 #[test]
 fn try_write_of_pipe_buf_is_whole() {
     for (kind, reader, writer) in pipes() {
@@ -410,8 +410,8 @@ fn deadline_survives_spurious_wake_ups() {
     }
 }
 
-/// If a pipe of one page holds a byte, `poll` reports no space although a write succeeds. A write to a full
-/// page waits.
+/// If a pipe of one page holds a byte, `poll` reports no space, although a write would succeed. A write to a
+/// full page waits.
 #[test]
 fn deadline_one_page_pipe() {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(1)).build().unwrap();

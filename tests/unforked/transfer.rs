@@ -1,7 +1,7 @@
-//! Tests of transfers between each pair of kinds of descriptors. The tests check bytes, counts, mechanisms,
-//! ends of file and errors.
+//! Tests of transfers for every combination of source kind and sink kind. The tests check bytes, counts,
+//! mechanisms, ends of file and errors.
 //!
-//! No test in this file creates a process, for the reason that `pipe.rs` gives.
+//! No test in this file creates a process. `pipe.rs` gives the reason.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common::bytes::{all_of, data};
@@ -196,8 +196,8 @@ fn transfer_to_the_end_of_a_file_einval_copies() {
     }
 }
 
-/// Between file systems, `copy_file_range` fails with `EXDEV` in Linux 4.5 to 5.2, and in Linux 5.19 and
-/// later. The transfer then moves the bytes through a pipe.
+/// Between different file systems, `copy_file_range` fails with `EXDEV` in Linux 4.5 to 5.2, and in Linux
+/// 5.19 and later. The transfer then moves the bytes through a pipe.
 #[test]
 fn transfer_between_file_systems_exdev_goes_through_a_pipe() {
     use TransferMechanism::{Broker, CopyFileRange};
@@ -224,7 +224,7 @@ fn transfer_between_file_systems_exdev_goes_through_a_pipe() {
     }
 }
 
-/// Without a progress closure, a chunk size changes neither the mechanism nor the result.
+/// Without a progress closure, setting a chunk size changes neither the mechanism nor the result.
 #[test]
 fn transfer_chunk_without_progress_changes_no_mechanism() {
     let bytes = data(300_000);
@@ -336,7 +336,7 @@ fn transfer_copy_semantics_gives_no_page_of_a_file_away() {
 }
 
 /// With `copy_semantics`, a copy to an earlier overlapping range of the same file reads each byte before it
-/// overwrites the byte.
+/// overwrites that byte.
 #[test]
 fn transfer_copy_semantics_from_a_file_to_itself() {
     let mut both = file(b"0123456789");
@@ -397,8 +397,8 @@ fn transfer_of_an_open_file_to_itself_einval() {
     assert!(all_of(&both) == data(100_000));
 }
 
-/// Within a file, the bytes are copied through memory. Otherwise the kernel would copy overlapping bytes
-/// within a page, with a result that depends on the processor.
+/// A transfer within one file copies the bytes through memory. Otherwise the kernel would copy overlapping
+/// bytes within a page, and the result would depend on the processor.
 #[test]
 fn transfer_within_a_file_towards_its_start_copies() {
     for distance in [1, 200, 4096, 70_000] {
@@ -478,8 +478,8 @@ fn transfer_of_proc_files_is_what_a_read_gives() {
     assert_eq!(transfer(&source, &null).unwrap().bytes(), wanted.len() as u64);
 }
 
-/// The kernel's `splice` of `trace_pipe` loses lines. A transfer cannot recognise this file, so every file
-/// that reports no size is read instead of spliced. See also `transfer_faults`.
+/// The kernel loses lines when `splice` reads `trace_pipe`. A transfer cannot recognise this file, so every
+/// file that reports no size is read instead of spliced. See also `transfer_faults`.
 #[test]
 fn transfer_of_a_file_without_a_size_reads_it() {
     let null = File::options().write(true).open("/dev/null").unwrap();
@@ -491,7 +491,7 @@ fn transfer_of_a_file_without_a_size_reads_it() {
         let done = transfer(&source, sink).unwrap();
         assert!(done.bytes() > 0);
         assert_eq!((done.mechanism(), done.fallback()), (TransferMechanism::Copy, None));
-        // A transfer of an empty file also succeeds without `Copy`.
+        // A transfer of an empty file succeeds even if `Copy` is excluded.
         let done = Transfer::new().without(TransferMechanism::Copy).run(file(b""), sink).unwrap();
         assert_eq!((done.bytes(), done.fallback()), (0, None));
     }
@@ -610,8 +610,8 @@ fn transfer_reader_gone_epipe_and_every_byte_accounted_for() {
                 assert!(reset || error.errno() == Some(Errno::EPIPE), "{what}");
                 assert!(reading.join().unwrap() == bytes[..100_000], "{what}");
 
-                // No byte may be lost between the arrived bytes, the bytes in the error, and the bytes in the
-                // source. Some arrived bytes are in a closed pipe or socket.
+                // Every byte must have arrived, be in the error, or still be in the source. Some arrived
+                // bytes are in a closed pipe or socket.
                 let mut place = usize::try_from(error.bytes()).unwrap();
                 assert!(place >= 100_000, "{what}");
                 let in_hand = error.undelivered();
@@ -881,7 +881,7 @@ fn transfer_limit_is_a_bound_and_exact_a_promise() {
     }
     let early = Transfer::new().limit(5).exact(10).run(file(b"seven b"), file(b"")).unwrap_err();
     assert_eq!((early.side(), early.errno(), early.bytes()), (Side::Source, None, 7));
-    // With a limit, the transfer ends, so a file may be appended to itself.
+    // A limit ends the transfer, so a file may be appended to itself.
     let path = common::tmp_path();
     std::fs::write(&path, b"twice ").unwrap();
     let itself = File::options().append(true).open(&path).unwrap();
@@ -910,7 +910,7 @@ fn transfer_without_a_mechanism_takes_another() {
             assert_eq!((done.mechanism(), done.fell_back()), (Copy, false));
         }
     }
-    // Without `Copy`, the other mechanisms also move every byte.
+    // If `Copy` is excluded, the other mechanisms still move every byte.
     for (source, sink) in [
         (Source::Pipe, Sink::Pipe),
         (Source::Pipe, Sink::File),
@@ -952,7 +952,7 @@ fn transfer_without_any_mechanism_eopnotsupp() {
     refused(none, &UnixStream::pair().unwrap().0, &to);
 }
 
-/// With a deadline that has passed, a transfer still moves the bytes that are ready and counts these bytes
+/// Even if its deadline has already passed, a transfer moves the bytes that are ready, and counts these bytes
 /// exactly.
 #[test]
 fn transfer_deadline_now_moves_what_is_there() {
@@ -971,8 +971,8 @@ fn transfer_deadline_now_moves_what_is_there() {
     }
 }
 
-/// If the caller first writes the bytes that a buffered reader holds, a transfer from the inner file moves
-/// exactly the remaining bytes.
+/// A caller can first write the bytes that a buffered reader holds. A transfer from the reader's inner file
+/// then moves exactly the remaining bytes.
 #[test]
 fn transfer_after_what_a_buffered_reader_holds() {
     use std::io::{BufRead, BufReader};

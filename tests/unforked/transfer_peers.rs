@@ -1,10 +1,10 @@
-//! Tests of transfers whose peer is silent, is slow, competes for data, or has closed one direction. The
-//! transfer passes available bytes on, meets its deadline, detects end of file, and names the failed side in
-//! its error. Other tests use datagrams, records, terminals, error queues, and files that are copied to
-//! themselves.
+//! Tests of transfers whose peer is silent, is slow, competes for data, or has closed one direction. Such a
+//! transfer passes on the available bytes, meets its deadline, and detects end of file. Its error names the
+//! side that failed. Other tests use datagrams, records, terminals, error queues, and files that are copied
+//! to themselves.
 //!
-//! No test in this file creates a process, for the reason that `pipe.rs` gives. A transfer that may hang runs
-//! in a separate thread, and the test fails if the transfer does not return in time.
+//! No test in this file creates a process. `pipe.rs` gives the reason. A transfer that may hang runs in a
+//! separate thread, and the test fails if the transfer does not return in time.
 #![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 #![allow(unsafe_code, reason = "the C library's calls for terminals and sockets")]
 
@@ -27,7 +27,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The time after which a transfer is assumed to hang, which is also sufficient in an emulator.
+/// A transfer that takes longer than this time is assumed to hang. The time is also sufficient in an
+/// emulator.
 const HUNG: Duration = Duration::from_secs(20);
 
 /// Runs `body` in a separate thread, and panics if `body` does not return in time.
@@ -79,7 +80,7 @@ fn expect_line(what: &str, from: &mpsc::Receiver<Vec<u8>>, line: &[u8]) {
     assert_eq!(heard, line, "{what}");
 }
 
-/// Checks that each request is passed on while the peer waits and sends no more bytes.
+/// Checks that each request is passed on even though the peer then waits and sends no more bytes.
 fn dialogue(options: fn() -> Transfer<'static>) {
     for (name, source, mut peer) in sources() {
         let (reader, writer) = rawpipe::pipe().unwrap();
@@ -152,7 +153,7 @@ fn transfer_to_a_silent_reader_leaves_the_source_pipe_unlocked() {
         }
         thread::sleep(Duration::from_millis(1));
     }
-    // The pipe is not full. If the transfer held the kernel's lock of the pipe, this write would hang.
+    // The pipe is not full. If the transfer held the kernel's lock on the pipe, this write would hang.
     let writer = in_time("a write beside a transfer that waits", move || {
         writer.write_all(b"!").unwrap();
         writer
@@ -259,8 +260,8 @@ fn until_deadline(
     (answer, begun.elapsed())
 }
 
-/// Returns a transfer that copies from a file or a pipe to a pipe through a buffer, because `Splice` is
-/// excluded.
+/// Returns a transfer that excludes `Splice`. If its sink is a pipe and its source is a file or a pipe, it
+/// copies the bytes through a buffer.
 fn by_copy<'p>() -> Transfer<'p> {
     Transfer::new().without(TransferMechanism::Splice)
 }
@@ -682,7 +683,7 @@ fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     if !terminals() {
         return;
     }
-    // Different numbers of bytes are written before the transfer, so the free space differs.
+    // Different numbers of bytes are written before the transfer, so the amount of free space varies.
     for (before, expands) in [(0, false), (0, true), (333, true), (777, false), (1000, true)] {
         for master in [false, true] {
             let (screen, keyboard) = terminal();
@@ -714,7 +715,7 @@ fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     }
 }
 
-/// In a fan-out to a terminal and a file, as `tee` performs it, the writes to the terminal also meet the
+/// A fan-out to a terminal and a file works like `tee`. The fan-out's writes to the terminal also meet the
 /// deadline.
 #[test]
 fn fanout_deadline_blocking_terminal_that_no_process_reads_etimedout() {
@@ -814,11 +815,11 @@ fn transfer_of_a_file_to_itself_without_end_einval() {
         assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EINVAL)), "{position}");
         assert_eq!(source.metadata().unwrap().len(), 10_000);
     }
-    // A transfer with `exact` ends, although it reads its own output.
+    // Although it reads its own output, a transfer with `exact` set ends.
     let (source, sink) = fed_by_itself(10_000, false);
     assert_eq!(Transfer::new().exact(25_000).run(&source, &sink).unwrap().bytes(), 25_000);
     assert_eq!(source.metadata().unwrap().len(), 35_000);
-    // The sink writes before the source's position, so the transfer does not read its own output.
+    // The sink's position precedes the source's position, so the transfer does not read its own output.
     let (mut source, sink) = fed_by_itself(0, false);
     source.seek(SeekFrom::Start(4_000)).unwrap();
     assert_eq!(transfer(&source, &sink).unwrap().bytes(), 6_000);
@@ -870,7 +871,7 @@ fn transfer_error_holds_packets_whole() {
     drop(reader);
 }
 
-/// A transfer from a datagram socket also meets its deadline if the socket's error queue has an entry.
+/// A transfer from a datagram socket also meets its deadline when the socket's error queue holds an entry.
 #[test]
 fn transfer_deadline_of_a_datagram_socket_with_an_error_queue() {
     const SOL_IP: i32 = 0;

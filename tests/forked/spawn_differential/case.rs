@@ -1,4 +1,4 @@
-//! Derives a case from a seed. A case consists of the state of the spawning process and its request.
+//! Derives a case from a seed. A case consists of the state of the spawning process and the request.
 
 use super::dump::NAME;
 use super::libc;
@@ -82,7 +82,7 @@ pub(crate) enum Fault {
     Group,
     /// A user to which this process is not permitted to change.
     User,
-    /// A source that is not open. Only [`Spawn`](rawpipe::process::Spawn) and `posix_spawn` accept this
+    /// A source that is not open. Only [`Spawn`](rawpipe::process::Spawn) and `posix_spawn` accept such a
     /// source.
     Source,
 }
@@ -90,8 +90,8 @@ pub(crate) enum Fault {
 #[derive(Clone)]
 pub(crate) struct Case {
     // The launcher's state.
-    /// The open descriptors. Each entry holds the index of one of the worker's [`OBJECTS`] open files, the
-    /// descriptor number, and the close-on-exec flag.
+    /// The open descriptors. Each entry holds three values: an index into the worker's [`OBJECTS`] open
+    /// files, the descriptor number, and the close-on-exec flag.
     pub(crate) objects: Vec<(usize, i32, bool)>,
     pub(crate) limit: i32,
     pub(crate) ignored: Vec<i32>,
@@ -133,8 +133,8 @@ fn signals() -> Vec<i32> {
     usual.chain([real_time, real_time + 6, 64]).collect()
 }
 
-/// The user and group ids that a case can request. `nobody` is excluded, because other tests attack its
-/// processes.
+/// The user and group ids that a case can request. `nobody` is excluded, because other tests attack the
+/// processes of that user.
 const IDS: [u32; 3] = [61_234, 0, 1000];
 
 const ODD: [&[u8]; 12] = [
@@ -185,7 +185,7 @@ fn shown(string: &[u8]) -> String {
     shortened(&string.escape_ascii().to_string())
 }
 
-/// Returns the text with all words of more than 200 characters shortened.
+/// Returns a copy of the text in which every word of more than 200 characters is shortened.
 pub(crate) fn shortened(text: &str) -> String {
     let words =
         text.split_inclusive([':', ' ', '\n']).map(|word| match word.char_indices().nth(200) {
@@ -204,7 +204,7 @@ fn search_path(random: &mut Random, base: &[u8]) -> Vec<u8> {
         match random.below(60) {
             0 => path.extend(std::iter::repeat_n(b'x', 4090)),
             1 => path.extend(std::iter::repeat_n(b'x', 300)),
-            // The first four directories contain the program, so most search paths lead to it.
+            // The first four directories contain the program, so a search of most paths finds the program.
             2..=15 => path.extend(placed(FOLDERS[random.below(4)], base)),
             _ => path.extend(placed(random.pick(&FOLDERS), base)),
         }
@@ -215,8 +215,9 @@ fn search_path(random: &mut Random, base: &[u8]) -> Vec<u8> {
     path
 }
 
-/// Returns an environment in which every entry is a variable. The crate passes on other entries only if the
-/// process was started with them, but the launcher sets its environment after its start.
+/// Returns an environment in which every entry is a variable. The crate passes on an entry that is not a
+/// variable only if the process was started with that entry. The launcher, however, sets its environment
+/// after it has started.
 fn environ(random: &mut Random, base: &[u8]) -> Vec<Vec<u8>> {
     const ENTRIES: [&[u8]; 12] = [
         b"A=1",
@@ -481,7 +482,7 @@ impl Case {
         self.fault = Some(fault);
     }
 
-    /// Returns a description of the case for the report of a difference.
+    /// Returns a description of the case, which is printed with a difference.
     pub(crate) fn describe(&self) -> String {
         let list =
             |strings: &[Vec<u8>]| strings.iter().map(|string| shown(string)).collect::<Vec<_>>();
@@ -544,13 +545,14 @@ impl Case {
         self.objects.iter().any(|(_, other, _)| *other == number)
     }
 
-    /// Returns the part of the mapping whose sources are open, for both `Command` types.
+    /// Returns the entries of the mapping that have open sources. Both `Command` types receive only these
+    /// entries.
     pub(crate) fn command_map(&self) -> Vec<(i32, i32)> {
         self.map.iter().copied().filter(|(from, _)| self.is_open(*from)).collect()
     }
 
-    /// Returns a mapping as steps for `dup2`. If a target would overwrite the source of a step, that step
-    /// also contains a free number for a temporary copy.
+    /// Returns a mapping as a list of steps for `dup2`. If a target would overwrite the source of a step,
+    /// that step also contains a free number for a temporary copy.
     pub(crate) fn detours(&self, map: &[(i32, i32)]) -> Vec<(i32, i32, Option<i32>)> {
         let mut free = (3..self.limit).rev().filter(|number| {
             !libc::is_open(*number) && map.iter().all(|(from, to)| from != number && to != number)

@@ -42,8 +42,8 @@ impl Difference {
     }
 }
 
-/// Returns a copy of the facts in which numbers replace the identities of the form's own pipes, in descriptor
-/// order. These identities always differ between the two forms.
+/// Returns a copy of the facts in which the form's own pipes are numbered in descriptor order. The numbers
+/// replace the identities of these pipes, which always differ between the two forms.
 fn without_own_pipes(
     facts: &BTreeMap<String, String>,
     known: &BTreeSet<&str>,
@@ -105,8 +105,8 @@ pub(crate) fn differences(ours: &Outcome, theirs: &Outcome) -> Vec<Difference> {
     all
 }
 
-/// Returns the kind of a difference. All descriptors share one kind, and the kind of a failure includes its
-/// error and stage.
+/// Returns the kind of a difference. All differences in descriptors have the same kind, and the kind of a
+/// failure includes its error and stage.
 pub(crate) fn kind(key: &str, ours: &Outcome) -> String {
     match ours {
         _ if key.starts_with("fd-") => String::from("a descriptor"),
@@ -281,7 +281,8 @@ fn changed_environment(given: &Given<'_>) -> Option<bool> {
     )
 }
 
-/// Returns the name of the intended difference that explains this difference, or `None` if none does.
+/// Returns the name of the intended difference that explains this difference, or `None` if no intended
+/// difference does.
 pub(crate) fn intended(
     pair: &str,
     case: &Case,

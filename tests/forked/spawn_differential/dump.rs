@@ -1,5 +1,5 @@
 //! Implements the started program, which is this binary under another name. The program writes its state to a
-//! file as lines of `name value` and exits.
+//! file, in lines of the form `name value`, and then exits.
 
 use super::libc;
 use std::fmt::Write as _;
@@ -55,7 +55,7 @@ const STATUS: [&str; 18] = [
 
 fn report(program: &Path) -> io::Result<()> {
     let mut text = String::with_capacity(8192);
-    // The old limit may permit no descriptor for the files that are opened below.
+    // With the old limit, it may be impossible to open the files below.
     let limit = libc::descriptor_limit();
     libc::set_limit(libc::RLIMIT_NOFILE, [limit[1]; 2]);
     let status = fs::read_to_string("/proc/self/status")?;
@@ -98,7 +98,7 @@ fn report(program: &Path) -> io::Result<()> {
     io::Write::write_all(&mut File::options().write(true).open(place)?, text.as_bytes())
 }
 
-/// Appends a line about a descriptor and its file to `text` if the descriptor is open.
+/// Appends to `text` a line about a descriptor and its file, if the descriptor is open.
 fn descriptor(text: &mut String, fd: i32) {
     let flags = libc::fcntl(fd, libc::F_GETFD);
     if flags < 0 {

@@ -1,4 +1,5 @@
-//! Implements the four forms of spawning a case: `Command`, std's `Command`, `Spawn` and `posix_spawn`.
+//! Implements the four forms in which a case is spawned: `Command`, std's `Command`, `Spawn` and
+//! `posix_spawn`.
 
 use super::case::{Case, Change, Group, Stream};
 use super::libc::{self, Opaque, SignalSet};
@@ -183,8 +184,8 @@ pub(crate) fn std(case: &Case) -> Status {
         || case.signal_mask.is_some()
         || case.defaults.is_some()
         || !map.is_empty();
-    // Descriptors that std creates must not have standard numbers or target numbers, because the child
-    // overwrites those numbers.
+    // Descriptors that std creates must have neither the numbers of standard streams nor target numbers,
+    // because the child overwrites all of these numbers.
     let mut own = Vec::new();
     let standard = (0..3).filter(|number| !libc::is_open(*number));
     let targets =
@@ -223,7 +224,7 @@ fn check(answer: i32) -> io::Result<()> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Applies the remaining settings in the child of std's command.
+/// Applies the remaining settings in the child that std's command creates.
 fn prepare(case: &Case, steps: &[(i32, i32, Option<i32>)]) -> io::Result<()> {
     if case.session {
         check(libc::setsid())?;
@@ -349,7 +350,7 @@ pub(crate) fn posix_spawn(case: &Case) -> Status {
     let (argv, envp) = (list(&lists.argv), list(&lists.envp));
     let mut actions = Opaque([0; 1024]);
     let actions = &raw mut actions;
-    // SAFETY: the call initialises memory that is large enough.
+    // SAFETY: the memory is large enough, and the call initialises it.
     unsafe { libc::posix_spawn_file_actions_init(actions) };
     // SAFETY: the actions were initialised above.
     let dup2 = |from, to| unsafe { libc::posix_spawn_file_actions_adddup2(actions, from, to) };
@@ -377,7 +378,7 @@ pub(crate) fn posix_spawn(case: &Case) -> Status {
     }
     let mut attributes = Opaque([0; 1024]);
     let attributes = &raw mut attributes;
-    // SAFETY: the call initialises memory that is large enough.
+    // SAFETY: the memory is large enough, and the call initialises it.
     unsafe { libc::posix_spawnattr_init(attributes) };
     let mut flags = SETSIGDEF | SETSIGMASK;
     if case.session {
@@ -415,7 +416,7 @@ pub(crate) fn posix_spawn(case: &Case) -> Status {
     Ok(status)
 }
 
-/// Replaces the environment of this process, which has one thread, and returns the old environment.
+/// Replaces the environment of this single-threaded process, and returns the old environment.
 pub(crate) fn replace_environ(new: *const *const c_char) -> *const *const c_char {
     let place = &raw mut libc::environ;
     // SAFETY: the variable belongs to the C library, and no other thread reads it.

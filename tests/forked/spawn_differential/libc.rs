@@ -1,4 +1,4 @@
-//! Declares the functions, types and constants of the C library that this test and the worlds use.
+//! Declares the functions, types and constants of the C library that this test and the test `worlds` use.
 
 use std::ffi::{c_char, c_int};
 
@@ -68,7 +68,7 @@ unsafe extern "C" {
     pub(crate) safe fn __libc_current_sigrtmin() -> c_int;
 }
 
-/// Memory for a `posix_spawnattr_t` or a `posix_spawn_file_actions_t`, with space to spare.
+/// Memory that is more than large enough for a `posix_spawnattr_t` or a `posix_spawn_file_actions_t`.
 #[repr(C, align(16))]
 pub(crate) struct Opaque(pub(crate) [u8; 1024]);
 
@@ -120,7 +120,7 @@ pub(crate) fn set_limit(resource: c_int, limit: [u64; 2]) -> c_int {
     unsafe { prlimit64(0, resource, &raw const limit, std::ptr::null_mut()) }
 }
 
-/// Returns the signal mask of this thread, and replaces the mask with `new` if it is `Some`.
+/// Returns the signal mask of this thread. Then replaces the mask if `new` is `Some`.
 pub(crate) fn mask(new: Option<&SignalSet>) -> SignalSet {
     let mut old = SignalSet([0; 128]);
     let new = new.map_or(std::ptr::null(), std::ptr::from_ref);

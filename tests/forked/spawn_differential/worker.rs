@@ -26,7 +26,7 @@ pub(crate) const NULL: i32 = FIRST;
 /// The descriptor number of the file to which the program writes its report.
 const REPORT: i32 = 520;
 const FINDINGS: i32 = 521;
-/// The time without output after which a launcher is assumed to hang.
+/// A launcher that produces no output for this time is assumed to hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Creates the worker's directory. It contains the report, and the files and directories that a case can
@@ -76,7 +76,7 @@ fn put(fd: impl IntoRawFd, number: i32) {
     libc::close(fd);
 }
 
-/// Opens the files for the launchers' descriptors.
+/// Opens the files to which the launchers' descriptors refer.
 fn open_objects(base: &Path) {
     let limit = libc::descriptor_limit();
     libc::set_limit(libc::RLIMIT_NOFILE, [limit[1].min(1024), limit[1]]);
@@ -207,8 +207,7 @@ impl Worker {
             let one = one.expect("set above");
             started +=
                 [&one, &other].iter().filter(|outcome| matches!(outcome, Outcome::Ran(_))).count();
-            // Restoring the state prevents a change by the reference from being reported as a change by this
-            // crate.
+            // Without this call, a change by the reference form would be reported as a change by this crate.
             before.restore();
             let mut differences = compare::differences(&one, &other);
             if differences.is_empty() {

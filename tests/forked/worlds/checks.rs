@@ -1,4 +1,4 @@
-//! Defines the checks that most worlds share, and the checks of single worlds.
+//! Defines the checks that most worlds share, and the checks that belong to only one world.
 
 use super::libc;
 use crate::common::nr;
@@ -31,7 +31,7 @@ pub(crate) type Check = fn(&Ground) -> Result<(), String>;
 
 /// The environment of a check.
 pub(crate) struct Ground {
-    /// The directory of the program that reports its state.
+    /// The directory that contains the reporting program.
     pub(crate) base: PathBuf,
     /// True if the kernel may discard the status of a child in this world.
     pub(crate) lost: bool,
@@ -218,8 +218,8 @@ fn standard_streams(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The child inherits exactly its parent's inheritable descriptors. The child has no blocked or handled
-/// signals and no death signal.
+/// The child inherits exactly those descriptors of its parent that are inheritable. The child has no blocked
+/// or handled signals and no death signal.
 fn report(ground: &Ground) -> Result<(), String> {
     let own: Vec<i32> = (0..256)
         .filter(|fd| libc::fcntl(*fd, libc::F_GETFD) == 0) // open and inheritable
@@ -316,7 +316,7 @@ fn map_permutation(ground: &Ground) -> Result<(), String> {
 }
 
 fn close_others(ground: &Ground) -> Result<(), String> {
-    // The number must be above the standard streams, some of which may be closed.
+    // The number must be above those of the standard streams, some of which may be closed.
     let number = libc::fcntl(file(b"a").as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3);
     assert_eq!(libc::fcntl(number, libc::F_SETFD, 0), 0);
     let open =
@@ -437,7 +437,7 @@ fn drop_kill_group(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// After a wait, dropping the handle does not kill the group, so background jobs survive.
+/// Dropping the handle after a wait does not kill the process group, so background jobs survive.
 fn drop_kill_group_after_wait(ground: &Ground) -> Result<(), String> {
     let (mut child, reader, open) = family("parent");
     code(ground, &mut child, 0);
@@ -481,7 +481,7 @@ fn output(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// A mapping to a stream's number overrides the default of `output` for that stream.
+/// A mapping to a stream's number overrides the default that `output` sets for that stream.
 fn output_mapped(ground: &Ground) -> Result<(), String> {
     for number in 0..3 {
         let file = file(b"");
@@ -582,7 +582,7 @@ fn uid(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     command.uid(USER).gid(USER);
     let facts = ground.facts(command.spawn().expect("a program"));
-    // The program reports ids of its own namespace.
+    // The program reports the ids that it has in its own namespace.
     assert_eq!(facts["Uid"], [USER.to_string().as_str(); 4].join("\t"));
     assert_eq!(facts["Gid"], [USER.to_string().as_str(); 4].join("\t"));
     assert_eq!(facts.get("Groups").map_or("", String::as_str).trim(), "");
@@ -591,9 +591,9 @@ fn uid(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// An environment is passed on unchanged, even if it contains two variables with the same name.
-/// `command::env_with_entries_that_are_no_variables` tests entries that are not variables, because such
-/// entries must be present when the process starts.
+/// An environment is passed on unchanged, even if it contains two variables with the same name. Entries that
+/// are not variables must be present when the process starts.
+/// `command::env_with_entries_that_are_no_variables` therefore tests such entries.
 fn environment(ground: &Ground) -> Result<(), String> {
     const ENTRIES: [&CStr; 4] = [c"A=1", c"A=2", c"B=\xff", c"=x=y"];
     let command = ground.reporter();
@@ -616,7 +616,7 @@ fn environment(ground: &Ground) -> Result<(), String> {
 // ---- in their own worlds ----
 
 /// Without a free descriptor, the first spawn and a later spawn have the same result: success or the same
-/// failure. With free descriptors, a spawn starts the program or reports that the program does not exist.
+/// failure. If descriptors are free, a spawn starts the program or reports that the program does not exist.
 pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
     let own = env::current_exe().expect("the path of this test");
     let own = CString::new(own.into_os_string().into_encoded_bytes()).expect("a path");
@@ -660,7 +660,7 @@ pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
     Ok(())
 }
 
-/// If a process is not permitted to drop its groups, a spawn with another user fails with `EPERM`.
+/// If a process is not permitted to drop its groups, spawning a program as another user fails with `EPERM`.
 pub(crate) fn uid_with_groups_eperm(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     let error = command.uid(USER).spawn().map(|child| ground.facts(child)).unwrap_err();
@@ -671,7 +671,7 @@ pub(crate) fn uid_with_groups_eperm(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// If a process has no supplementary groups, a spawn with another user succeeds without the permission to
+/// If a process has no supplementary groups, it can spawn a program as another user without the permission to
 /// change groups. An explicit empty list of groups is not an error either.
 pub(crate) fn uid_without_groups(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
@@ -793,8 +793,8 @@ pub(crate) fn killed_before_exec(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Starts programs as another user for three seconds, or for one second if workloads are reduced. A process
-/// of that user stops, continues and kills the programs as soon as it finds them.
+/// Starts programs that run as another user. Stops after three seconds, or after one second if workloads are
+/// reduced. A process of that user stops, continues and kills the programs as soon as it finds them.
 pub(crate) fn attacked(ground: &Ground) -> Result<(), String> {
     let time = Duration::from_secs(if common::slow() { 1 } else { 3 });
     let parent = std::process::id();

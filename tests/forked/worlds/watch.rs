@@ -1,5 +1,5 @@
-//! Runs a check in its own process. A second process kills the check if the check hangs, and can trace the
-//! check.
+//! Runs a check in its own process. A second process can trace the check, and kills the check if the check
+//! hangs.
 
 use super::libc;
 use rawpipe::PipeReader;
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use std::{io, panic, thread};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The descriptor number for the result of a check. The number is above all numbers that the checks use.
+/// The number of the descriptor to which a check writes its result. This number is above all descriptor
+/// numbers that the checks use.
 const FINDINGS: i32 = 500;
 
 unsafe extern "C" {
@@ -25,7 +26,7 @@ pub(crate) enum Verdict {
     Failed(String),
 }
 
-/// The way in which this process watches a check. `Beside` does not trace the check.
+/// The way in which this process watches a check. With `Beside`, this process does not trace the check.
 pub(crate) enum Watch {
     Beside,
     /// This process traces the check and all its descendants.
@@ -33,8 +34,8 @@ pub(crate) enum Watch {
 }
 
 impl Watch {
-    /// Runs a check and returns the verdict. If the check returns `Err`, the check is skipped for the reason
-    /// in the `Err`.
+    /// Runs a check and returns the verdict. If the check returns `Err`, the check counts as skipped, and the
+    /// `Err` holds the reason.
     pub(crate) fn run(&self, check: impl FnOnce() -> Result<(), String>) -> Verdict {
         const PR_SET_CHILD_SUBREAPER: i32 = 36;
         // SAFETY: the call has only integer arguments. Orphans of the check become children of this process.
@@ -113,7 +114,7 @@ fn read(reader: &PipeReader, text: &mut Vec<u8>) -> bool {
 }
 
 /// Reaps all children, and kills the children that still run after two seconds. Returns 0 if all children
-/// ended by themselves, not counting the check itself.
+/// other than the check ended by themselves.
 fn clear(checker: i32) -> usize {
     let mut left = 0;
     let mut status = 0;

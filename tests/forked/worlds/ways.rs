@@ -39,19 +39,19 @@ pub(crate) fn other_user() -> Result<(), String> {
     check("setgroups", unsafe { libc::setgroups(0, ptr::null()) })?;
     check("setgid", libc::setgid(61_237))?;
     check("setuid", libc::setuid(61_237))?;
-    // The change of the user has cleared the dumpable flag, so the call below sets the flag again.
+    // Changing the user has cleared the dumpable flag, so the call below sets the flag again.
     const PR_SET_DUMPABLE: i32 = 4;
     // SAFETY: the call has only integer arguments.
     check("prctl", unsafe { libc::prctl(PR_SET_DUMPABLE, 1) })
 }
 
-/// Creates the namespaces in `flags`, and also a user namespace if the current user is not root.
+/// Creates the namespaces that `flags` names, and also a user namespace if the current user is not root.
 fn new(flags: i32) -> Result<(), String> {
     if is_root() { check("unshare", unshare(flags)) } else { own_user(flags) }
 }
 
 /// Creates a user namespace that maps root to the current user and maps no other user. The kernel requires
-/// that `setgroups` is denied in that namespace.
+/// that `setgroups` be denied in that namespace.
 fn own_user(flags: i32) -> Result<(), String> {
     let (uid, gid) = (libc::geteuid(), getegid());
     check("unshare", unshare(CLONE_NEWUSER | flags))?;
@@ -182,7 +182,7 @@ fn set_groups(groups: &[u32]) -> Result<(), String> {
 #[repr(C)]
 struct Capabilities([[u32; 3]; 2]);
 
-/// Sets the supplementary groups, and then drops `CAP_SETGID` and keeps `CAP_SETUID`.
+/// Sets the supplementary groups, and then drops `CAP_SETGID` but keeps `CAP_SETUID`.
 pub(crate) fn no_cap_setgid(groups: &[u32]) -> Result<(), String> {
     const VERSION_3: u32 = 0x2008_0522;
     const CAP_SETGID: u32 = 6;
@@ -219,8 +219,8 @@ pub(crate) fn no_child_wait() -> Result<(), String> {
     }
     extern "C" fn handler(_signal: i32) {}
     libc::signal(17, (handler as extern "C" fn(i32)) as usize);
-    // `sa_flags` follows the handler and the mask. The code below adds one flag to the action that `signal`
-    // has set.
+    // In this structure, `sa_flags` comes after the handler and the mask. The code below adds one flag to the
+    // action that `signal` has set.
     let at = size_of::<usize>() + size_of::<SignalSet>();
     let mut action = [0_u64; 32];
     let place: *mut c_void = (&raw mut action).cast();

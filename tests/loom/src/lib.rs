@@ -1,7 +1,7 @@
-//! Model checks of the ring of `rawpipe::chunk::shared`. `cargo test --release` runs the ring's source in
-//! every order of its threads' steps, with every value that a load can return. Some models include only
-//! orders with a limited number of preemptions. The rings have one, two or four units. Further tests insert
-//! mistakes into the source, and the model checker must find each mistake.
+//! Model checks of the ring of `rawpipe::chunk::shared`. `cargo test --release` runs the ring's code in every
+//! order of the threads' steps, and with every value that a load can return. Some models include only orders
+//! with a limited number of preemptions. The rings have one, two or four units. Further tests insert mistakes
+//! into the source, and the model checker must find each mistake.
 #![cfg(test)]
 
 use std::env;
@@ -38,9 +38,9 @@ versions! {
     no_bounds_of_positions
 }
 
-/// Runs the test `name` again in a separate process, which runs `model`, and expects that process to fail
-/// with a known message. A separate process is needed because the model checker aborts if it cannot clean up
-/// after a failure.
+/// Runs the test `name` again in a separate process, which runs `model`. That process must fail with a known
+/// message. A separate process is needed because the model checker aborts if it cannot clean up after a
+/// failure.
 fn fails(name: &str, model: fn()) {
     const AGAIN: &str = "RAWPIPE_LOOM_AGAIN";
     if env::var_os(AGAIN).is_some() {

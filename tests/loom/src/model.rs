@@ -9,14 +9,14 @@ use ring::{Control, Link, Side, UNIT};
 
 const FOREVER: Option<Deadline<'static>> = Some(Deadline::NEVER);
 
-/// A shared pair, which has a data cell and a header for each unit of the ring, and two pipes.
+/// A shared pair, which has two pipes, and a data cell and a header for each unit of the ring.
 struct Pair {
     chunk: usize,
     control: Control,
     headers: Vec<atomic::AtomicUsize>,
     cells: Vec<UnsafeCell<usize>>,
-    /// For the reader and for the writer: the number of bytes in the wake-up pipe, and the condition variable
-    /// of a waiting thread.
+    /// One entry for the reader and one for the writer. Each entry holds the number of bytes in the wake-up
+    /// pipe and the condition variable of a waiting thread.
     pipes: [(Mutex<usize>, Condvar); 2],
 }
 
@@ -92,7 +92,7 @@ impl Link for Ends {
     }
 }
 
-/// A half in a separate process, modelled by a thread.
+/// A half that belongs to a separate process. A thread models that process.
 struct Half<const WRITER: bool>(Side<Ends, WRITER>);
 
 impl<const WRITER: bool> Half<WRITER> {
@@ -151,15 +151,15 @@ impl Half<false> {
     }
 }
 
-/// Runs a model in every order of the threads' steps, or only in orders with at most `preemptions`
-/// preemptions. If `LOOM_MAX_PREEMPTIONS` is set, its value replaces `preemptions`.
+/// Runs a model in every order of the threads' steps. If `preemptions` is `Some`, leaves out the orders with
+/// more preemptions than this number. If `LOOM_MAX_PREEMPTIONS` is set, its value replaces `preemptions`.
 fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(preemptions);
     builder.check(model);
 }
 
-/// Sends one more record than fits in the ring, so the writer must wait for space.
+/// Sends one record more than the ring can hold, so the writer must wait for space.
 fn records_arrive(in_ring: usize, preemptions: Option<usize>) {
     check(preemptions, move || {
         let pair = Pair::new(in_ring * UNIT, 8);
@@ -223,8 +223,8 @@ pub(crate) fn reader_is_dropped() {
     });
 }
 
-/// In a ring of four units with chunks of two units, the third chunk does not fit before the end of the ring.
-/// All three records arrive.
+/// If the ring has four units and each chunk has two, the third chunk does not fit before the end of the
+/// ring. All three records arrive.
 pub(crate) fn skipped_ends_of_laps() {
     check(Some(3), || {
         let pair = Pair::new(4 * UNIT, 21);
@@ -332,7 +332,7 @@ const RUBBISH: [usize; 12] = [
     usize::MAX,
 ];
 
-/// If a writer stores an invalid header, the reader fails with `EPROTO` permanently.
+/// If a writer stores an invalid header, the reader permanently fails with `EPROTO`.
 pub(crate) fn rubbish_in_headers() {
     for (rubbish, sent) in RUBBISH.into_iter().flat_map(|rubbish| [1, 2, 3].map(|sent| (rubbish, sent))) {
         if (1..=UNIT * sent - 8).contains(&rubbish) {
@@ -353,7 +353,7 @@ pub(crate) fn rubbish_in_headers() {
     }
 }
 
-/// If a peer stores an invalid position, the other half fails with `EPROTO` permanently.
+/// If a peer stores an invalid position, the other half permanently fails with `EPROTO`.
 pub(crate) fn rubbish_in_positions() {
     for rubbish in RUBBISH {
         loom::model(move || {

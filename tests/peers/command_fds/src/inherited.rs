@@ -1,4 +1,4 @@
-//! Takes ownership of the descriptors that this process inherited, with rawpipe's `take_inherited`.
+//! Uses rawpipe's `take_inherited` to take ownership of the descriptors that this process inherited.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -10,8 +10,7 @@ use std::{fmt, fs, io};
 use nix::{fcntl::FdFlag, libc};
 use rawpipe::Errno;
 
-/// The inherited descriptors by number. The value of an entry is `None` after the descriptor was
-/// taken.
+/// The inherited descriptors by number. The value of an entry is `None` once the descriptor has been taken.
 static INHERITED: Mutex<Option<HashMap<RawFd, Option<OwnedFd>>>> = Mutex::new(None);
 
 #[derive(Debug, PartialEq)]
@@ -53,7 +52,7 @@ pub unsafe fn init_inherited_fds() -> io::Result<()> {
         // SAFETY: the caller guarantees that no other code owns the descriptor.
         match unsafe { rawpipe::io::take_inherited(number) } {
             Ok(fd) => fds.insert(number, Some(fd)),
-            Err(Errno::EBADF) => None, // the descriptor of the directory, which is closed now
+            Err(Errno::EBADF) => None, // the directory's descriptor, which has been closed
             Err(e) => return Err(e.into()),
         };
     }

@@ -1,4 +1,5 @@
-//! Provides the interface of command-fds for rawpipe's `Command`, whose `fd_map` has the same effect.
+//! Provides the interface of command-fds for rawpipe's `Command`. That type's own `fd_map` has the same
+//! effect as this interface.
 
 extern crate rawpipe_std as std;
 

@@ -85,7 +85,8 @@ impl Started {
     }
 }
 
-/// A program. If this value is dropped before the program ends, a later start collects the exit status.
+/// A program. If this value is dropped before the program ends, the exit status is collected when another
+/// program is started later.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Option<SharedChild>,
@@ -122,7 +123,7 @@ impl Drop for Running {
     }
 }
 
-/// The result of a thread, for which any number of callers can wait.
+/// The result of a thread. Any number of callers can wait for the result.
 #[derive(Debug)]
 pub(crate) struct Background<T>(Arc<(Mutex<Option<rawpipe::Result<T>>>, Condvar)>);
 
@@ -163,7 +164,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Starts a thread for each captured stream, which reads the stream until end of file.
+    /// Starts one thread for each captured stream. The thread reads the stream until end of file.
     pub(crate) fn new(started: Started, captured: [Option<PipeReader>; 2]) -> Self {
         let read = |reader: PipeReader| {
             Background::new(move || {
@@ -254,8 +255,8 @@ impl ReaderHandle {
 }
 
 impl Read for &ReaderHandle {
-    /// Reads the output. At end of file, waits for the programs, and fails if the resulting status is
-    /// unsuccessful and checked.
+    /// Reads the output. At end of file, waits for the programs, and fails if the resulting status is checked
+    /// and is not a success.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(buf)?;
         if count == 0 && !buf.is_empty() {

@@ -1,5 +1,5 @@
-//! Provides duct's interface: expressions of programs, pipes and settings, which rawpipe's `Command` starts
-//! and rawpipe's pipes connect.
+//! Provides duct's interface: expressions that consist of programs, pipes and settings. rawpipe's `Command`
+//! starts the programs, and rawpipe's pipes connect them.
 
 extern crate rawpipe_std as std;
 

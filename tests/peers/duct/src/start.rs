@@ -16,7 +16,7 @@ use rawpipe::{Errno, PipeReader};
 use crate::handle::{Background, Running, Started};
 use crate::{Expression, Node};
 
-/// A change to the enclosed programs. A number refers to a standard stream.
+/// A change to the enclosed programs. A number identifies a standard stream.
 #[derive(Debug)]
 pub(crate) enum Setting {
     StdinBytes(Arc<[u8]>),
@@ -49,13 +49,13 @@ impl fmt::Debug for Hook {
 /// A standard stream of a program.
 #[derive(Clone)]
 enum Stream {
-    /// This process's stream with this number.
+    /// The stream of this process that has the given number.
     Parent(usize),
     Null,
     Fd(MaybeOwnedFd<'static>),
 }
 
-/// The pipe of a captured stream, which is created when the first `Capture` setting for this stream is
+/// The pipe of a captured stream. The pipe is created when the first `Capture` setting for this stream is
 /// applied.
 type Capture = RefCell<Option<(PipeReader, MaybeOwnedFd<'static>)>>;
 

@@ -1,1 +1,1 @@
-//! Exists for its dependencies, which cargo downloads for `run.py`. Nothing builds this package.
+//! Exists only so that cargo downloads its dependencies for `run.py`. Nothing builds this package.

@@ -1,6 +1,6 @@
-//! Provides the interface of shared_child with a rawpipe `Child` in a mutex and a separate pidfd. A thread
-//! waits with the pidfd, and therefore does not hold the mutex during the wait. The thread then collects the
-//! status, which the `Child` keeps.
+//! Provides the interface of shared_child. The implementation consists of a separate pidfd and of a rawpipe
+//! `Child` in a mutex. A waiting thread uses the pidfd, and therefore does not hold the mutex during the
+//! wait. The thread then collects the status, which the `Child` keeps.
 
 extern crate rawpipe_std as std;
 

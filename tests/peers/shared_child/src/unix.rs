@@ -8,7 +8,7 @@ pub trait SharedChildExt {
 }
 
 impl SharedChildExt for super::SharedChild {
-    /// Sends a signal. Does nothing after a wait, whereas rawpipe's `send_signal` fails with `ESRCH`.
+    /// Sends a signal. After a wait, does nothing, whereas rawpipe's `send_signal` fails with `ESRCH`.
     fn send_signal(&self, signal: i32) -> io::Result<()> {
         let signal = Signal::from_raw(signal).ok_or(Errno::EINVAL)?;
         match self.inner.lock().unwrap().child.send_signal(signal) {

@@ -6,7 +6,7 @@
 pub use ::std as real;
 pub use ::std::*;
 
-/// Provides `std::process`, in which rawpipe's types replace std's types of the same names.
+/// Provides `std::process`, in which rawpipe's types replace std's types that have the same names.
 pub mod process {
     pub use ::std::process::*;
     pub use rawpipe::process::Output;
@@ -51,7 +51,7 @@ pub mod process {
         }
     }
 
-    /// rawpipe's child, whose pipes are fields as in std.
+    /// rawpipe's child. As in std, its pipes are fields.
     #[derive(Debug)]
     pub struct Child {
         child: rawpipe::process::Child,

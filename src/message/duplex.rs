@@ -78,7 +78,7 @@ impl Duplex {
     ///
     /// A child inherits copies of all descriptors of the parent, including the parent's sides of *earlier*
     /// links. While the new child keeps these copies open, an earlier child does not reach end of file, even
-    /// if the parent drops the other side of that child's link. Therefore, close the copies in the new child.
+    /// if the parent drops its own side of that child's link. Therefore, close the copies in the new child.
     /// In this example, `body` borrows the earlier links exclusively and drops them. The parent's own sides
     /// of these links stay open.
     ///

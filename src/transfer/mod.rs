@@ -229,9 +229,8 @@ impl<'p> Transfer<'p> {
     /// Moves at most `bytes` between two calls of [`progress`](Self::progress). A value of 0 counts as 1. The
     /// default is 1 MiB. Chunks of less than 64 KiB are slower than larger chunks.
     ///
-    /// With `progress` and a chunk of less than a page, the mechanism is [`Copy`](TransferMechanism::Copy).
-    /// Each spliced piece occupies a whole slot of a pipe, so small pieces would fill the pipe with few
-    /// bytes.
+    /// With `progress` and a chunk of less than a page, the mechanism is [`Copy`](TransferMechanism::Copy),
+    /// because each spliced piece occupies a whole slot of a pipe.
     ///
     /// With a [`deadline`](Self::deadline) and no `progress`, the chunk limits the number of bytes that are
     /// moved between two checks of the clock. A chunk of less than 64 KiB then counts as 64 KiB. Without a
@@ -253,8 +252,7 @@ impl<'p> Transfer<'p> {
         self
     }
 
-    /// Ends the transfer at `deadline`, with [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) on the side that is not
-    /// ready.
+    /// Ends the transfer at `deadline`, with `ETIMEDOUT` on the side that is not ready.
     ///
     /// The deadline bounds only the time that the transfer spends waiting. Bytes that are ready are moved
     /// even after the deadline. A transfer with a deadline in the past therefore moves the bytes that can be
@@ -291,8 +289,7 @@ impl<'p> Transfer<'p> {
     /// - Another process holds the lock of a pipe, for example while it writes from memory that a FUSE file
     ///   or a `userfaultfd` provides.
     ///
-    /// With `progress` and a small [`chunk`](Self::chunk), each piece that is written to a FIFO occupies a
-    /// separate slot.
+    /// With `progress` and a small [`chunk`](Self::chunk), each piece occupies a separate slot of a FIFO.
     pub const fn deadline(self, deadline: Deadline<'p>) -> Self {
         Self { deadline: Some(deadline), ..self }
     }
@@ -303,14 +300,13 @@ impl<'p> Transfer<'p> {
         Self { copy_semantics: true, ..self }
     }
 
-    /// Enlarges each end that is a pipe to 256 KiB, unless that pipe already has at least this capacity. If
-    /// the kernel rejects this change, the pipe keeps its capacity. The new capacity remains after the
-    /// transfer.
+    /// Enlarges each end that is a pipe to at least 256 KiB, if the kernel permits this change. The new
+    /// capacity remains after the transfer.
     ///
-    /// The reader and the writer of a pipe with the default capacity of 64 KiB often wait for each other. A
-    /// larger pipe can be more than twice as fast as a pipe of the default capacity. Larger pipes are not the
-    /// default, because all pipes of a user share a limit (`/proc/sys/fs/pipe-user-pages-soft`, in pages).
-    /// The default limit of 64 MiB allows 256 pipes of 256 KiB, and any further pipes are tiny.
+    /// The reader and the writer of a pipe of 64 KiB often wait for each other, so a larger pipe can be more
+    /// than twice as fast. Larger pipes are not the default, because all pipes of a user share a limit
+    /// (`/proc/sys/fs/pipe-user-pages-soft`, in pages). The default limit of 64 MiB allows 256 pipes of
+    /// 256 KiB, and any further pipes are tiny.
     ///
     /// # Examples
     ///
@@ -355,8 +351,7 @@ impl<'p> Transfer<'p> {
     /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink if only [excluded](Self::without) mechanisms
     ///   work with these two ends. The error holds the bytes that [`Broker`](TransferMechanism::Broker) has
     ///   already read.
-    /// - [`ENOMEM`](crate::Errno::ENOMEM) if no memory is available for the buffer of
-    ///   [`Copy`](TransferMechanism::Copy).
+    /// - [`ENOMEM`](crate::Errno::ENOMEM) if no memory is available for the buffer of `Copy`.
     /// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM) or another error that a filter
     ///   returns, on the sink and before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, or

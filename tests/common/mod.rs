@@ -493,6 +493,13 @@ impl Drop for Storm {
     }
 }
 
+/// Returns whether the kernel has at least this version.
+pub(crate) fn linux(major: u32, minor: u32) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
+}
+
 /// Returns whether the kernel implements the call with this number. The first argument of the call must be a
 /// descriptor. The call receives descriptor -1 and therefore has no effect.
 pub(crate) fn has_call(number: usize) -> bool {

@@ -349,7 +349,7 @@ fn read_deadline_cancelled_ecanceled_and_nothing_is_lost() {
     cancel.cancel();
     for (reader, writer) in [(reader.as_fd(), writer.as_fd()), (near.as_fd(), far.as_fd())] {
         if io::try_read(reader, &mut buf) == Err(Errno::EOPNOTSUPP) {
-            let old = common::emulated() || !super::child::linux(6, 5);
+            let old = common::emulated() || !common::linux(6, 5);
             assert!(old && reader.as_raw_fd() == near.as_raw_fd());
             common::skip("read_deadline of a socket", "no RWF_NOWAIT here (Linux 6.5)");
             continue;

@@ -42,13 +42,6 @@ fn waiting_child() -> Child {
     child
 }
 
-/// Returns whether the kernel has at least this version.
-pub(crate) fn linux(major: u32, minor: u32) -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
-    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
-}
-
 /// Creates a child that exits with `code` when the writer is dropped.
 fn gated_child(code: u8) -> (Child, PipeWriter) {
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -478,7 +471,7 @@ fn wait_stolen_status_echild_and_never_a_stranger() {
         assert_eq!(wait_for_any(), Some(5 << 8));
         let (mut other, opener) = gated_child(7);
         assert_lost(&mut stolen, 5, way);
-        if way == "all" && linux(6, 15) && !common::emulated() && stolen.pidfd().is_some() {
+        if way == "all" && common::linux(6, 15) && !common::emulated() && stolen.pidfd().is_some() {
             assert!(stolen.wait().is_ok(), "Linux knows it");
         }
         assert_eq!(other.try_wait(), Ok(None), "{way}");

@@ -235,11 +235,7 @@ fn pidfd_killed_by_another_thread_while_numbers_are_given_again() {
         Fork::Child => {
             assert_eq!(process::getpid(), 1);
             // Before Linux 6.14, `pid_max` applies to all namespaces, so the test does not change it.
-            let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-            let mut parts =
-                release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
-            let own = (parts.next(), parts.next()) >= (Some(6_u32), Some(14_u32));
-            if !own || fs::write("/proc/sys/kernel/pid_max", "400").is_err() {
+            if !common::linux(6, 14) || fs::write("/proc/sys/kernel/pid_max", "400").is_err() {
                 process::exit(NO_FILTER);
             }
             kill_many();

@@ -194,9 +194,7 @@ fn wait_for_a_child_that_this_process_traces() {
 
 /// If a filter kills the child at its `execve`, the spawn fails, because the program never started.
 fn spawn_killed_before_its_program_begins() {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
-    if (numbers.next(), numbers.next()) < (Some(5_u32), Some(16)) {
+    if !common::linux(5, 16) {
         let test = "spawn_killed_before_its_program_begins";
         return skip(test, "before Linux 5.16 a core dump ends all processes with the same memory");
     }

@@ -101,8 +101,7 @@ impl<W: AsFd> ChunkWriter<W> {
         ChunkWriter::builder().build(pipe)
     }
 
-    /// Lends the next chunk for the caller to fill. Does not wait. The chunk has the size that was set with
-    /// the builder.
+    /// Lends the next chunk, of the size that was set with the builder, for the caller to fill. Never waits.
     ///
     /// The contents of the chunk are unspecified: zeros, or bytes of an earlier chunk. With
     /// [`Reuse::AfterRead`], the chunk contains either only zeros or exactly the bytes that an earlier chunk
@@ -169,8 +168,7 @@ impl<W: AsFd> ChunkWriter<W> {
     /// # Errors
     ///
     /// The [`Incomplete`] holds the exact number of bytes that were sent, and the reason. The remaining bytes
-    /// stay lent. Another `send` of at most the remaining number of bytes continues after the bytes that were
-    /// sent.
+    /// stay lent. Another `send` of at most this number of bytes continues after those that were sent.
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
     /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent or `len` is more than the remaining size of the chunk.
@@ -209,9 +207,8 @@ impl<W: AsFd> ChunkWriter<W> {
     /// on `EINTR`, until the pipe has accepted all of these bytes.
     ///
     /// The chunk can be sent any number of times until the next call to [`chunk`](Self::chunk). For repeated
-    /// bytes, this call is faster than filling a chunk each time, because it does not write to the pages
-    /// again. Chunks of 64–256 KiB are fastest, because a pipe of 1 MiB holds several of them, and they stay
-    /// in the processor's caches.
+    /// bytes, this call is faster than filling a chunk each time. Chunks of 64–256 KiB are fastest, because a
+    /// pipe of 1 MiB holds several of them, and they stay in the processor's caches.
     ///
     /// Sending a chunk again is correct with both policies of [`Reuse`]. With [`Reuse::Never`], no later
     /// chunk uses the same pages. With [`Reuse::AfterRead`], the pages become free once the chunk has been

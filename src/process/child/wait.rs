@@ -186,7 +186,7 @@ impl Child {
         if let Some(end) = self.end {
             return end.map(Some);
         }
-        let end = match self.waitid(abi::WEXITED | options) {
+        let mut end = match self.waitid(abi::WEXITED | options) {
             Ok(None) => return Ok(None),
             Ok(Some((info, used))) => {
                 self.used = Some(used);
@@ -201,9 +201,11 @@ impl Child {
                 return Ok(None);
             }
             // This call collects the exit status. If another waiter collects the status first, the call fails
-            // with `ECHILD`, but `end` already holds the status.
+            // with `ECHILD`, but `end` already holds the status. Before Linux 5.17, the call with `WNOWAIT`
+            // reports the first thread's own exit code, which can differ from that of the process.
             match self.waitid((abi::WEXITED | options) & !abi::WNOWAIT) {
-                Ok(_) | Err(Errno::ECHILD) => {}
+                Ok(Some((info, _))) => end = Ok(ExitStatus::new(&info)),
+                Ok(None) | Err(Errno::ECHILD) => {}
                 Err(errno) => return Err(errno),
             }
         }

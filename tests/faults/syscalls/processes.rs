@@ -130,7 +130,7 @@ pub(super) fn forks() -> Vec<Operation> {
                 done(process::wait_any_deadline(
                     &mut [&mut given],
                     ends,
-                    Deadline::after(SOON * 10),
+                    Deadline::after(SOON * if common::slow() { 100 } else { 10 }),
                 ));
                 drop(gate);
                 done(process::wait_any(&mut [&mut given], ends));

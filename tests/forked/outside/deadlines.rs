@@ -10,7 +10,7 @@ use super::stage::{Act, Ear, Others, Play, Seen, play};
 use super::sys::{self, ETIMEDOUT};
 use super::table::{Table, Verdict};
 use rawpipe::transfer::Side;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::thread;
@@ -215,15 +215,7 @@ fn not_promised(name: &str, pipe: bool) -> Option<&'static str> {
 /// Returns whether the cases assume that `RWF_NOWAIT` has no effect on sockets. The cases assume this on old
 /// kernels and under an emulator. Versions of qemu-user before 8 drop the flags of `preadv2`.
 fn sockets_wait() -> bool {
-    kernel() < (6, 5) || crate::common::emulated()
-}
-
-/// Returns the version of the running kernel.
-fn kernel() -> (u32, u32) {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers =
-        release.split(|c: char| !c.is_ascii_digit()).map(|text| text.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    !crate::common::linux(6, 5) || crate::common::emulated()
 }
 
 fn competitors(table: &mut Table) {

@@ -218,10 +218,9 @@ impl<'p> Transfer<'p> {
     }
 
     /// Allows the kernel to raise `SIGPIPE` if the sink has no reader, so that a filter program ends silently
-    /// after its reader has ended. If the signal is ignored or handled, the transfer fails with
-    /// [`EPIPE`](crate::Errno::EPIPE).
+    /// after its reader has ended. If the signal is ignored or handled, the transfer fails with `EPIPE`.
     ///
-    /// Rust's runtime ignores `SIGPIPE`: restore the default action of the signal first.
+    /// Rust's runtime ignores `SIGPIPE`: restore the signal's default action first.
     pub const fn raise_sigpipe(self) -> Self {
         Self { raise_sigpipe: true, ..self }
     }

@@ -132,8 +132,8 @@ impl Spin {
         Err(Errno::EAGAIN)
     }
 
-    /// Returns whether to poll before this wait, and counts the wait in `skip`. If the result is `true`, the
-    /// caller reports the result of polling with [`paid`](Self::paid) or [`failed`](Self::failed).
+    /// Returns whether to poll before this wait, and counts the wait in `skip`. If this function returns
+    /// `true`, the caller must poll and then call [`paid`](Self::paid) or [`failed`](Self::failed).
     pub(crate) fn begins(&mut self) -> bool {
         let skipped = self.skip > 0;
         self.skip = self.skip.saturating_sub(1);

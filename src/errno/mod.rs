@@ -13,7 +13,7 @@ pub(crate) use like_std::like_std;
 /// The result of a call in this crate: a value, or the kernel's [`Errno`].
 pub type Result<T> = core::result::Result<T, Errno>;
 
-/// An error number of the kernel, such as [`EPIPE`](Errno::EPIPE).
+/// A kernel error number, such as [`EPIPE`](Errno::EPIPE).
 ///
 /// The type can hold every non-zero code. A code that is not in this crate's table keeps its value, has no
 /// [`name`](Errno::name), and is printed as a number.

@@ -16,8 +16,8 @@ use crate::sys::call;
 /// On Linux 5.9 and later, this function calls `close_range` once for each range of descriptor numbers that
 /// contains no kept descriptor. Without `close_range`, this function makes one call for each number up to
 /// `RLIMIT_NOFILE`, whether or not a descriptor with that number is open. The limit may be a million. Without
-/// `close_range`, a descriptor stays open if the limit was lowered after the descriptor was opened, and the
-/// descriptor's number is above the new limit.
+/// `close_range`, a descriptor stays open if its number is above a limit that was lowered after the
+/// descriptor was opened.
 ///
 /// # Errors
 ///

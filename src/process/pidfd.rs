@@ -87,8 +87,8 @@ impl Pidfd {
         call::pidfd_open(pid).map(Self)
     }
 
-    /// Sends the process a signal. If the process has ended and was not waited for, the call succeeds without
-    /// effect.
+    /// Sends the process a signal. If the process has ended but has not been waited for, the call succeeds
+    /// and has no effect.
     ///
     /// # Errors
     ///

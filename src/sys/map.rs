@@ -81,7 +81,7 @@ impl Map {
     pub(crate) fn new(len: usize) -> Result<Self> {
         match call::mmap(len, abi::PROT_RW, abi::MAP_OWN, None) {
             // The kernel returns EAGAIN if the process has reached its limit of locked memory. Callers would
-            // misread EAGAIN as the error of a call that would have to wait.
+            // take EAGAIN to mean that the call would block.
             Err(Errno::EAGAIN) => Err(Errno::ENOMEM),
             base => Ok(Self { base: base?, len }),
         }

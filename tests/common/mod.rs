@@ -71,7 +71,7 @@ const LONG: [&str; 8] = [
     "RAWPIPE_TRANSFER_BYTES",
 ];
 
-/// Returns the time after which a process is assumed to hang. The time is longer if a variable of [`LONG`] is
+/// Returns the time after which a process is assumed to have hung. The time is longer if a variable of [`LONG`] is
 /// set, or if the test runs under a tool.
 fn patience() -> Duration {
     let long = LONG.iter().any(|name| env::var_os(name).is_some());

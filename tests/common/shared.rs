@@ -63,7 +63,7 @@ impl Outside {
         self.ring <= range.start.addr() && range.end.addr() <= self.ring + self.len
     }
 
-    /// Writes this number of bytes, but at most 64, to both wake-up pipes. Two of the four descriptors are
+    /// Writes `bytes` bytes, but at most 64, to both wake-up pipes. Two of the four descriptors are
     /// read ends, so writes to these two fail.
     pub(crate) fn ring_bells(&self, bytes: usize) {
         for fd in &self.fds {

@@ -114,8 +114,8 @@ fn cancel_from_a_signal_handler() {
     assert!(sender.wait().unwrap().success());
 }
 
-/// After a fork, a cancel in either process ends a wait in the other process, because the two processes share
-/// the descriptor.
+/// After a fork, cancelling in either process ends a wait in the other, because the two processes share the
+/// descriptor.
 fn cancel_after_a_fork_ends_waits_in_both() {
     let [down, up] = [(); 2].map(|()| Cancel::new().unwrap());
     let mut other = child(|| {

@@ -1059,7 +1059,8 @@ fn wait_deadline_zombie_of_another_tracer_sleeps() {
 
 // ---- groups ----
 
-/// Creates a child that leads a group and has a child in that group. Both processes hold the write end.
+/// Creates a child that leads a group and has a child in that group. Returns the leader, and the read end of a
+/// pipe whose write end both processes hold.
 fn group() -> (Child, PipeReader) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (gate, opener) = rawpipe::pipe().unwrap();

@@ -60,7 +60,7 @@ impl Command<'_> {
 /// Words are quoted for any POSIX shell. Control characters other than newline, and bytes that are not valid
 /// UTF-8, are written in the form `"$(printf '\377')"`. A newline is written unchanged. If the program's name
 /// contains no slash, the shell may treat it as a keyword, builtin, function or alias. `env` accepts neither
-/// a variable name that begins with `-` nor a program with a `=` in its name. A command that cannot be
+/// a variable name that begins with `-` nor a program whose name contains `=`. A command that cannot be
 /// started because of a NUL or an invalid name has no valid line.
 impl fmt::Debug for Command<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -54,8 +54,8 @@ pub(crate) fn rt_sigaction_ignore(signal: usize) -> Result<()> {
 pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
     let mut action = SigAction::default();
     let (place, size) = (lent_mut(&mut action), size_of::<SigSet>());
-    // The fourth argument is the size of a set. On SPARC, which has an additional argument, the size is the
-    // fifth argument.
+    // The fourth argument is the size of a set. On SPARC, the call takes an additional argument, so the size
+    // is the fifth.
     // SAFETY: the kernel writes one `struct sigaction` to the given address. `SigAction` is at least as large
     // as that structure.
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, 0, place, size, size) })?;

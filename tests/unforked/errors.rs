@@ -101,8 +101,8 @@ fn transfer_error_is_kept_with_its_bytes() {
     assert_eq!(error.bytes() + held as u64 + reader.available().unwrap() as u64, 11);
 }
 
-/// A custom error has no errno, and neither has a std error that consists only of a kind. If another error wraps an error of
-/// this crate, the errno of the wrapped error is still found.
+/// A custom error has no errno, and neither has a std error that consists only of a kind. If another error
+/// wraps an error of this crate, the errno of the wrapped error is still found.
 #[test]
 fn errno_from_io_error_looks_into_what_it_holds() {
     assert_eq!(Errno::from_io_error(&io::Error::other("mine")), None);

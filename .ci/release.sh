@@ -63,7 +63,7 @@ for compiler in NEW OLD; do
   use $compiler
   use $compiler c-shim
   echo "result: a new program, rustc $version | both backends build and run"
-  # An older rustdoc does not support all options of the newest cargo, and the example `speed` needs Rust 1.87.
+  # An older rustdoc does not support all options of the newest cargo.
   tests=()
   [ $compiler = NEW ] || tests=(--lib --tests)
   for feature in full full,c-shim; do

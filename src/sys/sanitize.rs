@@ -173,15 +173,19 @@ fn of_file(fd: BorrowedFd<'_>) -> usize {
     call::statx(fd).map_or(0, |file| file.stx_ino as usize % FILES)
 }
 
-/// The stack that a child runs on while its parent is stopped. The parent drops this value afterwards. Some
-/// functions that run on this stack never return. ThreadSanitizer therefore receives a fiber for the stack,
-/// and a report to AddressSanitizer clears the marks of the stack's frames.
+/// The stack that a child runs on while its parent is stopped. The parent calls [`leave`](Self::leave)
+/// afterwards. Some functions that run on this stack never return. ThreadSanitizer therefore receives a fiber
+/// for the stack, and a report to AddressSanitizer clears the marks of the stack's frames.
+///
+/// ThreadSanitizer counts the calls and returns of each fiber. A function that returns on another fiber than
+/// the one on which it was called would disturb both counts, so both methods must be inlined.
 pub(super) struct OtherStack {
     stack: (*mut u8, usize),
     fibers: [*mut u8; 2],
 }
 
 impl OtherStack {
+    #[inline(always)]
     pub(super) fn of(stack: (*mut u8, usize)) -> Self {
         let mut fibers = [null_mut(); 2];
         if THREAD {
@@ -191,10 +195,9 @@ impl OtherStack {
         }
         Self { stack, fibers }
     }
-}
 
-impl Drop for OtherStack {
-    fn drop(&mut self) {
+    #[inline(always)]
+    pub(super) fn leave(self) {
         if ADDRESS {
             __asan_unpoison_memory_region(self.stack.0, self.stack.1);
         } else if THREAD {

@@ -38,9 +38,11 @@ pub(crate) unsafe fn clone_on_stack(
 ) -> Result<(i32, Option<OwnedFd>)> {
     let mut pidfd: RawFd = -1;
     #[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "thread"))]
-    let _stack = crate::sys::sanitize::OtherStack::of(stack);
+    let other = crate::sys::sanitize::OtherStack::of(stack);
     // SAFETY: the caller upholds the same contract, and `pidfd` has room for an `int`.
     let answer = unsafe { arch::clone_on_stack(flags, stack, child, arg, &raw mut pidfd) };
+    #[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "thread"))]
+    other.leave();
     #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
     #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
     let pid = decode(answer)? as i32;

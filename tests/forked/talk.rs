@@ -152,7 +152,7 @@ fn communicate_endless_output_and_a_deadline() {
     let output = command.spawn().unwrap().communicate(&input).unwrap();
     assert!(output.stdout == input && output.stderr == b"err");
     let begin = Instant::now();
-    let mut command = program("flood", &["1000000000000", "10"]);
+    let mut command = program("flood", &["4000000000", "10"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let error = Communicate::new().deadline(after(100)).run(&mut child).unwrap_err();
     assert_eq!((error.reason(), error.stderr().len()), (Kind::Deadline, 10));

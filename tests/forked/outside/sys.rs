@@ -242,7 +242,14 @@ pub(crate) fn unix_pair(kind: c_int) -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];
     // SAFETY: the call writes two integers to `fds`.
     check(unsafe { c::socketpair(AF_UNIX, kind | SOCK_CLOEXEC, 0, fds.as_mut_ptr()) })?;
-    two(fds)
+    let pair = two(fds)?;
+    // On 32-bit kernels, the default buffer is smaller than the longest packet of the cases.
+    if cfg!(target_pointer_width = "32") {
+        const SO_SNDBUF: c_int = 7; // generic; MIPS, PA-RISC and SPARC differ
+        set_option(&pair.0, SO_SNDBUF, &[160 << 10])?; // the kernel doubles this value
+        set_option(&pair.1, SO_SNDBUF, &[160 << 10])?;
+    }
+    Ok(pair)
 }
 
 const SOL_SOCKET: c_int = 1; // generic; MIPS, PA-RISC and SPARC differ

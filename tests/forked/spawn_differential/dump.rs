@@ -109,7 +109,13 @@ fn descriptor(text: &mut String, fd: i32) {
     let (identity, mode) = file.metadata().map_or((String::from("?"), 0), |file| {
         (format!("{}:{}", file.dev(), file.ino()), file.mode())
     });
-    let (how, offset) = (libc::fcntl(fd, libc::F_GETFL), libc::lseek64(fd, 0, 1));
+    // std sets `O_LARGEFILE` when it opens a file, which has a number only on 32-bit architectures.
+    let large = match (cfg!(target_pointer_width = "32"), cfg!(target_arch = "x86")) {
+        (false, _) => 0,
+        (true, true) => 0o100_000,
+        (true, false) => 0o400_000, // ARM; MIPS and PowerPC differ
+    };
+    let (how, offset) = (libc::fcntl(fd, libc::F_GETFL) & !large, libc::lseek64(fd, 0, 1));
     let what = format!("{identity} mode {mode:o} flags {how:o} offset {offset} cloexec {flags}");
     line(text, &format!("fd-{fd}"), &what);
 }

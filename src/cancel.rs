@@ -1,9 +1,11 @@
 //! Cancels a wait from another thread.
 
+use crate::event::poll_beside;
 use crate::fd::{AsFd, OwnedFd, lends_its_descriptor};
 use crate::sys::{abi, call};
 use crate::{Deadline, Errno, Result};
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 
 /// Cancels waits from another thread or a signal handler. The cancellation affects every wait whose
 /// [`Deadline`] was [combined](Deadline::or_cancelled) with this value. A cancelled value stays cancelled.
@@ -18,17 +20,18 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// [`Fanout`](crate::transfer::Fanout) end even if they never wait.
 ///
 /// A `Cancel` is an `eventfd` and a flag. Each wait polls the `eventfd` together with the descriptors that
-/// the call waits for, so no wakeup is lost and no periodic polling is needed. `Cancel` implements [`AsFd`],
-/// so that event loops of other crates can wait for a cancel. The descriptor is readable once the value is
-/// cancelled. Do not read from it.
+/// the call waits for, so no wakeup is lost. If `RLIMIT_NOFILE` is lower than the number of these
+/// descriptors, `poll` fails with [`EINVAL`](crate::Errno::EINVAL), and so does the call. `Cancel` implements
+/// [`AsFd`], so that event loops of other crates can wait for a cancel. The descriptor is readable once the
+/// value is cancelled. Do not read from it.
 ///
 /// # After a fork
 ///
 /// A forked child's copy of a `Cancel` shares the `eventfd` but has a separate flag. A cancel in either
 /// process therefore ends the waits in both processes. In the other process,
-/// [`is_cancelled`](Self::is_cancelled) becomes true once a wait has detected the cancel. In that process, a
-/// `Transfer` or `Fanout` that never waits does not detect the cancel. A child that must not be affected must
-/// create a separate value.
+/// [`is_cancelled`](Self::is_cancelled) becomes true once a wait has detected the cancel or has reached its
+/// deadline. In that process, a `Transfer` or `Fanout` that never waits does not detect the cancel. A child
+/// that must not be affected must create a separate value.
 ///
 /// # Examples
 ///
@@ -67,8 +70,8 @@ impl Cancel {
         Ok(Self(eventfd, AtomicBool::new(false)))
     }
 
-    /// Cancels this value. Waits in progress end immediately, and later waits end without sleeping. Repeated
-    /// calls have no effect.
+    /// Cancels this value. Waits in progress end immediately, apart from reading data that is ready. Later
+    /// waits end without sleeping. Repeated calls have no effect.
     ///
     /// This function makes one `write` and one atomic store, so a signal handler may call it.
     pub fn cancel(&self) {
@@ -128,9 +131,11 @@ impl<'c> Deadline<'c> {
         self.cancel.is_some_and(Cancel::is_cancelled)
     }
 
-    /// Returns the error of a call whose wait this deadline has ended: `ECANCELED` or `ETIMEDOUT`.
-    #[cfg(any(feature = "event", feature = "transfer"))]
+    /// Returns the error of a call whose wait this deadline has ended: `ECANCELED` or `ETIMEDOUT`. Polls the
+    /// [`Cancel`], because another process may have cancelled it since the last wait.
     pub(crate) fn errno(&self) -> Errno {
-        if self.is_cancelled() { Errno::ECANCELED } else { Errno::ETIMEDOUT }
+        let polled = self.cancel.map(|_| poll_beside(self.cancel, &mut [], Some(Duration::ZERO)));
+        let cancelled = self.is_cancelled() || polled == Some(Err(Errno::ECANCELED));
+        if cancelled { Errno::ECANCELED } else { Errno::ETIMEDOUT }
     }
 }

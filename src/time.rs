@@ -2,8 +2,8 @@
 
 pub(crate) use crate::sys::abi::Timespec;
 
-use crate::Cancel;
 use crate::sys::call;
+use crate::{Cancel, Errno, Result};
 use core::time::Duration;
 
 /// A point in time at which a call stops waiting. Unlike a timeout, a deadline does not move when a call is
@@ -69,6 +69,16 @@ impl Deadline<'_> {
     #[must_use]
     pub fn remaining(&self) -> Duration {
         if self.is_cancelled() { Duration::ZERO } else { self.at.saturating_sub(now()) }
+    }
+
+    /// Returns whether the deadline has passed. Fails with `ECANCELED` if the deadline is cancelled.
+    ///
+    /// A caller that asked [`has_passed`](Self::has_passed) and [`is_cancelled`](Self::is_cancelled) one after
+    /// the other could take a cancel that arrives in between for a timeout.
+    pub(crate) fn is_reached(&self) -> Result<bool> {
+        let over = self.at <= now();
+        let cancelled = self.is_cancelled() || over && self.errno() == Errno::ECANCELED;
+        if cancelled { Err(Errno::ECANCELED) } else { Ok(over) }
     }
 
     /// Returns whether the clock has reached the deadline.

@@ -164,14 +164,19 @@ pub(crate) fn attempt_until<T>(
     // A wait that has timed out shows that the deadline has passed, even if a filter rejects the call that
     // reads the clock.
     let mut timed_out = false;
+    let mut passed = None;
     loop {
         match attempt() {
             Err(Errno::EINTR) if deadline.is_none() => continue,
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             result => return result,
         }
-        if let Some(passed) = deadline.filter(|deadline| timed_out || deadline.has_passed()) {
-            return Err(passed.errno());
+        if let Some(deadline) = passed {
+            return Err(Deadline::errno(deadline));
+        }
+        passed = deadline.as_ref().filter(|deadline| timed_out || deadline.has_passed());
+        if passed.is_some() {
+            continue; // the last attempt may have been before the deadline, or interrupted
         }
         // `poll` reports a file as ready even if its pages must still be read from the disk. The pause
         // prevents a busy loop.

@@ -28,9 +28,7 @@ mod signals;
 
 #[cfg(feature = "event")]
 pub use epoll::{Epoll, Event, EventFd, EventFdFlags};
-#[cfg(any(all(feature = "process", feature = "std"), feature = "transfer"))]
-pub(crate) use poll::poll_beside;
-pub(crate) use poll::{Backoff, poll_until};
+pub(crate) use poll::{Backoff, poll_beside, poll_until};
 pub use poll::{PollEvents, PollFd, poll, poll_deadline};
 #[cfg(all(feature = "alloc", feature = "event"))]
 pub use select::{FdSet, select, select_deadline};

@@ -175,13 +175,15 @@ impl Pidfd {
     pub fn wait_deadline(&self, deadline: Deadline<'_>) -> Result<Option<ExitStatus>> {
         let mut backoff = Backoff::default();
         loop {
+            // The clock is read first, so that an end before the deadline is reported.
+            let reached = deadline.is_reached();
             match self.try_wait()? {
-                None if !deadline.has_passed() => {}
-                None if deadline.is_cancelled() => return Err(Errno::ECANCELED),
+                None if !reached? => {}
                 result => return Ok(result),
             }
             backoff.pause(Some(deadline));
-            poll_until(&mut [PollFd::new(self, PollEvents::IN)], Some(deadline))?;
+            // The loop checks the process again after any result.
+            let _ = poll_until(&mut [PollFd::new(self, PollEvents::IN)], Some(deadline));
         }
     }
 

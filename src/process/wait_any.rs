@@ -68,9 +68,10 @@ pub struct Change {
 /// # Limits
 ///
 /// - An ended child whose handle was not passed hides the children after it in the kernel's list until the
-///   ended child is waited for. This call then repeatedly checks all processes in `/proc`. The pauses between
-///   these checks grow from 0.1 ms to 6.4 ms. Without a `/proc` of this pid namespace, the hidden children
-///   are collected only after the ended child has been waited for.
+///   ended child is waited for. This call then repeatedly checks the passed handles and all processes in
+///   `/proc`. The pauses between these checks grow from 0.1 ms to 6.4 ms. Without a `/proc` of this pid
+///   namespace, or without a free descriptor, hidden children without a passed handle are collected only
+///   after the ended child has been waited for.
 /// - If another thread is delayed while it starts a program, this call is delayed as well.
 /// - If this process was forked without this crate's [`fork`](super::fork()), this process keeps the claims
 ///   of its parent. A child whose process id matches one of these claims is not reported.
@@ -135,7 +136,8 @@ pub fn wait_any<C: BorrowMut<Child>>(children: &mut [C], flags: WaitFlags) -> Re
 ///
 /// # Errors
 ///
-/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before a change is found.
+/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before a change is found,
+///   and this process has children.
 /// - Any error of [`wait_any`].
 ///
 /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html), `P_ALL`
@@ -149,15 +151,20 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
     let is_bounded = deadline.at != Deadline::NEVER.at || deadline.cancel.is_some();
     let mut nohang = if is_bounded { WNOHANG } else { 0 };
     loop {
+        // The clock is read first, so that an end before the deadline is reported.
+        let reached = deadline.is_reached();
         if let Some((first, _)) = retry(|| call::waitid_all(options | WNOWAIT | nohang))? {
             let mut change = take(children, options, deadline, &first)?;
+            // The child may have a handle that was not passed. The kernel then reports this child first until
+            // the child is waited for. Without a free descriptor, only the passed handles can be checked.
+            for index in 0..children.len() {
+                let child = children[index].borrow();
+                if change.is_none() && child.end.is_none() {
+                    change = look(children, child.pid, options, deadline)?;
+                }
+            }
             if change.is_none() {
-                // The child may have a handle that was not passed. If it has, the kernel reports this child
-                // first until the child is waited for.
-                change = each_process(|pid| match call::waitid_pid(pid, options | PEEK) {
-                    Ok(Some((info, _))) => take(children, options, deadline, &info),
-                    _ => Ok(None),
-                })?;
+                change = each_process(|pid| look(children, pid, options, deadline))?;
             }
             if change.is_some() {
                 return Ok(change);
@@ -167,8 +174,8 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
             nohang = 0;
             continue;
         }
-        if deadline.has_passed() {
-            return if deadline.is_cancelled() { Err(Errno::ECANCELED) } else { Ok(None) };
+        if reached? {
+            return Ok(None);
         }
         backoff.pause(Some(deadline));
     }
@@ -184,6 +191,19 @@ impl Child {
     #[doc(alias("wait4", "getrusage"))]
     pub fn rusage(&self) -> Option<Rusage> {
         self.used.map(Rusage::new)
+    }
+}
+
+/// Collects the status of the child with this id, if its state has changed.
+fn look<C: BorrowMut<Child>>(
+    children: &mut [C],
+    pid: i32,
+    options: usize,
+    deadline: Deadline<'_>,
+) -> Result<Option<Change>> {
+    match call::waitid_pid(pid, options | PEEK) {
+        Ok(Some((info, _))) => take(children, options, deadline, &info),
+        _ => Ok(None),
     }
 }
 

@@ -280,13 +280,13 @@ impl<'p> Transfer<'p> {
     /// - *Another process* takes the data or room that `poll` has reported for a blocking terminal or device.
     ///   Before Linux 6.5, blocking sockets are also affected. An entry in the error queue of a blocking
     ///   socket has the same effect. For these descriptors, every call that the kernel offers may wait.
-    /// - A blocking terminal processes its output, and its driver lacks the room that one processed byte
-    ///   needs (2 bytes for a newline, 8 for a tab). A pseudoterminal that is ready has room for 256 bytes.
+    /// - A blocking terminal processes its output, and its driver lacks the room for one processed byte (2
+    ///   bytes for a newline, 8 for a tab). A ready pseudoterminal has room for 256 bytes.
+    /// - A blocking terminal at the source is in raw mode with `VMIN` above 1 and `VTIME` above 0.
     /// - A blocking eventfd at the sink has room for the value 1, but not for the value that is written.
     /// - A regular file with a size other than 0 is not polled, although its reads can wait.
     /// - The disk or server of a file does not respond.
-    /// - Another process holds the lock of a pipe, for example while it writes from memory that a FUSE file
-    ///   or a `userfaultfd` provides.
+    /// - Another process holds the [lock of a pipe](crate::Deadline#a-peer-that-holds-the-pipe).
     ///
     /// With `progress` and a small [`chunk`](Self::chunk), each piece occupies a separate slot of a FIFO.
     pub const fn deadline(self, deadline: Deadline<'p>) -> Self {

@@ -88,8 +88,8 @@ impl WriterBuilder {
     /// - [`EFBIG`](Errno::EFBIG) if the caller has set [`ChunkMechanism::Memfd`] and the memory exceeds
     ///   `RLIMIT_FSIZE`.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the mechanism that was set does not work on this kernel. The
-    ///   error also occurs if the mechanism cannot be checked because a limit on memory or descriptors is
-    ///   reached. Finally, the error occurs if the mechanism needs a pipe, but `to` is a packet pipe
+    ///   error also occurs if the mechanism cannot be checked because a limit on memory, descriptors or
+    ///   file sizes is reached. Finally, the error occurs if the mechanism needs a pipe, but `to` is a packet pipe
     ///   (`O_DIRECT`) or is not a pipe.
     ///
     /// # Examples

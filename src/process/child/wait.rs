@@ -8,6 +8,7 @@ use crate::process::ExitStatus;
 use crate::sys::abi;
 use crate::sys::call::{self, Waited};
 use crate::{Deadline, Errno, Result};
+use core::time::Duration;
 
 impl Child {
     /// Waits until the child has ended, and returns how it ended. Retries on `EINTR`. If this process traces
@@ -157,9 +158,10 @@ impl Child {
     pub fn wait_deadline(&mut self, deadline: Deadline<'_>) -> Result<Option<ExitStatus>> {
         let mut backoff = Backoff::default();
         loop {
+            // The clock is read first, so that an end before the deadline is reported.
+            let reached = deadline.is_reached();
             match self.try_wait()? {
-                None if !deadline.has_passed() => self.pause(deadline, &mut backoff),
-                None if deadline.is_cancelled() => return Err(Errno::ECANCELED),
+                None if !reached? => self.pause(deadline, &mut backoff),
                 result => return Ok(result),
             }
         }
@@ -251,5 +253,21 @@ pub(in crate::process) fn is_end(status: ExitStatus) -> bool {
 
 /// Returns how the process of a pidfd ended, for use when `waitid` has no status.
 pub(in crate::process) fn end_by_pidfd(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
-    call::pidfd_get_info_exit(pidfd).ok().flatten().map(ExitStatus::from_raw)
+    let ask = || match call::pidfd_get_info_exit(pidfd) {
+        // The process ceased to exist while the kernel prepared the answer.
+        Err(Errno::ESRCH) => Ok(None),
+        answer => answer,
+    };
+    let mut end = ask().ok()?;
+    if end.is_none() {
+        let mut fds = [PollFd::from_borrowed_fd(pidfd, PollEvents::IN)];
+        let _ = poll(&mut fds, Some(Duration::ZERO));
+        // `waitid` no longer finds a process shortly before the pidfd receives the status and reports `HUP`.
+        if fds[0].revents().contains(PollEvents::IN) {
+            fds = [PollFd::from_borrowed_fd(pidfd, PollEvents::empty())];
+            let _ = poll(&mut fds, Some(Duration::from_millis(5)));
+            end = ask().ok()?;
+        }
+    }
+    end.map(ExitStatus::from_raw)
 }

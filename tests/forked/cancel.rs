@@ -19,7 +19,7 @@ use rawpipe::process::{
     WaitFlags, wait_any_deadline,
 };
 use rawpipe::transfer::{Fanout, FanoutSink, Side, Transfer, TransferError, TransferMechanism};
-use rawpipe::{Cancel, Deadline, Errno, PipeReader, PipeWriter, io, raw};
+use rawpipe::{Cancel, Deadline, Errno, PipeReader, PipeWriter, io};
 use std::cell::RefCell;
 use std::fmt::Debug;
 use std::fs::File;
@@ -155,20 +155,32 @@ fn cancel_by_another_process_ends_wait_any() {
     assert!(running.wait().unwrap().success() && other.wait().unwrap().success());
 }
 
-/// Calls `wait` repeatedly. A cancel is never lost, whether it occurs before, during or after the start of a
-/// wait. Another thread cancels each call at a different moment, either before the call or during its wait.
+/// Calls `wait` repeatedly. Another thread cancels each call at a different moment, from before the call to
+/// its first sleep. Both threads spin, so that the moments are a few nanoseconds apart.
 fn at_any_moment<T: Debug + PartialEq>(wait: impl Fn(Deadline<'_>) -> rawpipe::Result<T>) {
-    for turn in 0..if common::slow() { 200 } else { 5_000_u64 } {
-        let cancel = Cancel::new().unwrap();
+    const BATCH: usize = 500; // each value needs a descriptor
+    let mut wrong = Vec::new();
+    for _ in 0..if common::slow() { 1 } else { 20 } {
+        let cancels: Vec<_> = (0..BATCH).map(|_| Cancel::new().unwrap()).collect();
+        let begun = AtomicUsize::new(0);
         thread::scope(|scope| {
             scope.spawn(|| {
-                let pause = Instant::now();
-                while pause.elapsed() < Duration::from_nanos(turn % 100 * 500) {}
-                cancel.cancel();
+                for (turn, cancel) in cancels.iter().enumerate() {
+                    while begun.load(Ordering::Acquire) <= turn {
+                        thread::yield_now();
+                    }
+                    (0..turn % 100).for_each(|_| std::hint::spin_loop());
+                    cancel.cancel();
+                }
             });
-            assert_eq!(wait(long(&cancel)), Err(Errno::ECANCELED));
+            for (turn, cancel) in cancels.iter().enumerate() {
+                begun.store(turn + 1, Ordering::Release);
+                let result = wait(long(cancel));
+                wrong.extend((result != Err(Errno::ECANCELED)).then_some(result));
+            }
         });
     }
+    assert_eq!(wrong, []); // only here, because the other thread would wait for the next call
 }
 
 fn cancel_at_any_moment_is_never_lost() {
@@ -744,6 +756,39 @@ fn communicate_cancelled_while_the_child_runs_on() {
     assert_eq!((waiting.reason(), before.reason()), (Kind::Cancelled, Kind::Cancelled));
 }
 
+/// A forked child cancels. Functions whose deadline has passed before their first wait still detect the
+/// cancel.
+fn cancel_by_another_process_is_no_timeout() {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let mut waiting = child(|| u8::from(reader.read(&mut [0]).is_err()));
+    let cancelled = || {
+        let cancel = Cancel::new().unwrap();
+        let mut other = child(|| {
+            cancel.cancel();
+            0
+        });
+        assert!(other.wait().unwrap().success());
+        assert!(!cancel.is_cancelled());
+        cancel
+    };
+    let cancel = cancelled();
+    let read = io::read_deadline(&reader, &mut [0], Deadline::now().or_cancelled(&cancel));
+    assert_eq!(read, Err(Errno::ECANCELED));
+    let cancel = cancelled();
+    assert_eq!(waiting.wait_deadline(Deadline::now().or_cancelled(&cancel)), Err(Errno::ECANCELED));
+    let cancel = cancelled();
+    let now = Deadline::now().or_cancelled(&cancel);
+    let any = wait_any_deadline(&mut [&mut waiting], WaitFlags::empty(), now);
+    assert_eq!(any.map(drop), Err(Errno::ECANCELED));
+    if let Ok(pidfd) = waiting.try_clone_pidfd() {
+        let cancel = cancelled();
+        let ended = pidfd.wait_deadline(Deadline::now().or_cancelled(&cancel));
+        assert_eq!(ended, Err(Errno::ECANCELED));
+    }
+    waiting.kill().unwrap();
+    assert!(waiting.wait().is_ok());
+}
+
 /// Returns, in ticks, the processor time that this process has used. `stat` must be an open
 /// `/proc/self/stat`.
 fn ticks(stat: &File) -> u64 {
@@ -765,22 +810,23 @@ fn wait_deadline_without_descriptors_sleeps() {
     let cancel = Cancel::new().unwrap();
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let mut child = child(|| u8::from(reader.read(&mut [0]).is_err()));
-    let limits = [0_u64; 2];
-    let place = (&raw const limits).expose_provenance();
-    let nofile = Resource::NOFILE.as_raw() as usize;
-    // SAFETY: the kernel reads the two limits at this address.
-    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, place, 0) }, 0);
+    let pidfd = child.try_clone_pidfd();
+    common::set_limits(Resource::NOFILE, [0; 2]);
     let before = ticks(&stat);
-    let deadline = Deadline::after(Duration::from_millis(600)).or_cancelled(&cancel);
-    assert_eq!(child.wait_deadline(deadline), Ok(None));
+    let deadline = || Deadline::after(Duration::from_millis(600)).or_cancelled(&cancel);
+    assert_eq!(child.wait_deadline(deadline()), Ok(None));
+    if let Ok(pidfd) = pidfd {
+        assert_eq!(pidfd.wait_deadline(deadline()), Ok(None));
+    }
     let used = ticks(&stat) - before;
-    assert!(used < 15, "{used} ticks of 60");
+    assert!(used < 30, "{used} ticks of 120");
     child.kill().unwrap();
     assert!(child.wait().is_ok());
 }
 
 pub(crate) const TESTS: common::Tests = common::tests![
     wait_deadline_without_descriptors_sleeps,
+    cancel_by_another_process_is_no_timeout,
     cancel_is_kept_and_readable,
     cancel_with_a_full_counter_works,
     cancel_from_a_signal_handler,

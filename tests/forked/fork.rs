@@ -8,7 +8,7 @@ use rawpipe::Deadline;
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::io::{self, DupFlags};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::process::{self, Signal, fork_with};
+use rawpipe::process::{self, Resource, Signal, fork_with};
 use rawpipe::{Errno, Fork, PipeFlags, PipeWriter, pipe2, raw};
 use std::fs::{self, File};
 use std::io::Read;
@@ -319,13 +319,8 @@ fn exit_code_is_the_lower_byte() {
 }
 
 fn fork_out_of_processes_eagain() {
-    const RLIMIT_NPROC: usize = 6; // generic; MIPS and SPARC differ
     let Some(()) = become_ordinary_user("fork_out_of_processes_eagain") else { return };
-    let limit: [u64; 2] = [0, 0];
-    let place = (&raw const limit).expose_provenance();
-    // SAFETY: `prlimit64` reads one `struct rlimit64` at `place`.
-    let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NPROC, place, 0) };
-    assert_eq!(answer, 0);
+    common::set_limits(Resource::NPROC, [0; 2]);
     // SAFETY: as in `common::child`. This fork must fail.
     let refused = unsafe { fork_with(|| 0) };
     assert_eq!(refused.unwrap_err(), Errno::EAGAIN);
@@ -586,21 +581,6 @@ fn into_stdio_gives_a_program_its_output() {
     assert!(String::from_utf8(output).unwrap().contains("printed by a program\n"));
 }
 
-/// Sets the soft limit `RLIMIT_NOFILE`, so that new descriptors have numbers below `count`.
-fn limit_descriptors(count: u64) {
-    const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
-    let mut old = [0_u64; 2];
-    let place = (&raw mut old).expose_provenance();
-    // SAFETY: the call writes one `struct rlimit64` at `place`.
-    let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, 0, place) };
-    assert_eq!(answer, 0);
-    let new = [count, old[1]];
-    let place = (&raw const new).expose_provenance();
-    // SAFETY: the call reads one `struct rlimit64` at `place`.
-    let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) };
-    assert_eq!(answer, 0);
-}
-
 fn out_of_descriptors_emfile_leaks_nothing() {
     if common::descriptors_without_limit("out_of_descriptors_emfile_leaks_nothing") {
         return;
@@ -611,7 +591,7 @@ fn out_of_descriptors_emfile_leaks_nothing() {
     // Only one number is free below the limit, so no number remains for the second end of a pipe.
     let free: Vec<File> =
         (before.len() as u64..=highest).map(|_| File::open("/dev/null").unwrap()).collect();
-    limit_descriptors(highest + 2);
+    common::set_soft_limit(Resource::NOFILE, highest + 2);
     for _ in 0..100 {
         assert_eq!(rawpipe::pipe().unwrap_err(), Errno::EMFILE);
         assert_eq!(pipe2(PipeFlags::empty()).unwrap_err(), Errno::EMFILE);
@@ -620,13 +600,13 @@ fn out_of_descriptors_emfile_leaks_nothing() {
         drop(reader.try_clone().unwrap());
         drop(io::dup(&reader).unwrap());
     }
-    limit_descriptors(highest + 1);
+    common::set_soft_limit(Resource::NOFILE, highest + 1);
     for _ in 0..100 {
         assert_eq!(reader.try_clone().unwrap_err(), Errno::EMFILE);
         assert_eq!(io::dup(&reader).unwrap_err(), Errno::EMFILE);
         assert_eq!(io::dup_cloexec(&reader).unwrap_err(), Errno::EMFILE);
     }
-    limit_descriptors(1024.max(highest + 10));
+    common::set_soft_limit(Resource::NOFILE, 1024.max(highest + 10));
     drop(free);
     assert_eq!(common::open_fds(), before);
 }
@@ -639,7 +619,7 @@ fn fork_at_the_limit_of_descriptors_has_no_pidfd() {
     let highest = u64::try_from(*before.last().unwrap()).unwrap();
     let free: Vec<File> =
         (before.len() as u64..=highest).map(|_| File::open("/dev/null").unwrap()).collect();
-    limit_descriptors(highest + 1);
+    common::set_soft_limit(Resource::NOFILE, highest + 1);
     let mut held = child(|| {
         let _ = rawpipe::event::poll(&mut [], None);
         0

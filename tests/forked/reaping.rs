@@ -8,8 +8,8 @@
 use crate::common::programs::program;
 use crate::common::{self, Filter, NO_FILTER, Storm, child, close_copy, filtered, nr, skip};
 use rawpipe::process::{
-    self, Change, Child, Command, OnDrop, Signal, Stdio, WaitFlags, fork_with, set_child_subreaper,
-    wait_any, wait_any_deadline,
+    self, Change, Child, Command, OnDrop, Resource, Signal, Stdio, WaitFlags, fork_with,
+    set_child_subreaper, wait_any, wait_any_deadline,
 };
 use rawpipe::{Deadline, Errno, PipeReader, PipeWriter};
 use std::collections::BTreeMap;
@@ -54,6 +54,49 @@ fn has_ended(child: &Child) {
     while !stat().rsplit(')').next().unwrap().trim_start().starts_with('Z') {
         assert!(Instant::now() < end);
         thread::sleep(Duration::from_micros(100));
+    }
+}
+
+/// A child that has ended, whose handle is held elsewhere, hides the passed child. Without a free descriptor,
+/// `/proc` cannot be read.
+fn wait_any_of_a_hidden_handle_without_descriptors() {
+    let test = "wait_any_of_a_hidden_handle_without_descriptors";
+    if common::descriptors_without_limit(test) {
+        return;
+    }
+    let hiding = child(|| 3);
+    has_ended(&hiding);
+    let mut given = child(|| 4);
+    has_ended(&given);
+    common::set_soft_limit(Resource::NOFILE, 0);
+    let change = wait_any_deadline(&mut [&mut given], ENDS, Deadline::after(LONG)).unwrap();
+    assert_eq!(change.map(|change| (change.index, change.status.code())), Some((Some(0), Some(4))));
+    common::end_without_a_look_at_leaks();
+}
+
+/// If the kernel discards statuses, the pidfd receives the status shortly after `waitid` no longer finds the
+/// child. A wait at this moment must not lose the status.
+fn try_wait_while_the_kernel_discards_the_status() {
+    let test = "try_wait_while_the_kernel_discards_the_status";
+    const SIGCHLD: i32 = 17; // generic; MIPS differs
+    if !common::linux(6, 15) || common::in_front().is_some() {
+        return skip(test, "no status after the end (Linux 6.15)");
+    }
+    unsafe extern "C" {
+        safe fn signal(signal: i32, handler: usize) -> usize;
+    }
+    signal(SIGCHLD, 1); // ignored, so the kernel discards each status
+    for turn in 0..if common::slow() { 50 } else { 5_000 } {
+        let mut child = child(|| 5);
+        if child.pidfd().is_none() {
+            return skip(test, "no pidfd");
+        }
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+        };
+        assert_eq!(status.code(), Some(5), "{turn}");
     }
 }
 
@@ -454,6 +497,8 @@ fn wait_any_in_a_child_that_other_code_has_forked() {
 }
 
 pub(crate) const TESTS: common::Tests = common::tests![
+    wait_any_of_a_hidden_handle_without_descriptors,
+    try_wait_while_the_kernel_discards_the_status,
     wait_any_in_a_child_that_other_code_has_forked,
     wait_any_without_children_echild,
     wait_any_nothing_has_happened,

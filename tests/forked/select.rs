@@ -7,6 +7,7 @@ use crate::common::{self, Storm, child, skip};
 use rawpipe::Deadline;
 use rawpipe::event::{FdSet, select, select_deadline};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use rawpipe::process::Resource;
 use rawpipe::{Errno, PipeReader, raw};
 use std::time::{Duration, Instant};
 
@@ -30,16 +31,8 @@ fn close_inherited(numbers: &[usize]) {
 /// necessary. Returns `None` if the hard limit does not permit this number.
 fn dup_at(fd: impl AsFd, minimum: usize) -> Option<OwnedFd> {
     const F_DUPFD_CLOEXEC: usize = 1030;
-    const RLIMIT_NOFILE: usize = 7; // MIPS and SPARC differ
-    let mut old = [0_u64; 2];
-    let place = (&raw mut old).expose_provenance();
-    // SAFETY: the call writes two 64-bit numbers, the soft and the hard limit, to this address.
-    unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, 0, place) };
-    let [soft, hard] = old;
-    let new = [soft.max(hard.min(minimum as u64 + 100)), hard];
-    let place = (&raw const new).expose_provenance();
-    // SAFETY: the call reads two 64-bit numbers from this address.
-    unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) };
+    let [soft, hard] = common::limits(Resource::NOFILE);
+    common::set_soft_limit(Resource::NOFILE, soft.max(hard.min(minimum as u64 + 100)));
     let from = usize::try_from(fd.as_fd().as_raw_fd()).unwrap();
     // SAFETY: the call has only integer arguments.
     let fd = unsafe { raw::syscall3(nr::FCNTL, from, F_DUPFD_CLOEXEC, minimum) };

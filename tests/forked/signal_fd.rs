@@ -425,11 +425,7 @@ fn signal_fd_emfile() {
         return;
     }
     let mut limited = child(|| {
-        let limit = [3_u64; 2];
-        let place = (&raw const limit).expose_provenance();
-        let nofile = Resource::NOFILE.as_raw() as usize;
-        // SAFETY: the call reads two 64-bit numbers at this address.
-        unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, place, 0) };
+        common::set_limits(Resource::NOFILE, [3; 2]);
         u8::from(SignalFd::new(SignalSet::empty()).map(drop) != Err(Errno::EMFILE))
     });
     assert!(limited.wait().unwrap().success());

@@ -5,7 +5,6 @@
 #![allow(unsafe_code, reason = "limits by number, and forking")]
 
 use super::stdio::{own, with_closed, with_standard};
-use crate::common::nr;
 use crate::common::{self, child};
 use rawpipe::chunk::shared::SharedBuilder;
 use rawpipe::event::{Epoll, EventFd, EventFdFlags, SignalFd};
@@ -14,7 +13,7 @@ use rawpipe::io::{self, StdStream, redirect};
 use rawpipe::pipe::Builder;
 use rawpipe::process::{Arg, Command, Resource, SignalSet, Spawn, Stdio};
 use rawpipe::transfer::discard;
-use rawpipe::{Cancel, Errno, PipeFlags, raw};
+use rawpipe::{Cancel, Errno, PipeFlags};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -155,18 +154,6 @@ fn discard_while_streams_are_closed() {
     assert_eq!((discarded, free), (Ok(5), 7));
 }
 
-fn set_limit(soft: u64) {
-    let mut limit = [0_u64; 2];
-    let place = (&raw mut limit).expose_provenance();
-    let nofile = Resource::NOFILE.as_raw() as usize;
-    // SAFETY: the call writes two 64-bit numbers to this address.
-    unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, 0, place) };
-    limit[0] = soft;
-    let place = (&raw const limit).expose_provenance();
-    // SAFETY: the call reads two 64-bit numbers from this address.
-    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, place, 0) }, 0);
-}
-
 /// If only the numbers of standard streams are free, every function in `MAKERS` fails with `EMFILE`. A forked
 /// child then has no pidfd.
 fn descriptors_with_a_limit_of_3_emfile_leave_nothing() {
@@ -179,9 +166,9 @@ fn descriptors_with_a_limit_of_3_emfile_leave_nothing() {
         for (name, make) in &makers {
             CLOSED.store(7, Ordering::SeqCst);
             let (made, left) = with_closed(7, || {
-                set_limit(limit);
+                common::set_soft_limit(Resource::NOFILE, limit);
                 let made = make(&from).map(drop);
-                set_limit(1000);
+                common::set_soft_limit(Resource::NOFILE, 1000);
                 (made, free(7))
             });
             assert_eq!(made, Err(Errno::EMFILE), "{name}, limit {limit}");
@@ -189,11 +176,11 @@ fn descriptors_with_a_limit_of_3_emfile_leave_nothing() {
         }
         // Even without a pidfd, the child's status is available.
         let (code, has_pidfd) = with_closed(7, || {
-            set_limit(limit);
+            common::set_soft_limit(Resource::NOFILE, limit);
             let mut forked = child(|| 3);
             let has_pidfd = forked.pidfd().is_some();
             let code = forked.wait().map(|status| status.code());
-            set_limit(1000);
+            common::set_soft_limit(Resource::NOFILE, 1000);
             (code, has_pidfd)
         });
         assert_eq!((code, has_pidfd), (Ok(Some(3)), false));
@@ -262,9 +249,9 @@ fn redirect_beyond_the_limit_ebadf() {
         return;
     }
     let file = common::file(b"");
-    set_limit(2);
+    common::set_soft_limit(Resource::NOFILE, 2);
     let results = STREAMS.map(|stream| redirect(&file, stream));
-    set_limit(1000);
+    common::set_soft_limit(Resource::NOFILE, 1000);
     assert_eq!(results, [Ok(()), Ok(()), Err(Errno::EBADF)]);
 }
 

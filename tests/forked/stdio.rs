@@ -379,11 +379,7 @@ fn close_other_fds_above_a_lowered_limit() {
     // SAFETY: the call has only integer arguments.
     let high = unsafe { raw::syscall3(nr::FCNTL, from, F_DUPFD, 300) };
     assert!(high >= 300, "{high}");
-    let limit = [64_u64, 64];
-    let place = (&raw const limit).expose_provenance();
-    let nofile = Resource::NOFILE.as_raw() as usize;
-    // SAFETY: the call reads one `struct rlimit64`.
-    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, place, 0) }, 0);
+    common::set_limits(Resource::NOFILE, [64; 2]);
     let high = i32::try_from(high).unwrap();
     if common::emulated() {
         return skip(test, "an emulator has descriptors of its own");

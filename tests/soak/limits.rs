@@ -1,7 +1,7 @@
 //! Reads and sets the limits of this process, and reads its current use of resources.
 
 use crate::common::nr;
-use crate::common::{emulated, programs, tool};
+use crate::common::{self, emulated, programs, tool};
 use rawpipe::process::{Resource, Rlimit};
 use rawpipe::raw;
 use std::collections::BTreeSet;
@@ -17,11 +17,6 @@ unsafe extern "C" {
     safe fn setuid(uid: u32) -> i32;
     safe fn prctl(operation: i32, argument: usize, ...) -> i32;
 }
-
-// These are the values on most architectures, but MIPS and SPARC use other values.
-const RLIMIT_NPROC: usize = 6;
-pub(crate) const RLIMIT_NOFILE: usize = 7;
-pub(crate) const RLIMIT_AS: usize = 9;
 
 /// The scarce resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,34 +62,24 @@ impl Role {
     }
 }
 
-/// Returns the soft and the hard limit of a resource.
-fn limit(resource: usize) -> [u64; 2] {
-    let mut limit = [0_u64; 2];
-    let place = (&raw mut limit).expose_provenance();
-    // SAFETY: the call writes one `struct rlimit64` to the given address.
-    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, 0, place) }, 0);
-    limit
-}
-
 /// Sets the soft limit of a resource to `soft`, or to the hard limit if the hard limit is lower.
-pub(crate) fn set_limit(resource: usize, soft: u64) {
-    let hard = limit(resource)[1];
-    let wanted = [soft.min(hard), hard];
-    let place = (&raw const wanted).expose_provenance();
-    // SAFETY: the call reads one `struct rlimit64` at the given address.
-    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
+pub(crate) fn set_limit(resource: Resource, soft: u64) {
+    common::set_soft_limit(resource, soft.min(common::limits(resource)[1]));
 }
 
 /// Returns the hard limit of a resource, as both the soft and the hard value.
 pub(crate) fn hard(resource: Resource) -> Rlimit {
-    Rlimit::both(limit(resource.as_raw() as usize)[1])
+    Rlimit::both(common::limits(resource)[1])
 }
 
 /// Raises the soft limit on descriptors, and returns the number of pipes that this process may hold. The
 /// remaining descriptors stay free for children and for temporary use.
 pub(crate) fn most_pipes() -> usize {
-    set_limit(RLIMIT_NOFILE, u64::MAX);
-    usize::try_from(limit(RLIMIT_NOFILE)[0] / 2).unwrap_or(usize::MAX).saturating_sub(300).max(50)
+    set_limit(Resource::NOFILE, u64::MAX);
+    usize::try_from(common::limits(Resource::NOFILE)[0] / 2)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(300)
+        .max(50)
 }
 
 /// Prepares this process for a run at the limit, or returns the reason why such a run is impossible. The
@@ -124,7 +109,7 @@ pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &
                 .map(|entry| fs::read_dir(entry.path().join("task")).map_or(0, Iterator::count))
                 .sum();
             // The number of tasks already includes this thread.
-            set_limit(RLIMIT_NPROC, (tasks + threads - 1 + children / 3) as u64);
+            set_limit(Resource::NPROC, (tasks + threads - 1 + children / 3) as u64);
             Ok(())
         }
     }
@@ -180,13 +165,13 @@ fn memory_ahead() -> Result<(), &'static str> {
     let blocks: Vec<_> = (0..1500).map(|_| block()).collect();
     std::mem::forget(block());
     drop(blocks);
-    set_limit(RLIMIT_AS, address_space());
+    set_limit(Resource::AS, address_space());
     let mut large = Vec::<u8>::new();
     let heap = std::hint::black_box(&mut large).try_reserve_exact(8 << 20).is_ok();
     drop(large);
     let (_reader, writer) = rawpipe::pipe().expect("a pipe");
     let mapped = rawpipe::chunk::ChunkWriter::builder().chunk(16 << 20).build(writer);
-    set_limit(RLIMIT_AS, u64::MAX);
+    set_limit(Resource::AS, u64::MAX);
     match (heap, mapped.err()) {
         (true, Some(rawpipe::Errno::ENOMEM)) => Ok(()),
         (true, _) => Err("RLIMIT_AS does not limit mappings"),

@@ -6,6 +6,7 @@ use crate::pipes::Slot;
 use crate::stream::{Held, Random, Run, fill};
 use crate::{Beat, pthread_self};
 use rawpipe::Errno;
+use rawpipe::process::Resource;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -284,16 +285,16 @@ impl Worker {
                 // The limit applies to descriptor numbers, so it is chosen such that exactly `room` numbers
                 // below it are free.
                 let room = self.random.below(12);
-                limits::set_limit(limits::RLIMIT_NOFILE, u64::MAX);
+                limits::set_limit(Resource::NOFILE, u64::MAX);
                 // The other workers also change the limit. If the list of descriptors cannot be read, another
                 // worker has just lowered the limit.
                 let Some(open) = limits::descriptors() else { return };
                 let soft = (0..).filter(|number| !open.contains(number)).nth(room).unwrap_or(0);
-                limits::set_limit(limits::RLIMIT_NOFILE, soft);
+                limits::set_limit(Resource::NOFILE, soft);
             }
             Role::Memory => {
                 let room = [0, 4096, 100_000, 1 << 20, 5 << 20, 1 << 30][self.random.below(6)];
-                limits::set_limit(limits::RLIMIT_AS, limits::address_space() + room);
+                limits::set_limit(Resource::AS, limits::address_space() + room);
             }
             Role::Plain | Role::Pages | Role::Processes => {}
         }
@@ -302,8 +303,8 @@ impl Worker {
     /// Sets the soft limit to the hard limit.
     fn lift_the_limit(&self) {
         match self.shared.role {
-            Role::Descriptors => limits::set_limit(limits::RLIMIT_NOFILE, u64::MAX),
-            Role::Memory => limits::set_limit(limits::RLIMIT_AS, u64::MAX),
+            Role::Descriptors => limits::set_limit(Resource::NOFILE, u64::MAX),
+            Role::Memory => limits::set_limit(Resource::AS, u64::MAX),
             Role::Plain | Role::Pages | Role::Processes => {}
         }
     }

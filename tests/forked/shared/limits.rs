@@ -3,24 +3,11 @@
 
 use super::{mappings, receive_all, send_all, succeeds, supported};
 use crate::common::{self, Filter, NO_FILTER, child, filtered, nr, open_fds, skip};
+use rawpipe::Errno;
 use rawpipe::chunk::shared;
 use rawpipe::chunk::shared::SharedBuilder;
-use rawpipe::{Errno, raw};
+use rawpipe::process::Resource;
 use std::fs;
-
-/// Sets the soft limit and returns the previous soft limit.
-fn limit(resource: usize, soft: u64) -> u64 {
-    let mut limits = [0_u64; 2];
-    let place = (&raw mut limits).expose_provenance();
-    // SAFETY: the kernel writes the two limits to this address.
-    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, 0, place) }, 0);
-    let before = limits[0];
-    limits[0] = soft;
-    let place = (&raw const limits).expose_provenance();
-    // SAFETY: the kernel reads the two limits at this address.
-    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
-    before
-}
 
 /// Creates a pair under increasing descriptor limits, so that each step of the creation fails at least once.
 /// A failed creation leaves neither a descriptor nor a mapping behind.
@@ -28,15 +15,14 @@ pub(super) fn out_of_descriptors_emfile_leaves_nothing() {
     if !supported() || common::descriptors_without_limit("out_of_descriptors") {
         return;
     }
-    const RLIMIT_NOFILE: usize = if cfg!(target_arch = "mips") { 5 } else { 7 };
     let before = (open_fds(), mappings());
     let last = u64::try_from(*before.0.last().unwrap()).unwrap();
     let mut codes = Vec::new();
     for most in 3..last + 6 {
         let mut trying = child(|| {
-            let usual = limit(RLIMIT_NOFILE, most);
+            let usual = common::set_soft_limit(Resource::NOFILE, most);
             let made = shared().map(drop);
-            limit(RLIMIT_NOFILE, usual);
+            common::set_soft_limit(Resource::NOFILE, usual);
             match made {
                 _ if (open_fds(), mappings()) != before => 3,
                 Ok(()) => 0,
@@ -66,7 +52,7 @@ pub(super) fn out_of_memory_enomem() {
     }
     succeeds(child(|| {
         let fds = open_fds();
-        limit(if cfg!(target_arch = "mips") { 6 } else { 9 }, 1 << 30);
+        common::set_soft_limit(Resource::AS, 1 << 30);
         let made = SharedBuilder::new().ring(1 << 30).build();
         u8::from(made.err() != Some(Errno::ENOMEM) || open_fds() != fds || shared().is_err())
     }));
@@ -162,9 +148,8 @@ pub(super) fn file_size_limit_plays_no_part() {
     if !supported() {
         return;
     }
-    const RLIMIT_FSIZE: usize = 1;
     let mut trying = child(|| {
-        limit(RLIMIT_FSIZE, 0);
+        common::set_soft_limit(Resource::FSIZE, 0);
         let builder = SharedBuilder::new().chunk(65536).ring(4 << 20).populate();
         let (mut reader, writer) = builder.build().unwrap();
         let sending = std::thread::spawn(|| send_all(writer, 65536, 300));

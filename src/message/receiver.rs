@@ -53,7 +53,7 @@ pub struct Receiver<R> {
     have: usize,
     /// The beginning of the next message's body, if an earlier call stopped in the middle of it.
     body: Vec<u8>,
-    /// Set if no memory was available to keep the beginning of a body.
+    /// Set if the beginning of a body was not kept: no memory was available, or `as_fd` panicked.
     lost: bool,
 }
 
@@ -145,7 +145,8 @@ impl<R: AsFd> Receiver<R> {
     /// - [`Io`](MessageError::Io) if a read fails or no memory is available for the message. The `Io` holds
     ///   the error of [`io::read`](crate::io::read) or, in the second case, [`ENOMEM`](Errno::ENOMEM).
     /// - [`TooLong`](MessageError::TooLong) if the message has more bytes than the limit.
-    /// - [`Truncated`](MessageError::Truncated) if the stream ended in the middle of the message.
+    /// - [`Truncated`](MessageError::Truncated) if the stream ended in the middle of the message, or if an
+    ///   earlier call in the middle of a message ended with a panic in `as_fd` of the descriptor.
     pub fn recv(&mut self) -> Result<Option<Vec<u8>>, MessageError> {
         self.recv_until(None)
     }
@@ -227,7 +228,10 @@ impl<R: AsFd> Receiver<R> {
         let buf = buf.get_mut(..len).ok_or(MessageError::BufferTooShort(len))?;
         let mut done = 0;
         while self.body.is_empty() && done < len {
-            match self.input.read(&mut buf[done..], until) {
+            self.lost = true; // until `as_fd` has returned, because it could panic
+            let answer = self.input.read(&mut buf[done..], until);
+            self.lost = false;
+            match answer {
                 Ok(count @ 1..) => done += count,
                 answer => {
                     // Keeps these bytes for the next call. That call appends to them, because copying all
@@ -284,7 +288,9 @@ impl<R: AsFd> Receiver<R> {
         }
         let have = self.body.len();
         self.body.resize(have + most.min(PIECE), 0);
+        self.lost = true; // as in `read_to`
         let answer = self.input.read(&mut self.body[have..], until);
+        self.lost = false;
         self.body.truncate(have + answer.unwrap_or(0));
         answer
     }

@@ -6,16 +6,18 @@ use crate::common::{self, skip};
 use rawpipe::Deadline;
 use rawpipe::Wait;
 use rawpipe::event::{PollEvents, PollFd, poll};
-use rawpipe::fd::{AsFd, OwnedFd};
+use rawpipe::fd::{AsFd, BorrowedFd, OwnedFd};
 use rawpipe::message::{
     Channel, MessageError, PacketReader, PacketWriter, Receiver, Sender, packets,
 };
 use rawpipe::pipe::{Builder, Capacity, PIPE_BUF};
 use rawpipe::{Errno, PipeReader, PipeWriter};
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -224,6 +226,42 @@ fn channel_recv_deadline_goes_on_where_it_stopped() {
         Sender::new(writer).send(&[b"next"]).unwrap();
         assert_eq!(receiver.recv().unwrap().as_deref(), Some(&b"next"[..]));
     }
+}
+
+/// After a panic in the caller's `as_fd`, the receiver never returns a message that was not sent.
+#[test]
+fn channel_recv_from_a_descriptor_that_panics_changes_no_message() {
+    struct Failing<'c>(PipeReader, &'c Cell<usize>);
+    impl AsFd for Failing<'_> {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.1.set(self.1.get().wrapping_sub(1));
+            assert!(self.1.get() != 0, "a descriptor that cannot be lent");
+            self.0.as_fd()
+        }
+    }
+    let (message, calls, mut panics) = (pattern(200, 1), Cell::new(0), 0);
+    for n in 0..20 {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let mut receiver = Receiver::new(Failing(reader, &calls));
+        if n % 2 == 0 {
+            receiver = receiver.with_read_ahead();
+        }
+        writer.write_all(&200_u64.to_le_bytes()).unwrap();
+        writer.write_all(&message[..120]).unwrap();
+        calls.set(1 + n / 4);
+        let part = catch_unwind(AssertUnwindSafe(|| match n % 4 < 2 {
+            true => receiver.recv_into_deadline(&mut [0; 200], soon()).unwrap_err(),
+            false => receiver.recv_deadline(soon()).unwrap_err(),
+        }));
+        calls.set(0);
+        panics += usize::from(part.is_err());
+        writer.write_all(&message[120..]).unwrap();
+        match receiver.recv() {
+            Ok(received) => assert_eq!(received.as_ref(), Some(&message)),
+            Err(error) => assert!(part.is_err() && error == MessageError::Truncated, "{n} {error}"),
+        }
+    }
+    assert!((4..20).contains(&panics), "{panics}");
 }
 
 #[test]

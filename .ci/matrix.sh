@@ -107,15 +107,17 @@ report() {
   done
 }
 
+commit() { git describe --always --dirty --exclude '*'; }
+
 run() { # PART...
   local name start status failed= commit
-  commit=$(git describe --always --dirty --exclude '*')
   for name in "$@"; do
-    start=$SECONDS
+    start=$SECONDS commit=$(commit)
     printf '== %s, %s\n' "$name" "$(date -u +%H:%M)"
     status=passed
     # Start the part in a new session without a terminal.
     setsid --wait bash "$0" part "$name" > "$OUT/$name.log" 2>&1 < /dev/null || status=FAILED
+    [ "$(commit)" = "$commit" ] || status="FAILED, the sources have changed"
     [ $status = passed ] || failed+=" $name"
     echo "ended: $name | $status, $((SECONDS - start)) s, $(date -u +%Y-%m-%d), commit $commit" >> "$OUT/$name.log"
     grep -E '^(result|ended): ' "$OUT/$name.log"

@@ -463,7 +463,10 @@ fn wait_any_in_a_child_that_other_code_has_forked() {
     }
     if common::tool() == Some(common::Tool::Valgrind) {
         let test = "wait_any_in_a_child_that_other_code_has_forked";
-        return skip(test, "in the child, Valgrind reports the memory of the other threads as lost");
+        return skip(
+            test,
+            "in the child, Valgrind reports the memory of the other threads as lost",
+        );
     }
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {

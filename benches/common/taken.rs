@@ -1,6 +1,7 @@
 //! The elapsed time of a measurement, and the CPU time of all its processes.
 #![allow(unsafe_code, reason = "the C library's functions for it")]
 
+use std::ffi::c_long;
 use std::io;
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
@@ -43,15 +44,15 @@ impl AddAssign for Taken {
 /// Returns the CPU time that this process and all children that it has waited for have used so far.
 pub(crate) fn spent() -> Duration {
     unsafe extern "C" {
-        fn getrusage(who: i32, usage: *mut [i64; 18]) -> i32;
+        fn getrusage(who: i32, usage: *mut [c_long; 64]) -> i32;
     }
     let of = |who| {
-        let mut usage = [0; 18]; // two `struct timeval` and fourteen 64-bit numbers
-        // SAFETY: the call writes one `struct rusage`, which has this length if `long` has 64 bits, and is
-        // shorter if `long` has 32 bits.
+        let mut usage = [0; 64]; // begins with two `struct timeval`
+        // SAFETY: the call writes one `struct rusage`, which is shorter than this in every C library.
         unsafe { getrusage(who, &raw mut usage) };
-        let micros = (usage[0] + usage[2]) * 1_000_000 + usage[1] + usage[3];
-        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+        let [seconds, micros, more_seconds, more_micros] =
+            [0, 1, 2, 3].map(|at| u64::try_from(usage[at]).unwrap_or(0));
+        Duration::from_secs(seconds + more_seconds) + Duration::from_micros(micros + more_micros)
     };
     const SELF: i32 = 0;
     const CHILDREN: i32 = -1;
@@ -62,13 +63,13 @@ pub(crate) fn spent() -> Duration {
 pub(crate) fn spent_by(pid: u32) -> Duration {
     const SCHEDULER: i32 = 2;
     unsafe extern "C" {
-        fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
+        fn clock_gettime(clock: i32, time: *mut [c_long; 4]) -> i32;
     }
-    let mut time = [0; 2];
+    let mut time = [0; 4];
     // This expression computes the id of the process's CPU clock in the same way as `clock_getcpuclockid`.
     let clock = !i32::try_from(pid).unwrap_or(0) << 3 | SCHEDULER;
-    // SAFETY: the call writes one `struct timespec`, which is at most two 64-bit words.
+    // SAFETY: the call writes one `struct timespec`, which is at most this long.
     unsafe { clock_gettime(clock, &raw mut time) };
-    let [seconds, nanos] = time.map(|part| u64::try_from(part).unwrap_or(0));
+    let [seconds, nanos, ..] = time.map(|part| u64::try_from(part).unwrap_or(0));
     Duration::from_secs(seconds) + Duration::from_nanos(nanos)
 }

@@ -52,6 +52,7 @@ use rawpipe::{Errno, PipeWriter, raw};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::fs::FileExt;
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -221,7 +222,11 @@ test result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured;
 /// Runs a test in a separate process, prints the result, and returns whether the test passed. If the test
 /// passed, its lines that start with `SKIPPED` or `result:` are printed again.
 fn passes(name: &str) -> bool {
-    let output = finish(program(&env::current_exe().expect("a path")).env(ALONE, name));
+    let run = || finish(program(&env::current_exe().expect("a path")).env(ALONE, name));
+    let Ok(output) = catch_unwind(run) else {
+        println!("test {name} ... FAILED (hung)");
+        return false;
+    };
     let [printed, errors] =
         [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     let passed = output.status.success();
@@ -407,7 +412,8 @@ pub(crate) fn finish(command: &mut Command) -> Output {
         Ok(output) => output.expect("the output of a child"),
         Err(_) => {
             kill(pid, 9); // the child is not reaped yet, so the id is still valid
-            panic!("hung: {command:?}\n{:?}", receiver.recv());
+            // A process that the child has left behind may keep the pipes open.
+            panic!("hung: {command:?}\n{:?}", receiver.recv_timeout(Duration::from_secs(10)));
         }
     };
     reader.join().expect("the reading thread").expect("the output was wanted");

@@ -284,8 +284,8 @@ fn wait_any_stops_and_continuations_if_asked_for() {
     let mut elsewhere = held(8, &other_gate);
     let gate = rawpipe::pipe().unwrap();
     let orphan = held(6, &gate).into_pidfd();
-    let Ok(orphan) = orphan else {
-        return skip("wait_any_stops_and_continuations_if_asked_for", "no pidfd here");
+    let Some(orphan) = orphan.ok().filter(|orphan| orphan.send_signal(Signal::CONT).is_ok()) else {
+        return skip("wait_any_stops_and_continuations_if_asked_for", "no pidfd_send_signal here");
     };
     let mut given = held(7, &gate);
     let all = WaitFlags::STOPPED | WaitFlags::CONTINUED;

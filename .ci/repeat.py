@@ -34,6 +34,8 @@ for folder, name, path in map(str.split, built.splitlines()):
         binaries[name] = copy
 # Omit cargo's variables, because the tests would otherwise call cargo for each example.
 environment = {key: value for key, value in os.environ.items() if not key.startswith("CARGO")}
+# Many instances share the processors, so each one runs smaller workloads and has more time.
+environment["RAWPIPE_TEST_SLOW"] = "1"
 
 
 def tests_of(path):

@@ -38,13 +38,30 @@ fn long(cancel: &Cancel) -> Deadline<'_> {
     Deadline::after(LONG).or_cancelled(cancel)
 }
 
+/// Returns once the main thread has been asleep for a moment, or has used 30 ms of processor time. On a busy
+/// machine, that thread may begin to wait long after this call.
+fn until_the_main_thread_waits() {
+    let stat = format!("/proc/self/task/{}/stat", std::process::id());
+    let look = || {
+        let text = std::fs::read_to_string(&stat).unwrap();
+        let fields: Vec<_> = text.rsplit_once(") ").unwrap().1.split(' ').collect();
+        let ticks = [11, 12].map(|at| fields[at].parse::<u64>().unwrap());
+        (fields[0] == "S", ticks.iter().sum::<u64>())
+    };
+    let (mut moments, before) = (0, look().1);
+    while moments < 2 && look().1 < before + 3 {
+        thread::sleep(MOMENT / 2);
+        moments = if look().0 { moments + 1 } else { 0 };
+    }
+}
+
 /// Calls `wait` twice and returns both results. Another thread cancels the first call while the call waits.
 /// The second call starts with a cancelled deadline.
 fn both<T>(mut wait: impl FnMut(Deadline<'_>) -> T) -> [T; 2] {
     let cancel = Cancel::new().unwrap();
     let waiting = thread::scope(|scope| {
         scope.spawn(|| {
-            thread::sleep(MOMENT);
+            until_the_main_thread_waits();
             cancel.cancel();
         });
         let answer = wait(long(&cancel));
@@ -678,6 +695,9 @@ fn communicate_cancelled_keeps_what_was_read() {
     let mut cat = command.spawn().unwrap();
     // A second write end keeps the child's input open.
     let kept = io::dup_cloexec(cat.stdin_ref().unwrap()).unwrap();
+    // The child is ready once it has answered.
+    assert_eq!(io::write(&kept, b"?"), Ok(1));
+    assert_eq!(io::read(cat.stdout_ref().unwrap(), &mut [0]), Ok(1));
     let cancel = Cancel::new().unwrap();
     let error = thread::scope(|scope| {
         scope.spawn(|| {
@@ -736,7 +756,7 @@ fn fanout_cancelled_with_no_sink_left_ecanceled_of_the_sink() {
     let mut sinks = [FanoutSink::new(&full)];
     let error = thread::scope(|scope| {
         scope.spawn(|| {
-            thread::sleep(MOMENT);
+            until_the_main_thread_waits();
             cancel.cancel();
         });
         Fanout::new().deadline(long(&cancel)).run(&source, &mut sinks).unwrap_err()

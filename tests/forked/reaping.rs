@@ -86,7 +86,7 @@ fn try_wait_while_the_kernel_discards_the_status() {
         safe fn signal(signal: i32, handler: usize) -> usize;
     }
     signal(SIGCHLD, 1); // ignored, so the kernel discards each status
-    for turn in 0..if common::slow() { 50 } else { 5_000 } {
+    for turn in 0..if common::slow() { 50 } else { 2_000 } {
         let mut child = child(|| 5);
         if child.pidfd().is_none() {
             return skip(test, "no pidfd");

@@ -500,26 +500,23 @@ impl Drop for Storm {
 }
 
 /// Returns the soft and the hard limit of a resource for this process.
-#[cfg(feature = "process")]
-pub(crate) fn limits(resource: rawpipe::process::Resource) -> [u64; 2] {
+pub(crate) fn limits(resource: u32) -> [u64; 2] {
     let mut limits = [0; 2];
-    let (number, place) = (resource.as_raw() as usize, (&raw mut limits).expose_provenance());
+    let (number, place) = (resource as usize, (&raw mut limits).expose_provenance());
     // SAFETY: the kernel writes two 64-bit numbers to this address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, number, 0, place) }, 0);
     limits
 }
 
 /// Sets the soft and the hard limit of a resource for this process.
-#[cfg(feature = "process")]
-pub(crate) fn set_limits(resource: rawpipe::process::Resource, limits: [u64; 2]) {
-    let (number, place) = (resource.as_raw() as usize, (&raw const limits).expose_provenance());
+pub(crate) fn set_limits(resource: u32, limits: [u64; 2]) {
+    let (number, place) = (resource as usize, (&raw const limits).expose_provenance());
     // SAFETY: the kernel reads two 64-bit numbers from this address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, number, place, 0) }, 0);
 }
 
 /// Sets the soft limit of a resource for this process, and returns the previous soft limit.
-#[cfg(feature = "process")]
-pub(crate) fn set_soft_limit(resource: rawpipe::process::Resource, soft: u64) -> u64 {
+pub(crate) fn set_soft_limit(resource: u32, soft: u64) -> u64 {
     let [before, hard] = limits(resource);
     set_limits(resource, [soft, hard]);
     before

@@ -831,7 +831,7 @@ fn wait_deadline_without_descriptors_sleeps() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let mut child = child(|| u8::from(reader.read(&mut [0]).is_err()));
     let pidfd = child.try_clone_pidfd();
-    common::set_limits(Resource::NOFILE, [0; 2]);
+    common::set_limits(Resource::NOFILE.as_raw(), [0; 2]);
     let before = ticks(&stat);
     let deadline = || Deadline::after(Duration::from_millis(600)).or_cancelled(&cancel);
     assert_eq!(child.wait_deadline(deadline()), Ok(None));

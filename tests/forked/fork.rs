@@ -8,11 +8,15 @@ use rawpipe::Deadline;
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::io::{self, DupFlags};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::process::{self, Resource, Signal, fork_with};
+use rawpipe::process::{self, Signal, fork_with};
 use rawpipe::{Errno, Fork, PipeFlags, PipeWriter, pipe2, raw};
 use std::fs::{self, File};
 use std::io::Read;
 use std::sync::atomic::{AtomicU8, Ordering};
+
+// These numbers are generic; MIPS and SPARC differ.
+const NPROC: u32 = 6;
+const NOFILE: u32 = 7;
 
 const SIGABRT: i32 = Signal::ABRT.as_raw();
 
@@ -320,7 +324,7 @@ fn exit_code_is_the_lower_byte() {
 
 fn fork_out_of_processes_eagain() {
     let Some(()) = become_ordinary_user("fork_out_of_processes_eagain") else { return };
-    common::set_limits(Resource::NPROC, [0; 2]);
+    common::set_limits(NPROC, [0; 2]);
     // SAFETY: as in `common::child`. This fork must fail.
     let refused = unsafe { fork_with(|| 0) };
     assert_eq!(refused.unwrap_err(), Errno::EAGAIN);
@@ -591,7 +595,7 @@ fn out_of_descriptors_emfile_leaks_nothing() {
     // Only one number is free below the limit, so no number remains for the second end of a pipe.
     let free: Vec<File> =
         (before.len() as u64..=highest).map(|_| File::open("/dev/null").unwrap()).collect();
-    common::set_soft_limit(Resource::NOFILE, highest + 2);
+    common::set_soft_limit(NOFILE, highest + 2);
     for _ in 0..100 {
         assert_eq!(rawpipe::pipe().unwrap_err(), Errno::EMFILE);
         assert_eq!(pipe2(PipeFlags::empty()).unwrap_err(), Errno::EMFILE);
@@ -600,13 +604,13 @@ fn out_of_descriptors_emfile_leaks_nothing() {
         drop(reader.try_clone().unwrap());
         drop(io::dup(&reader).unwrap());
     }
-    common::set_soft_limit(Resource::NOFILE, highest + 1);
+    common::set_soft_limit(NOFILE, highest + 1);
     for _ in 0..100 {
         assert_eq!(reader.try_clone().unwrap_err(), Errno::EMFILE);
         assert_eq!(io::dup(&reader).unwrap_err(), Errno::EMFILE);
         assert_eq!(io::dup_cloexec(&reader).unwrap_err(), Errno::EMFILE);
     }
-    common::set_soft_limit(Resource::NOFILE, 1024.max(highest + 10));
+    common::set_soft_limit(NOFILE, 1024.max(highest + 10));
     drop(free);
     assert_eq!(common::open_fds(), before);
 }
@@ -619,7 +623,7 @@ fn fork_at_the_limit_of_descriptors_has_no_pidfd() {
     let highest = u64::try_from(*before.last().unwrap()).unwrap();
     let free: Vec<File> =
         (before.len() as u64..=highest).map(|_| File::open("/dev/null").unwrap()).collect();
-    common::set_soft_limit(Resource::NOFILE, highest + 1);
+    common::set_soft_limit(NOFILE, highest + 1);
     let mut held = child(|| {
         let _ = rawpipe::event::poll(&mut [], None);
         0

@@ -193,7 +193,7 @@ fn ring_beyond_the_limit_of_files_efbig() {
     }
     let mut trying = child(|| {
         let before = open_fds();
-        common::set_soft_limit(Resource::FSIZE, 4096);
+        common::set_soft_limit(Resource::FSIZE.as_raw(), 4096);
         let refused = SharedBuilder::new().pass_reader().err() == Some(Errno::EFBIG)
             && SharedBuilder::new().pass_writer().err() == Some(Errno::EFBIG);
         // The limit also applies to a chunk writer's memory, although one page is enough to check whether
@@ -218,9 +218,9 @@ fn memory_file_check_at_the_limit_of_files_is_repeated() {
             let (_reader, writer) = rawpipe::pipe().unwrap();
             ChunkWriter::builder().mechanism(ChunkMechanism::Memfd).build(writer).err()
         };
-        let usual = common::set_soft_limit(Resource::FSIZE, 1);
+        let usual = common::set_soft_limit(Resource::FSIZE.as_raw(), 1);
         let refused = build();
-        common::set_soft_limit(Resource::FSIZE, usual);
+        common::set_soft_limit(Resource::FSIZE.as_raw(), usual);
         u8::from((refused, build()) != (Some(Errno::EOPNOTSUPP), None))
     });
     assert!(trying.wait().unwrap().success());

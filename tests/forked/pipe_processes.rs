@@ -225,7 +225,7 @@ fn pipe_takes_every_descriptor_that_is_allowed() {
     if common::descriptors_without_limit(test) {
         return;
     }
-    common::set_limits(Resource::NOFILE, [LIMIT; 2]);
+    common::set_limits(Resource::NOFILE.as_raw(), [LIMIT; 2]);
     let before = common::open_fds();
     let taken = before.iter().filter(|fd| u64::try_from(**fd).unwrap() < LIMIT).count();
     let free = usize::try_from(LIMIT).unwrap() - taken;

@@ -68,7 +68,7 @@ fn wait_any_of_a_hidden_handle_without_descriptors() {
     has_ended(&hiding);
     let mut given = child(|| 4);
     has_ended(&given);
-    common::set_soft_limit(Resource::NOFILE, 0);
+    common::set_soft_limit(Resource::NOFILE.as_raw(), 0);
     let change = wait_any_deadline(&mut [&mut given], ENDS, Deadline::after(LONG)).unwrap();
     assert_eq!(change.map(|change| (change.index, change.status.code())), Some((Some(0), Some(4))));
     common::end_without_a_look_at_leaks();

@@ -50,7 +50,8 @@ fn silent(test: &str, tool: Tool, right: fn()) {
 }
 
 /// Returns a command that runs this test again in the role `mistake`. The command's options make a sanitizer
-/// exit with code 99 after the first report.
+/// exit with code 99 after the first report. A tool writes its report to standard error, even if the other
+/// tests have it write to a file.
 fn role() -> std::process::Command {
     let mut command = common::role_command("mistake");
     command.stdin(Stdio::null());
@@ -58,6 +59,7 @@ fn role() -> std::process::Command {
     for tool in ["ASAN_OPTIONS", "LSAN_OPTIONS", "MSAN_OPTIONS", "TSAN_OPTIONS"] {
         command.env(tool, options);
     }
+    command.env_remove("VALGRIND_OPTS");
     command
 }
 

@@ -31,8 +31,8 @@ fn close_inherited(numbers: &[usize]) {
 /// necessary. Returns `None` if the hard limit does not permit this number.
 fn dup_at(fd: impl AsFd, minimum: usize) -> Option<OwnedFd> {
     const F_DUPFD_CLOEXEC: usize = 1030;
-    let [soft, hard] = common::limits(Resource::NOFILE);
-    common::set_soft_limit(Resource::NOFILE, soft.max(hard.min(minimum as u64 + 100)));
+    let [soft, hard] = common::limits(Resource::NOFILE.as_raw());
+    common::set_soft_limit(Resource::NOFILE.as_raw(), soft.max(hard.min(minimum as u64 + 100)));
     let from = usize::try_from(fd.as_fd().as_raw_fd()).unwrap();
     // SAFETY: the call has only integer arguments.
     let fd = unsafe { raw::syscall3(nr::FCNTL, from, F_DUPFD_CLOEXEC, minimum) };

@@ -427,7 +427,7 @@ fn signal_fd_emfile() {
         return;
     }
     let mut limited = child(|| {
-        common::set_limits(Resource::NOFILE, [3; 2]);
+        common::set_limits(Resource::NOFILE.as_raw(), [3; 2]);
         u8::from(SignalFd::new(SignalSet::empty()).map(drop) != Err(Errno::EMFILE))
     });
     assert!(limited.wait().unwrap().success());

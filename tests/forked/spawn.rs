@@ -117,7 +117,7 @@ pub(crate) fn report() {
     let mut signal = 0_i32;
     prctl(PR_GET_PDEATHSIG, (&raw mut signal).expose_provenance());
     println!("death={signal}");
-    println!("nofile={:?}", common::limits(Resource::NOFILE));
+    println!("nofile={:?}", common::limits(Resource::NOFILE.as_raw()));
     let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     println!("cgroups={}", cgroups.replace('\n', ";"));
 }
@@ -867,7 +867,7 @@ fn spawn_fds_number_beyond_the_limit_ebadf() {
 /// Makes 39 the highest possible descriptor number. Even the first spawn of this process must work with this
 /// limit.
 fn limit_of_40() {
-    common::set_limits(Resource::NOFILE, [40; 2]);
+    common::set_limits(Resource::NOFILE.as_raw(), [40; 2]);
 }
 
 fn spawn_fds_highest_number() {
@@ -1096,7 +1096,7 @@ fn spawn_as_many_processes_as_allowed_eagain() {
         return skip("spawn_as_many_processes_as_allowed_eagain", "an emulator has threads");
     }
     become_ordinary_user();
-    common::set_limits(Resource::NPROC, [0; 2]);
+    common::set_limits(Resource::NPROC.as_raw(), [0; 2]);
     assert_eq!(failure(reporter(&[])), (SpawnStage::Clone, Errno::EAGAIN));
     common::end_without_a_look_at_leaks();
 }
@@ -1106,7 +1106,7 @@ fn spawn_without_memory_enomem() {
         return skip("spawn_without_memory_enomem", "an emulator needs the memory itself");
     }
     let spawn = Spawn::new(c"/bin/true", list(["true"]), list::<&str>([]));
-    common::set_limits(Resource::AS, [1 << 20; 2]); // less than the process already uses
+    common::set_limits(Resource::AS.as_raw(), [1 << 20; 2]); // less than the process already uses
     let error = spawn.spawn().map(drop).unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Stack, Errno::ENOMEM));
     common::end_without_a_look_at_leaks();
@@ -1284,7 +1284,10 @@ fn spawn_without_a_number_for_a_pidfd() {
     let script = Spawn::new(c"/bin/sh", list(["sh", "-c", "exit 5"]), list::<&str>([]));
     assert_eq!(script.spawn().unwrap().wait().unwrap().code(), Some(5));
     let none_left = File::open("/").unwrap();
-    common::set_limits(Resource::NOFILE, [u64::try_from(none_left.as_raw_fd()).unwrap() + 1; 2]);
+    common::set_limits(
+        Resource::NOFILE.as_raw(),
+        [u64::try_from(none_left.as_raw_fd()).unwrap() + 1; 2],
+    );
     assert!(File::open("/").is_err());
     let mut child = script.spawn().unwrap();
     assert!(child.pidfd().is_none());

@@ -166,9 +166,9 @@ fn descriptors_with_a_limit_of_3_emfile_leave_nothing() {
         for (name, make) in &makers {
             CLOSED.store(7, Ordering::SeqCst);
             let (made, left) = with_closed(7, || {
-                common::set_soft_limit(Resource::NOFILE, limit);
+                common::set_soft_limit(Resource::NOFILE.as_raw(), limit);
                 let made = make(&from).map(drop);
-                common::set_soft_limit(Resource::NOFILE, 1000);
+                common::set_soft_limit(Resource::NOFILE.as_raw(), 1000);
                 (made, free(7))
             });
             assert_eq!(made, Err(Errno::EMFILE), "{name}, limit {limit}");
@@ -176,11 +176,11 @@ fn descriptors_with_a_limit_of_3_emfile_leave_nothing() {
         }
         // Even without a pidfd, the child's status is available.
         let (code, has_pidfd) = with_closed(7, || {
-            common::set_soft_limit(Resource::NOFILE, limit);
+            common::set_soft_limit(Resource::NOFILE.as_raw(), limit);
             let mut forked = child(|| 3);
             let has_pidfd = forked.pidfd().is_some();
             let code = forked.wait().map(|status| status.code());
-            common::set_soft_limit(Resource::NOFILE, 1000);
+            common::set_soft_limit(Resource::NOFILE.as_raw(), 1000);
             (code, has_pidfd)
         });
         assert_eq!((code, has_pidfd), (Ok(Some(3)), false));
@@ -249,9 +249,9 @@ fn redirect_beyond_the_limit_ebadf() {
         return;
     }
     let file = common::file(b"");
-    common::set_soft_limit(Resource::NOFILE, 2);
+    common::set_soft_limit(Resource::NOFILE.as_raw(), 2);
     let results = STREAMS.map(|stream| redirect(&file, stream));
-    common::set_soft_limit(Resource::NOFILE, 1000);
+    common::set_soft_limit(Resource::NOFILE.as_raw(), 1000);
     assert_eq!(results, [Ok(()), Ok(()), Err(Errno::EBADF)]);
 }
 

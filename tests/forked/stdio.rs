@@ -379,7 +379,7 @@ fn close_other_fds_above_a_lowered_limit() {
     // SAFETY: the call has only integer arguments.
     let high = unsafe { raw::syscall3(nr::FCNTL, from, F_DUPFD, 300) };
     assert!(high >= 300, "{high}");
-    common::set_limits(Resource::NOFILE, [64; 2]);
+    common::set_limits(Resource::NOFILE.as_raw(), [64; 2]);
     let high = i32::try_from(high).unwrap();
     if common::emulated() {
         return skip(test, "an emulator has descriptors of its own");

@@ -64,19 +64,19 @@ impl Role {
 
 /// Sets the soft limit of a resource to `soft`, or to the hard limit if the hard limit is lower.
 pub(crate) fn set_limit(resource: Resource, soft: u64) {
-    common::set_soft_limit(resource, soft.min(common::limits(resource)[1]));
+    common::set_soft_limit(resource.as_raw(), soft.min(common::limits(resource.as_raw())[1]));
 }
 
 /// Returns the hard limit of a resource, as both the soft and the hard value.
 pub(crate) fn hard(resource: Resource) -> Rlimit {
-    Rlimit::both(common::limits(resource)[1])
+    Rlimit::both(common::limits(resource.as_raw())[1])
 }
 
 /// Raises the soft limit on descriptors, and returns the number of pipes that this process may hold. The
 /// remaining descriptors stay free for children and for temporary use.
 pub(crate) fn most_pipes() -> usize {
     set_limit(Resource::NOFILE, u64::MAX);
-    usize::try_from(common::limits(Resource::NOFILE)[0] / 2)
+    usize::try_from(common::limits(Resource::NOFILE.as_raw())[0] / 2)
         .unwrap_or(usize::MAX)
         .saturating_sub(300)
         .max(50)

@@ -20,9 +20,9 @@ pub(super) fn out_of_descriptors_emfile_leaves_nothing() {
     let mut codes = Vec::new();
     for most in 3..last + 6 {
         let mut trying = child(|| {
-            let usual = common::set_soft_limit(Resource::NOFILE, most);
+            let usual = common::set_soft_limit(Resource::NOFILE.as_raw(), most);
             let made = shared().map(drop);
-            common::set_soft_limit(Resource::NOFILE, usual);
+            common::set_soft_limit(Resource::NOFILE.as_raw(), usual);
             match made {
                 _ if (open_fds(), mappings()) != before => 3,
                 Ok(()) => 0,
@@ -52,7 +52,7 @@ pub(super) fn out_of_memory_enomem() {
     }
     succeeds(child(|| {
         let fds = open_fds();
-        common::set_soft_limit(Resource::AS, 1 << 30);
+        common::set_soft_limit(Resource::AS.as_raw(), 1 << 30);
         let made = SharedBuilder::new().ring(1 << 30).build();
         u8::from(made.err() != Some(Errno::ENOMEM) || open_fds() != fds || shared().is_err())
     }));
@@ -149,7 +149,7 @@ pub(super) fn file_size_limit_plays_no_part() {
         return;
     }
     let mut trying = child(|| {
-        common::set_soft_limit(Resource::FSIZE, 0);
+        common::set_soft_limit(Resource::FSIZE.as_raw(), 0);
         let builder = SharedBuilder::new().chunk(65536).ring(4 << 20).populate();
         let (mut reader, writer) = builder.build().unwrap();
         let sending = std::thread::spawn(|| send_all(writer, 65536, 300));

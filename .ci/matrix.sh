@@ -24,16 +24,21 @@ both() { # [NAME=VALUE...] cargo test ARGS: on both backends
   env "$@" --features c-shim
 }
 
+# The parts that run the whole suite report the totals, not the figures of single tests.
+of_tests() { sed 's/^result: /of a test: /'; }
+
 native() { # runs the suite on this machine with the newest compiler, on both backends
   local feature passed failed
   for feature in "" c-shim; do
-    cargo test --features "$feature" 2>&1 | tee "$OUT/suite.log"
+    cargo test --features "$feature" 2>&1 | tee "$OUT/suite.log" | of_tests
     read -r passed failed _ < <(totals "$OUT/suite.log")
     echo "result: x86_64, this kernel ($(uname -r)), ${feature:-asm} | $passed passed with the documentation's examples, $failed failed"
   done
-  both cargo test --release --lib --tests
-  .ci/run ordinary_user
-  .ci/run ordinary_user --features c-shim
+  {
+    both cargo test --release --lib --tests
+    .ci/run ordinary_user
+    .ci/run ordinary_user --features c-shim
+  } | of_tests
 }
 
 release() { bash .ci/release.sh; }
@@ -45,7 +50,7 @@ copying() { # runs the suite as on a kernel that copies where Linux hands over p
   for feature in "" c-shim; do
     cargo test --no-run --message-format=json --features "$feature" | programs > "$OUT/built"
     for way in pages writes; do
-      each_copying "$way" 2>&1 | tee "$OUT/suite.log" || status=1
+      each_copying "$way" 2>&1 | tee "$OUT/suite.log" | of_tests || status=1
       read -r passed failed skipped < <(totals "$OUT/suite.log")
       echo "result: a kernel that copies, as $way, ${feature:-asm} | $passed passed, $failed failed, $skipped skipped"
     done

@@ -78,7 +78,7 @@ fn patience() -> Duration {
     let long = LONG.iter().any(|name| env::var_os(name).is_some());
     Duration::from_secs(if long {
         12 * 3600
-    } else if slow() {
+    } else if slow() && !emulated() {
         1200
     } else {
         300

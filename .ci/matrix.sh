@@ -123,7 +123,7 @@ run() { # PART...
     # Start the part in a new session without a terminal.
     setsid --wait bash "$0" part "$name" > "$OUT/$name.log" 2>&1 < /dev/null || status=FAILED
     [ "$(commit)" = "$commit" ] || status="FAILED, the sources have changed"
-    [ $status = passed ] || failed+=" $name"
+    [ "$status" = passed ] || failed+=" $name"
     echo "ended: $name | $status, $((SECONDS - start)) s, $(date -u +%Y-%m-%d), commit $commit" >> "$OUT/$name.log"
     grep -E '^(result|ended): ' "$OUT/$name.log"
   done

@@ -16,8 +16,8 @@
 # calls. The test binary `forked` runs first. Its topic `sanitizer` makes deliberate mistakes, and this script
 # fails if a tool does not report each of them.
 #
-# All processes write their reports to a directory, including those whose standard error is not read. The
-# directory must be empty at the end.
+# All processes write their reports to a directory, including those whose standard error is not read. At the
+# end, no file of this directory may contain an error.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 CROSS_ROOT=target/sanitize

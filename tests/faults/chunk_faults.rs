@@ -6,6 +6,7 @@ use crate::common::nr;
 use crate::common::{self, Filter, NO_FILTER, filtered, skip};
 use rawpipe::chunk::{ChunkMechanism, ChunkWriter, Reuse, WriterBuilder};
 use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::process::Resource;
 use rawpipe::splice::{SpliceFlags, splice};
 use rawpipe::{Errno, PipeReader, raw};
 use std::sync::LazyLock;
@@ -268,7 +269,6 @@ fn build_without_memory_to_lock_enomem() {
 
 /// Without `vmsplice` the writer uses a memfd, or `write` if the memfd would exceed the file size limit.
 fn memfd_beyond_the_limit_of_files_writes() {
-    const RLIMIT_FSIZE: usize = 1;
     let test = "memfd_beyond_the_limit_of_files_writes";
     if common::emulated() {
         return skip(test, "no seccomp under an emulator");
@@ -278,11 +278,10 @@ fn memfd_beyond_the_limit_of_files_writes() {
     }
     for limited in [false, true] {
         filtered(test, &limited, || {
-            let limits = [if limited { 64 << 10 } else { u64::MAX }, u64::MAX];
-            let place = (&raw const limits).expose_provenance();
-            // SAFETY: the kernel reads the two limits at this address.
-            let set = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) };
-            if set != 0 || !Filter::new(&[nr::VMSPLICE], Errno::EPERM).install() {
+            if limited {
+                common::set_soft_limit(Resource::FSIZE.as_raw(), 64 << 10);
+            }
+            if !Filter::new(&[nr::VMSPLICE], Errno::EPERM).install() {
                 return NO_FILTER;
             }
             let (reader, writer) = rawpipe::pipe().unwrap();

@@ -18,7 +18,6 @@ mod signals;
 mod sources;
 
 use crate::common;
-use crate::common::nr;
 use rawpipe::event::{Epoll, Event, EventFd, EventFdFlags, PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rawpipe::io::{self, DupFlags, Incomplete, IoSlice, IoSliceMut};
@@ -244,20 +243,6 @@ const NOBODY: u32 = 65534;
 /// calls this function.
 fn become_ordinary_user() -> bool {
     libc::geteuid() == NOBODY || libc::setresuid(NOBODY, NOBODY, NOBODY) == 0
-}
-
-/// Sets a soft limit of this process and returns the previous soft limit.
-fn set_limit(resource: rawpipe::process::Resource, soft: u64) -> u64 {
-    use rawpipe::raw::syscall4;
-    let (mut old, resource) = ([0_u64; 2], resource.as_raw() as usize);
-    let place = (&raw mut old).expose_provenance();
-    // SAFETY: the call writes one `struct rlimit64`.
-    assert_eq!(unsafe { syscall4(nr::PRLIMIT64, 0, resource, 0, place) }, 0);
-    let new = [soft, old[1]];
-    let place = (&raw const new).expose_provenance();
-    // SAFETY: the call reads one `struct rlimit64`.
-    assert_eq!(unsafe { syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
-    old[0]
 }
 
 fn table_read_and_readv() {

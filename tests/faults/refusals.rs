@@ -19,7 +19,7 @@ use rawpipe::io::{self, without_sigpipe};
 use rawpipe::message::packets;
 use rawpipe::pipe::{self, Builder, Capacity};
 use rawpipe::process::{
-    self, Arg, Child, Command, Fork, Signal, Spawn, SpawnMethod, SpawnStage, Stdio,
+    self, Arg, Child, Command, Fork, Resource, Signal, Spawn, SpawnMethod, SpawnStage, Stdio,
 };
 use rawpipe::splice::{SpliceFlags, copy_file_range, splice, tee};
 use rawpipe::transfer::{FanoutSink, Side, Transfer, TransferMechanism, fanout, transfer};
@@ -225,11 +225,7 @@ fn checked(row: &Row, filters: &[Filter], errno: Option<Errno>) -> Option<i32> {
 
 /// Disables core files, because a signal kills some of the children.
 fn no_core() {
-    const RLIMIT_CORE: usize = 4;
-    let limit = [0_u64; 2];
-    let place = (&raw const limit).expose_provenance();
-    // SAFETY: the call reads one `struct rlimit64`.
-    unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_CORE, place, 0) };
+    common::set_limits(Resource::CORE.as_raw(), [0; 2]);
 }
 
 /// The features whose calls Valgrind 3.19 does not pass to the kernel unchanged.

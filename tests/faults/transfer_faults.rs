@@ -8,7 +8,7 @@ use crate::common::nr;
 use crate::common::{self, HANDLED, NO_FILTER, Storm, Value, child, file, filtered, skip};
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::process::{Child, Signal};
+use rawpipe::process::{Child, Resource, Signal};
 use rawpipe::transfer::{
     Fanout, FanoutSink, Side, Transfer, TransferMechanism, Transferred, discard, fanout, transfer,
 };
@@ -452,15 +452,11 @@ fn discard_without_a_descriptor_for_a_sink_reads() {
     if common::descriptors_without_limit("discard_without_a_descriptor_for_a_sink_reads") {
         return;
     }
-    const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
     let (near, far) = UnixStream::pair().unwrap();
     io::write_all(&far, &data(50_000)).unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
     writer.write_all(b"header and body").unwrap();
-    let limit: [u64; 2] = [3, 3];
-    let place = (&raw const limit).expose_provenance();
-    // SAFETY: the call reads one `struct rlimit64` at the given address.
-    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    common::set_limits(Resource::NOFILE.as_raw(), [3, 3]);
     assert_eq!(discard(&near, Some(40_000)).unwrap(), 40_000);
     assert_eq!(discard(&reader, Some(11)).unwrap(), 11);
     assert_eq!(reader.available().unwrap(), 4);
@@ -473,7 +469,6 @@ fn discard_without_a_descriptor_for_a_sink_reads() {
 /// With a descriptor limit of 0, `poll` fails with `EINVAL`. The transfer then cannot distinguish an empty
 /// record from end of file, so the transfer also fails with `EINVAL`.
 fn transfer_of_records_where_poll_fails_ends() {
-    const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
     let test = "transfer_of_records_where_poll_fails_ends";
     if common::descriptors_without_limit(test) {
         return;
@@ -482,10 +477,7 @@ fn transfer_of_records_where_poll_fails_ends() {
     far.send(b"hello").unwrap();
     near.shutdown(Shutdown::Read).unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
-    let limit: [u64; 2] = [0, 0];
-    let place = (&raw const limit).expose_provenance();
-    // SAFETY: the call reads one `struct rlimit64` at the given address.
-    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    common::set_limits(Resource::NOFILE.as_raw(), [0, 0]);
     let error = transfer(&near, &writer).unwrap_err();
     assert_eq!(
         (error.side(), error.errno(), error.bytes()),
@@ -499,15 +491,11 @@ fn transfer_without_descriptors_for_a_broker_copies() {
     if common::descriptors_without_limit("transfer_without_descriptors_for_a_broker_copies") {
         return;
     }
-    const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
     let (near, far) = UnixStream::pair().unwrap();
     io::write_all(&far, &data(50_000)).unwrap();
     drop(far);
     let sink = file(b"");
-    let limit: [u64; 2] = [3, 3];
-    let place = (&raw const limit).expose_provenance();
-    // SAFETY: the call reads one `struct rlimit64` at the given address.
-    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    common::set_limits(Resource::NOFILE.as_raw(), [3, 3]);
     let done = transfer(&near, &sink).unwrap();
     assert_eq!((done.bytes(), done.mechanism()), (50_000, TransferMechanism::Copy));
     assert!(done.fell_back());
@@ -520,7 +508,6 @@ fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
     if common::descriptors_without_limit("fanout_thirty_sinks_under_a_limit_of_64_descriptors") {
         return;
     }
-    const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
     let bytes = data(300_000);
     let (near, far) = UnixStream::pair().unwrap();
     let mut feeding = child(|| u8::from(io::write_all(&far, &bytes).is_err()));
@@ -529,10 +516,7 @@ fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut sinks: Vec<_> = targets.iter().map(FanoutSink::new).collect();
     sinks.extend((0..30).map(|_| FanoutSink::new(&full)));
-    let limit: [u64; 2] = [64, 64];
-    let place = (&raw const limit).expose_provenance();
-    // SAFETY: the call reads one `struct rlimit64` at the given address.
-    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    common::set_limits(Resource::NOFILE.as_raw(), [64, 64]);
     let done = fanout(&near, &mut sinks).unwrap();
     assert_eq!((done.bytes(), done.fell_back()), (300_000, false));
     assert!(feeding.wait().unwrap().success());
@@ -688,7 +672,6 @@ fn transfer_grow_pipes_refused_is_ignored() {
 /// The error holds the bytes that were read from the pipe but did not fit in the file. This test needs no
 /// privilege.
 fn transfer_pipe_to_a_file_at_its_limit_efbig_holds_the_rest() {
-    const RLIMIT_FSIZE: usize = 1;
     const SIGXFSZ: i32 = 25; // 31 on MIPS and PA-RISC
     const MOST: usize = 20_000;
     signal(SIGXFSZ, 1);
@@ -696,10 +679,7 @@ fn transfer_pipe_to_a_file_at_its_limit_efbig_holds_the_rest() {
     let sink = file(b"");
     let (reader, writer) = rawpipe::pipe().unwrap();
     writer.write_all(&bytes).unwrap();
-    let limit = [MOST as u64; 2];
-    let place = (&raw const limit).expose_provenance();
-    // SAFETY: the call reads one `struct rlimit64` at the given address.
-    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) }, 0);
+    common::set_limits(Resource::FSIZE.as_raw(), [MOST as u64; 2]);
     let mut error = transfer(&reader, &sink).unwrap_err();
     assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EFBIG)));
     assert_eq!(error.transferred().mechanism(), TransferMechanism::Broker);

@@ -1,7 +1,7 @@
 //! Checks the results of reads, writes and waits, and of calls that read or change a descriptor's settings
 //! and properties. Each row covers one call in one situation.
 
-use super::{Answer, Ends, answer, libc, own, row, set_limit, whole};
+use super::{Answer, Ends, answer, libc, own, row, whole};
 use crate::common::nr;
 use crate::common::{self, Filter, closed_fd, skip};
 use rawpipe::Deadline;
@@ -395,7 +395,7 @@ pub(crate) fn no_descriptors_left() {
     let full = Err(Errno::EMFILE);
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (source, next) = (File::open("/dev/null").unwrap(), File::open("/").unwrap());
-    set_limit(Resource::NOFILE, u64::try_from(next.as_raw_fd()).unwrap());
+    common::set_soft_limit(Resource::NOFILE.as_raw(), u64::try_from(next.as_raw_fd()).unwrap());
     drop(next);
     let mut fds = [0; 2];
     // SAFETY: the array has room for two descriptors.
@@ -448,7 +448,7 @@ pub(crate) fn waiting() {
     if common::emulated() {
         skip("waiting", "an emulator needs descriptors itself");
     } else if !common::descriptors_without_limit("waiting") {
-        let before = set_limit(Resource::NOFILE, 40);
+        let before = common::set_soft_limit(Resource::NOFILE.as_raw(), 40);
         let mut fds = [PollFd::from_borrowed_fd(closed_fd(), PollEvents::IN); 41];
         let place = fds.as_mut_ptr().cast::<c_void>();
         // SAFETY: the list holds 41 values of `struct pollfd`.
@@ -456,7 +456,7 @@ pub(crate) fn waiting() {
         let what = "more than there may be";
         row("event::poll", what, invalid, poll(&mut fds, Some(Duration::ZERO)), theirs);
         row("event::poll_deadline", what, invalid, poll_deadline(&mut fds, soon()), theirs);
-        set_limit(Resource::NOFILE, before);
+        common::set_soft_limit(Resource::NOFILE.as_raw(), before);
     }
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let mut nothing = [PollFd::new(&reader, PollEvents::IN)];

@@ -1,7 +1,7 @@
 //! Checks the results of the calls that move data, and of the functions built on these calls. Each row covers
 //! one call in one situation.
 
-use super::{Answer, Ends, alike, answer, in_child, libc, of_std, own, row, set_limit};
+use super::{Answer, Ends, alike, answer, in_child, libc, of_std, own, row};
 use crate::common::{self, append_file, closed_fd, file, skip};
 use rawpipe::Deadline;
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter};
@@ -281,7 +281,7 @@ fn without_memory(body: impl FnOnce() -> Answer) -> Option<[Answer; 2]> {
         return None; // the tool itself must map memory
     }
     Some(in_child(|| {
-        set_limit(Resource::AS, 1 << 20);
+        common::set_soft_limit(Resource::AS.as_raw(), 1 << 20);
         let null = std::ptr::null_mut();
         // The flags of a private, anonymous mapping have other values on MIPS.
         let flags = if cfg!(target_arch = "mips") { 0x802 } else { 0x22 };

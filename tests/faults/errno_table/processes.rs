@@ -1,7 +1,7 @@
 //! Checks the results of calls that create processes, wait for processes, or send signals to processes. Each
 //! row covers one call in one situation.
 
-use super::{Answer, answer, become_ordinary_user, in_child, libc, own, row, set_limit};
+use super::{Answer, answer, become_ordinary_user, in_child, libc, own, row};
 use crate::common::{self, Tool, child, close_copy, skip};
 use rawpipe::Deadline;
 use rawpipe::Errno;
@@ -86,7 +86,7 @@ pub(crate) fn forks() {
     }
     for (call, make) in calls {
         let [ours, theirs] = in_child(|| {
-            set_limit(Resource::NPROC, 0);
+            common::set_soft_limit(Resource::NPROC.as_raw(), 0);
             if !become_ordinary_user() {
                 return [OK_0; 2];
             }

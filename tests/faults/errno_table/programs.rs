@@ -1,9 +1,7 @@
 //! Checks the results of calls that execute programs, start programs as children, or communicate with
 //! children. Each row covers one call in one situation.
 
-use super::{
-    Answer, alike, answer, become_ordinary_user, in_child, libc, of_std, own, row, set_limit,
-};
+use super::{Answer, alike, answer, become_ordinary_user, in_child, libc, of_std, own, row};
 use crate::common::nr;
 use crate::common::{self, closed_fd, skip};
 use rawpipe::Deadline;
@@ -338,7 +336,7 @@ pub(crate) fn spawns() {
     as_ordinary_user(&spawn);
 
     let next = File::open("/").unwrap();
-    set_limit(Resource::NOFILE, u64::try_from(next.as_raw_fd()).unwrap());
+    common::set_soft_limit(Resource::NOFILE.as_raw(), u64::try_from(next.as_raw_fd()).unwrap());
     drop(next);
     let theirs = std_failure(std_true().stdin(std::process::Stdio::piped()));
     let ours = failure(true_().stdin(Stdio::piped()).spawn());
@@ -386,11 +384,8 @@ fn as_ordinary_user(spawn: &Spawn<'_>) {
     ];
     for (what, wanted, stage, ours, theirs) in lines {
         let [ours, theirs] = in_child(|| {
-            use rawpipe::raw::{syscall3, syscall4};
-            let limit = [0_u64; 2];
-            let place = (&raw const limit).expose_provenance();
-            // SAFETY: the call reads one `struct rlimit64`.
-            unsafe { syscall4(nr::PRLIMIT64, 0, 4, place, 0) };
+            use rawpipe::raw::syscall3;
+            common::set_limits(Resource::CORE.as_raw(), [0; 2]);
             let id = super::NOBODY as usize;
             // SAFETY: the call reads only integers. If the call fails, this process already has the ids of an
             // ordinary user.
@@ -410,7 +405,7 @@ fn as_ordinary_user(spawn: &Spawn<'_>) {
         }
     }
     let [ours, theirs] = in_child(|| {
-        set_limit(Resource::NPROC, 0);
+        common::set_soft_limit(Resource::NPROC.as_raw(), 0);
         if !become_ordinary_user() {
             return [OK_0; 2];
         }

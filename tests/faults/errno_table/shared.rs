@@ -1,6 +1,6 @@
 //! Checks the results of calls on chunks in shared memory. Each row covers one call in one situation.
 
-use super::{Answer, in_child, own, set_limit};
+use super::{Answer, in_child, own};
 use crate::common::shared::{HEAD, Outside, TAIL};
 use crate::common::{self, Filter, nr, skip};
 use rawpipe::chunk;
@@ -205,7 +205,10 @@ pub(crate) fn pairs() {
             }
             let [answer, _] = in_child(|| {
                 let next = rawpipe::io::dup(std::io::stderr()).unwrap().as_raw_fd();
-                set_limit(Resource::NOFILE, u64::try_from(next).unwrap() + left);
+                common::set_soft_limit(
+                    Resource::NOFILE.as_raw(),
+                    u64::try_from(next).unwrap() + left,
+                );
                 [made(call), Ok(0)]
             });
             own(call, what, Err(Errno::EMFILE), answer);
@@ -346,7 +349,7 @@ pub(crate) fn parts() {
         if common::in_front().is_none() {
             let parts = fresh();
             let [answer, _] = in_child(|| {
-                set_limit(Resource::AS, 1 << 20);
+                common::set_soft_limit(Resource::AS.as_raw(), 1 << 20);
                 [make(parts), Ok(0)]
             });
             own(call, "no memory left", Err(Errno::ENOMEM), answer);
@@ -366,7 +369,7 @@ pub(crate) fn parts() {
     own("SharedWriter::from_parts", "parts of a reader", Err(Errno::EPERM), refused);
     for call in ["SharedBuilder::pass_reader", "SharedBuilder::pass_writer"] {
         let [answer, _] = in_child(|| {
-            set_limit(Resource::FSIZE, 4096);
+            common::set_soft_limit(Resource::FSIZE.as_raw(), 4096);
             [made(call), Ok(0)]
         });
         own(call, "larger than files may be", Err(Errno::EFBIG), answer);

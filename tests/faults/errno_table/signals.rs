@@ -110,7 +110,7 @@ pub(crate) fn no_descriptors_left() {
     if common::descriptors_without_limit("signals_no_descriptors_left") || common::emulated() {
         return;
     }
-    super::set_limit(Resource::NOFILE, 3);
+    common::set_soft_limit(Resource::NOFILE.as_raw(), 3);
     let what = "no descriptors left";
     let c_eventfd = answer(libc::eventfd(0, 0) as isize);
     row("Cancel::new", what, Err(Errno::EMFILE), Cancel::new().map(|_| 0), c_eventfd);

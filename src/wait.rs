@@ -236,4 +236,20 @@ mod tests {
         let result: Result<()> = spin.attempt(|| turns.next().unwrap());
         assert_eq!((result, spin.penalty), (Err(Errno::EPIPE), 32));
     }
+
+    /// An attempt may be interrupted, or come before the deadline, although the call could succeed.
+    #[cfg(feature = "event")]
+    #[test]
+    fn attempt_until_tries_once_more_after_the_deadline() {
+        let (reader, _writer) = crate::pipe().unwrap();
+        let deadline = Some(Deadline::now());
+        for failure in [Errno::EINTR, Errno::EAGAIN] {
+            for (second, wanted) in [(Ok(7), Ok(7)), (Err(failure), Err(Errno::ETIMEDOUT))] {
+                let mut answers = [Err(failure), second].into_iter();
+                let attempt = || answers.next().unwrap();
+                let result = attempt_until(reader.as_fd(), PollEvents::IN, deadline, attempt);
+                assert_eq!((result, answers.len()), (wanted, 0));
+            }
+        }
+    }
 }

@@ -6,15 +6,18 @@
 #                             PART:ARGUMENT runs a piece of a part: kernels:s390x:6.1, sanitize:thread, fuzz:message
 #   .ci/matrix.sh report      print the results of the last run of each part, as the table of docs/TESTING.md
 #   .ci/matrix.sh write       write that table into docs/TESTING.md
+#   .ci/matrix.sh read        take the results of the current commit from docs/TESTING.md, to continue elsewhere
 #
 # If a part fails, the other parts still run. The output of a part is written to target/matrix/PART.log. Lines that
-# begin with "result: " contain figures that the run has counted. The last line names the commit. Pieces have separate
-# logs, so several of them can run at the same time, or one after another over several days.
+# begin with "result: " contain figures that the run has counted. The last line names the commit: the last one that
+# changes more than docs/TESTING.md. Pieces have separate logs, so several of them can run at the same time, or one after
+# another over several days.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source .ci/debian.sh
 
 OUT=target/matrix
+PAGE=docs/TESTING.md
 PARTS="release native copying userland cross kernels inject outside differential peers attack sanitize model fuzz repeat soak"
 
 # ---------------------------------------------------------------- parts without a separate script
@@ -112,7 +115,26 @@ report() {
   done
 }
 
-commit() { git describe --always --dirty --exclude '*'; }
+commit() {
+  local changed
+  changed=$(git status --porcelain -- . ":!$PAGE")
+  echo "$(git log -1 --format=%h -- . ":!$PAGE")${changed:+-dirty}"
+}
+
+on_page() { sed -n '/^<!-- the matrix -->$/,/^<!-- the end of the matrix -->$/s/^| \(.*\) |$/\1/p' "$PAGE"; }
+
+restore() { # COMMIT: writes a log for each piece on the page that ran on this commit, unless a newer log exists
+  on_page | awk -F ' [|] ' -v commit="commit $1" -v out="$OUT" '
+    NF == 3 && $3 ~ /, commit [0-9a-f]+(-dirty)?$/ {
+      log_file = out "/" $2 ".log"
+      if (substr($3, length($3) - length(commit) + 1) == commit && (getline line < log_file) < 0)
+        print rows "ended: " $2 " | " $3 > log_file
+      close(log_file)
+      rows = ""
+      next
+    }
+    NF == 3 { rows = rows "result: " $2 " | " $3 "\n" }'
+}
 
 run() { # PART...
   local name start status failed= commit
@@ -137,8 +159,9 @@ case ${1:-} in
   write) # replaces the text between two comments in the page
     report > "$OUT/report.md"
     sed -i -e '/^<!-- the matrix -->$/,/^<!-- the end of the matrix -->$/{//!d}' \
-      -e "/^<!-- the matrix -->\$/r $OUT/report.md" docs/TESTING.md
+      -e "/^<!-- the matrix -->\$/r $OUT/report.md" "$PAGE"
     ;;
+  read) restore "$(commit)" ;;
   part) IFS=: read -r name argument <<< "$2" && "$name" ${argument:+"$argument"} ;;
   *)
     read -ra chosen <<< "$PARTS"

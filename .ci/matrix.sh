@@ -18,7 +18,7 @@ source .ci/debian.sh
 
 OUT=target/matrix
 PAGE=docs/TESTING.md
-PARTS="release native copying userland cross kernels inject outside differential peers attack sanitize model fuzz repeat soak"
+PARTS="release native copying userland cross kernels inject outside differential peers attack sanitize model loom fuzz repeat soak"
 
 # ---------------------------------------------------------------- parts without a separate script
 
@@ -33,8 +33,8 @@ of_tests() { sed 's/^result: /of a test: /'; }
 native() { # runs the suite on this machine with the newest compiler, on both backends
   local feature passed failed
   for feature in "" c-shim; do
-    cargo test --features "$feature" 2>&1 | tee "$OUT/suite.log" | of_tests
-    read -r passed failed _ < <(totals "$OUT/suite.log")
+    cargo test --features "$feature" 2>&1 | tee "$OUT/suite-native.log" | of_tests
+    read -r passed failed _ < <(totals "$OUT/suite-native.log")
     echo "result: x86_64, this kernel ($(uname -r)), ${feature:-asm} | $passed passed with the documentation's examples, $failed failed"
   done
   {
@@ -53,8 +53,8 @@ copying() { # runs the suite as on a kernel that copies where Linux hands over p
   for feature in "" c-shim; do
     cargo test --no-run --message-format=json --features "$feature" | programs > "$OUT/built"
     for way in pages writes; do
-      each_copying "$way" 2>&1 | tee "$OUT/suite.log" | of_tests || status=1
-      read -r passed failed skipped < <(totals "$OUT/suite.log")
+      each_copying "$way" 2>&1 | tee "$OUT/suite-copying.log" | of_tests || status=1
+      read -r passed failed skipped < <(totals "$OUT/suite-copying.log")
       echo "result: a kernel that copies, as $way, ${feature:-asm} | $passed passed, $failed failed, $skipped skipped"
     done
   done
@@ -92,6 +92,13 @@ model() { # runs ten million operations; each million has a separate seed, which
   # counts the operations that the processes report, not the requested ones
   awk '/^model: [0-9]+ operations, seed [0-9]+$/ { all += $2; seeds += !seen[$5]++ }
        END { printf "result: model | %d operations, %d seeds, 0 differences\n", all, seeds; exit all != 10000000 }' "$OUT/operations.log"
+}
+
+loom() { # checks the ring in more orders than .ci/run: none of the intact models has a limit below 5 preemptions
+  local passed failed way=(cargo test --release --manifest-path tests/loom/Cargo.toml --target-dir target/loom)
+  { "${way[@]}" && LOOM_MAX_PREEMPTIONS=5 "${way[@]}" intact; } 2>&1 | tee "$OUT/suite-loom.log"
+  read -r passed failed _ < <(totals "$OUT/suite-loom.log")
+  echo "result: loom | $passed runs of a model passed, $failed failed"
 }
 
 soak() { # runs everything together, then at each system limit; ordinary users have those of pages and processes

@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "a call that the crate has no name for")]
 
 use super::nr;
-use super::{child, skip};
+use super::{Tool, child, skip, tool};
 use rawpipe::{Errno, raw};
 
 /// A seccomp filter that rejects certain system calls.
@@ -26,6 +26,11 @@ impl Filter {
         const RETURN: u16 = 0x06;
         const ERRNO: u32 = 0x0005_0000;
         const ALLOW: u32 = 0x7fff_0000;
+        // The filter also rejects Valgrind's calls. Valgrind ends the process if it cannot change the signal
+        // mask. The kernel rejects an empty filter.
+        if calls.contains(&nr::RT_SIGPROCMASK) && tool() == Some(Tool::Valgrind) {
+            return Self(Vec::new());
+        }
         let refusal = ERRNO | errno.raw_os_error().unsigned_abs();
         let mut filter = vec![Instruction(LOAD_WORD, 0, 0, 0)]; // the system call number
         for call in calls {
@@ -68,8 +73,8 @@ impl Filter {
     }
 
     /// Installs the filter for this thread, and for the children and programs that this thread starts later.
-    /// Returns whether the kernel accepts the filter. User-mode emulators reject filters. The function does
-    /// not allocate.
+    /// Returns whether the kernel accepts the filter. User-mode emulators reject filters, and Valgrind allows
+    /// no filter that rejects `rt_sigprocmask`. The function does not allocate.
     pub(crate) fn install(&self) -> bool {
         const PR_SET_SECCOMP: usize = 22;
         const PR_SET_NO_NEW_PRIVS: usize = 38;

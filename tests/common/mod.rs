@@ -595,6 +595,11 @@ pub(crate) fn open_fds() -> BTreeSet<i32> {
     listed.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
 }
 
+/// Returns the name of the file behind a descriptor of this process, such as `pipe:[1234]`.
+pub(crate) fn link_of(fd: i32) -> String {
+    fs::read_link(format!("/proc/self/fd/{fd}")).unwrap().to_str().unwrap().to_owned()
+}
+
 /// Returns the number of the signal that killed a process, or `None`.
 pub(crate) fn signal(status: ExitStatus) -> Option<i32> {
     std::os::unix::process::ExitStatusExt::signal(&status)

@@ -340,7 +340,17 @@ fn daemon_has_no_terminal_and_no_descriptor_of_its_maker() {
     let mut targets: Vec<_> = links.map(|link| fs::read_link(link.path()).unwrap()).collect();
     targets.sort();
     let log = fs::canonicalize(&log).unwrap();
-    assert_eq!(targets, [PathBuf::from("/dev/null"), log.clone(), log.clone()]);
+    let expected = [PathBuf::from("/dev/null"), log.clone(), log.clone()];
+    if common::tool() == Some(common::Tool::Valgrind) {
+        // Valgrind has files of its own in the process, but no pipe.
+        assert!(expected.iter().all(|file| targets.contains(file)), "{targets:?}");
+        assert!(
+            !targets.iter().any(|file| file.to_string_lossy().starts_with("pipe:")),
+            "{targets:?}"
+        );
+    } else {
+        assert_eq!(targets, expected);
+    }
     assert_eq!(fs::read_link(place.join("cwd")).unwrap(), Path::new("/"));
     let stat = fs::read_to_string(place.join("stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();

@@ -59,7 +59,7 @@ fn role() -> std::process::Command {
     for tool in ["ASAN_OPTIONS", "LSAN_OPTIONS", "MSAN_OPTIONS", "TSAN_OPTIONS"] {
         command.env(tool, options);
     }
-    command.env_remove("VALGRIND_OPTS");
+    command.env("VALGRIND_OPTS", "--errors-for-leak-kinds=definite");
     command
 }
 

@@ -686,7 +686,7 @@ fn spawn_death_signal_of_a_parent_that_has_ended() {
     let pid = std::process::id();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let wchan = fs::read_to_string("/proc/self/wchan");
-    if children.is_err() || wchan.is_err() || common::emulated() {
+    if children.is_err() || wchan.is_err() || common::in_front().is_some() {
         let test = "spawn_death_signal_of_a_parent_that_has_ended";
         return skip(test, "the kernel does not say where a child is");
     }

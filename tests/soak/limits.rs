@@ -1,7 +1,7 @@
 //! Reads and sets the limits of this process, and reads its current use of resources.
 
 use crate::common::nr;
-use crate::common::{self, emulated, programs, tool};
+use crate::common::{self, Tool, emulated, programs, tool};
 use rawpipe::process::{Resource, Rlimit};
 use rawpipe::raw;
 use std::collections::BTreeSet;
@@ -86,6 +86,9 @@ pub(crate) fn most_pipes() -> usize {
 /// process will then start `children` children and run `threads` threads.
 pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &'static str> {
     match role {
+        Role::Descriptors if tool() == Some(Tool::Valgrind) => {
+            Err("Valgrind does not apply the limit on descriptors")
+        }
         Role::Plain | Role::Descriptors => Ok(()),
         Role::Memory if tool().is_some() => Err("a tool needs memory of its own, and ends without"),
         Role::Memory => memory_ahead(),

@@ -128,7 +128,7 @@ commit() {
   echo "$(git log -1 --format=%h -- . ":!$PAGE")${changed:+-dirty}"
 }
 
-on_page() { sed -n '/^<!-- the matrix -->$/,/^<!-- the end of the matrix -->$/s/^| \(.*\) |$/\1/p' "$PAGE"; }
+on_page() { sed -n '/^<!-- the matrix -->$/,/^<!-- the end of the matrix -->$/s/^| \(.*\) |$/\1/p' "$PAGE" | tail -n +2; } # without the titles
 
 restore() { # COMMIT: writes a log for each piece on the page that ran on this commit, unless a newer log exists
   on_page | awk -F ' [|] ' -v commit="commit $1" -v out="$OUT" '

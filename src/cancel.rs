@@ -70,8 +70,9 @@ impl Cancel {
         Ok(Self(eventfd, AtomicBool::new(false)))
     }
 
-    /// Cancels this value. Waits in progress end immediately, apart from reading data that is ready. Later
-    /// waits end without sleeping. Repeated calls have no effect.
+    /// Cancels this value. Waits in progress end immediately, except that a read of data that is ready still
+    /// returns the data, and a `Transfer` first moves at most one chunk. Later waits end without sleeping.
+    /// Repeated calls have no effect.
     ///
     /// This function makes one `write` and one atomic store, so a signal handler may call it.
     pub fn cancel(&self) {

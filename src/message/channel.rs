@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 /// use rawpipe::message::{Channel, Duplex};
 ///
 /// // SAFETY: the program has no other thread, so the child may allocate, as `recv` does.
-/// // (In a program with threads it would use `recv_into`.)
+/// // (In a program with threads it would use `recv_into`, and exit after the first error.)
 /// let (mut child, link) = unsafe {
 ///     Duplex::fork(|link| {
 ///         let mut channel = Channel::from(link);

@@ -22,7 +22,9 @@ use core::fmt;
 #[non_exhaustive]
 pub enum MessageError {
     /// The call failed with this errno. After a receiving call has failed with
-    /// [`ETIMEDOUT`](Errno::ETIMEDOUT), the next call continues at the same byte.
+    /// [`ETIMEDOUT`](Errno::ETIMEDOUT) or [`ECANCELED`](Errno::ECANCELED), the next call continues at the
+    /// same byte. A sending call that fails in the middle of a message cannot be continued: see
+    /// [`Torn`](Self::Torn).
     Io(Errno),
     /// [`send_many`](super::Sender::send_many) failed with this errno. The second value is the number of
     /// whole messages that were sent before the failure. The caller can send the remaining messages later,
@@ -30,7 +32,8 @@ pub enum MessageError {
     Stopped(Errno, usize),
     /// The message is longer than the limit. This value is the message's length in bytes. If a sending call
     /// fails with this error, no byte was sent. If a receiving call fails with this error, every later
-    /// receiving call also fails with it. The peer uses a higher limit, is broken, or is hostile.
+    /// receiving call also fails with it, unless [`with_limit`](super::Receiver::with_limit) raises the
+    /// limit. The peer uses a higher limit, is broken, or is hostile.
     TooLong(u64),
     /// The message is longer than the buffer. This value is the message's length in bytes. The message can
     /// still be received into a larger buffer.

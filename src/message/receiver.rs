@@ -173,6 +173,9 @@ impl<R: AsFd> Receiver<R> {
     /// Receives a message into `buf` and returns its length in bytes, or `None` if the stream ends after the
     /// last message. Waits as [`recv`](Self::recv) does.
     ///
+    /// This call allocates only if it fails in the middle of a body. The receiver then keeps the part that
+    /// has arrived, and the next call allocates memory for the whole message.
+    ///
     /// # Errors
     ///
     /// Fails as [`recv`](Self::recv) does, and with
@@ -214,9 +217,14 @@ impl<R: AsFd> Receiver<R> {
     /// Receives the missing bytes of a body of `len` bytes.
     fn recv_whole(&mut self, len: usize, until: Until<'_>) -> Result<(), MessageError> {
         self.body.try_reserve_exact(len - self.body.len()).map_err(|_| Errno::ENOMEM)?;
-        while self.body.len() < len {
-            if self.recv_body(len - self.body.len(), until)? == 0 {
-                return Err(MessageError::Truncated);
+        let mut have = self.body.len();
+        while have < len {
+            match self.recv_body(have, len, until) {
+                Ok(count @ 1..) => have += count,
+                answer => {
+                    self.body.truncate(have);
+                    return Err(answer.map_or_else(MessageError::Io, |_| MessageError::Truncated));
+                }
             }
         }
         Ok(())
@@ -274,24 +282,26 @@ impl<R: AsFd> Receiver<R> {
         }
     }
 
-    /// Reads at most `most` bytes of the body, appends them to the part that was read earlier, and returns
-    /// the number of bytes read. A result of 0 means end of file.
-    fn recv_body(&mut self, most: usize, until: Until<'_>) -> crate::Result<usize> {
-        /// If memory must be zeroed before each read, a long message is received in pieces of this size in
-        /// bytes.
+    /// Reads further bytes of a body of `len` bytes, of which `have` bytes were read earlier. Returns the
+    /// number of bytes read, or 0 at end of file. Zeros may follow these bytes in `body`.
+    fn recv_body(&mut self, have: usize, len: usize, until: Until<'_>) -> crate::Result<usize> {
+        /// If memory must be zeroed before it is read into, at most this number of bytes is zeroed in
+        /// advance.
         const PIECE: usize = 1 << 16;
 
+        let most = len - have;
         if until.is_none() && self.input.is_direct(most) {
             let fd = self.input.reader.as_fd();
+            self.body.truncate(have);
             let read = || call::read_spare(fd, &mut self.body, most);
             return attempt_until(fd, PollEvents::IN, None, read);
         }
-        let have = self.body.len();
+        // The zeros stay between two reads. If a peer sends single bytes, zeroing the whole piece for each of
+        // them would take longer than the next byte, and the deadline would not be noticed.
         self.body.resize(have + most.min(PIECE), 0);
         self.lost = true; // as in `read_to`
         let answer = self.input.read(&mut self.body[have..], until);
         self.lost = false;
-        self.body.truncate(have + answer.unwrap_or(0));
         answer
     }
 }

@@ -112,7 +112,8 @@ impl<W: AsFd> Sender<W> {
     /// full or holds the last message. A message that does not fit in the remaining space is written without
     /// being copied, usually in the same write as the buffer. As with [`send`](Self::send), a long message
     /// may need a second write. On a TCP socket, each further write may wait for an acknowledgement. Set
-    /// `TCP_NODELAY` to avoid this wait.
+    /// `TCP_NODELAY` to avoid this wait. If `as_fd` of the descriptor panics, some of the messages may have
+    /// been sent.
     ///
     /// # Errors
     ///

@@ -42,7 +42,10 @@ pub struct Change {
 ///
 /// The `flags` argument selects the changes that are reported in addition to the ends of children. A handle
 /// that was passed keeps its child's exit status, so [`wait`](Child::wait) returns that status again. Handles
-/// that already hold their child's status are skipped.
+/// that already hold their child's status are skipped. If the status of a passed child [is
+/// lost](Child#lost-status), this call has the result of a wait through the handle: the status since Linux
+/// 6.15, and otherwise `ECHILD`. This call detects a loss when it begins, and when the state of a child has
+/// changed.
 ///
 /// # Other handles
 ///
@@ -72,6 +75,8 @@ pub struct Change {
 ///   `/proc`. The pauses between these checks grow from 0.1 ms to 6.4 ms. Without a `/proc` of this pid
 ///   namespace, or without a free descriptor, hidden children without a passed handle are collected only
 ///   after the ended child has been waited for.
+/// - This call waits as long as this process has children, even if none of them can be reported because all
+///   have handles that were not passed.
 /// - If another thread is delayed while it starts a program, this call is delayed as well.
 /// - If this process was forked without this crate's [`fork`](super::fork()), this process keeps the claims
 ///   of its parent. A child whose process id matches one of these claims is not reported.
@@ -81,8 +86,10 @@ pub struct Change {
 ///
 /// # Errors
 ///
-/// - [`ECHILD`](Errno::ECHILD) if this process has no children. This error is also returned if `SIGCHLD` is
-///   ignored or has `SA_NOCLDWAIT`, and the last child has ended.
+/// - [`ECHILD`](Errno::ECHILD) if this process has no children. If `SIGCHLD` is ignored or has
+///   `SA_NOCLDWAIT`, this is the case when the last child has ended.
+/// - [`ECHILD`](Errno::ECHILD) if the status of a child whose handle was passed [is
+///   lost](Child#lost-status). [`try_wait`](Child::try_wait) finds the handle, and the next call skips it.
 ///
 /// # Examples
 ///
@@ -130,9 +137,9 @@ pub fn wait_any<C: BorrowMut<Child>>(children: &mut [C], flags: WaitFlags) -> Re
 /// remains.
 ///
 /// Linux has no call that waits for any child until a deadline. This function polls instead, with pauses that
-/// grow from 0.1 ms to 6.4 ms. With [`Deadline::now`] the function does not wait. In that case, it also returns
-/// `None` if it finds a child that another thread may still be creating. If other threads start children, use
-/// a deadline of a few milliseconds.
+/// grow from 0.1 ms to 6.4 ms. With [`Deadline::now`] the function does not wait. In that case, it also
+/// returns `None` if it finds a child that another thread may still be creating. If other threads start
+/// children, use a deadline of a few milliseconds.
 ///
 /// # Errors
 ///
@@ -149,31 +156,37 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
     let options = WEXITED | flags.bits() as usize;
     let mut backoff = Backoff::default();
     let is_bounded = deadline.at != Deadline::NEVER.at || deadline.cancel.is_some();
-    let mut nohang = if is_bounded { WNOHANG } else { 0 };
+    let (mut nohang, mut is_first) = (WNOHANG, true);
     loop {
         // The clock is read first, so that an end before the deadline is reported.
         let reached = deadline.is_reached();
-        if let Some((first, _)) = retry(|| call::waitid_all(options | WNOWAIT | nohang))? {
-            let mut change = take(children, options, deadline, &first)?;
-            // The child may have a handle that was not passed. The kernel then reports this child first until
-            // the child is waited for. Without a free descriptor, only the passed handles can be checked.
-            for index in 0..children.len() {
-                let child = children[index].borrow();
-                if change.is_none() && child.end.is_none() {
-                    change = look(children, child.pid, options, deadline)?;
-                }
+        let found = match retry(|| call::waitid_all(options | WNOWAIT | nohang)) {
+            Err(Errno::ECHILD) => {
+                return take_passed(children, options)?.map(Some).ok_or(Errno::ECHILD);
             }
-            if change.is_none() {
-                change = each_process(|pid| look(children, pid, options, deadline))?;
-            }
-            if change.is_some() {
-                return Ok(change);
-            }
-            nohang = WNOHANG;
-        } else if !is_bounded {
+            found => found?,
+        };
+        let mut change = match &found {
+            Some((first, _)) => take(children, options, deadline, first)?,
+            None => None,
+        };
+        // The found child may have a handle that was not passed. The kernel then reports this child first
+        // until the child is waited for. Without a free descriptor, only the passed handles can be checked.
+        if change.is_none() && (found.is_some() || is_first) {
+            change = take_passed(children, options)?;
+        }
+        if change.is_none() && found.is_some() {
+            change = each_process(|pid| look(children, pid, options, deadline))?;
+        }
+        if change.is_some() {
+            return Ok(change);
+        }
+        is_first = false;
+        if found.is_none() && !is_bounded {
             nohang = 0;
             continue;
         }
+        nohang = WNOHANG;
         if reached? {
             return Ok(None);
         }
@@ -207,6 +220,32 @@ fn look<C: BorrowMut<Child>>(
     }
 }
 
+/// Collects a change through the first passed handle that has one. Unlike a wait for any child, a wait
+/// through a handle also finds a status that is lost.
+fn take_passed<C: BorrowMut<Child>>(children: &mut [C], options: usize) -> Result<Option<Change>> {
+    for (index, child) in children.iter_mut().enumerate() {
+        let change = take_own(child.borrow_mut(), index, options)?;
+        if change.is_some() {
+            return Ok(change);
+        }
+    }
+    Ok(None)
+}
+
+/// Collects a change through a passed handle, unless the handle already holds its child's status.
+fn take_own(child: &mut Child, index: usize, options: usize) -> Result<Option<Change>> {
+    if child.end.is_some() {
+        return Ok(None);
+    }
+    let status = child.wait_once(WNOHANG | if options == WEXITED { WNOWAIT } else { options })?;
+    Ok(status.map(|status| Change {
+        pid: child.id(),
+        index: Some(index),
+        status,
+        rusage: child.rusage().unwrap_or_default(),
+    }))
+}
+
 /// Collects the change of state that a wait has found. Returns `None` if the change was not requested, or if
 /// another waiter collected it. Also returns `None` if the child has a handle that was not passed, or may
 /// have such a handle.
@@ -217,43 +256,32 @@ fn take<C: BorrowMut<Child>>(
     found: &SigInfo,
 ) -> Result<Option<Change>> {
     let pid = found.si_pid;
-    let ends_only = options == WEXITED;
-    let own = children.iter_mut().map(BorrowMut::borrow_mut);
-    let mut own = own.enumerate().filter(|(_, child)| child.pid == pid && child.end.is_none());
-    let (index, waited) = if let Some((index, child)) = own.next() {
-        let status = child.wait_once(WNOHANG | if ends_only { WNOWAIT } else { options });
-        let used = child.rusage().unwrap_or_default();
-        (Some(index), status.map(|status| status.map(|status| (status, used))))
-    } else {
-        // A stop that was not requested is reported only to a tracer, whose own wait handles that stop.
-        if ends_only && !is_end(ExitStatus::new(found)) || is_claimed(pid) {
-            return Ok(None);
-        }
-        let pidfd = match call::pidfd_open_child(pid) {
-            Err(Errno::ECHILD | Errno::ESRCH) => return Ok(None),
-            pidfd => pidfd.ok(),
-        };
-        // If a child was still being created when the pidfd was opened, that child has its claim after
-        // `settle`. A child without a claim therefore either has no handle or was waited for. If it was
-        // waited for, waiting with the pidfd fails with `ECHILD`.
-        if !settle(deadline) || is_claimed(pid) {
-            return Ok(None);
-        }
-        let waited = waitid(pid, pidfd.as_ref().map(AsFd::as_fd), options | WNOHANG);
-        (
-            None,
-            waited.map(|waited| {
-                waited.map(|(info, used)| (ExitStatus::new(&info), Rusage::new(used)))
-            }),
-        )
+    let own = children.iter_mut().map(BorrowMut::borrow_mut).enumerate();
+    let mut own = own.filter(|(_, child)| child.pid == pid && child.end.is_none());
+    if let Some((index, child)) = own.next() {
+        return take_own(child, index, options);
+    }
+    // A stop that was not requested is reported only to a tracer, whose own wait handles that stop.
+    if options == WEXITED && !is_end(ExitStatus::new(found)) || is_claimed(pid) {
+        return Ok(None);
+    }
+    let pidfd = match call::pidfd_open_child(pid) {
+        Err(Errno::ECHILD | Errno::ESRCH) => return Ok(None),
+        pidfd => pidfd.ok(),
     };
-    match waited {
+    // If a child was still being created when the pidfd was opened, that child has its claim after `settle`.
+    // A child without a claim therefore either has no handle or was waited for. If it was waited for, waiting
+    // with the pidfd fails with `ECHILD`.
+    if !settle(deadline) || is_claimed(pid) {
+        return Ok(None);
+    }
+    match waitid(pid, pidfd.as_ref().map(AsFd::as_fd), options | WNOHANG) {
         Err(Errno::ECHILD) => Ok(None),
-        waited => Ok(waited?.map(|(status, rusage)| Change {
+        waited => Ok(waited?.map(|(info, used)| Change {
             pid: pid.unsigned_abs(),
-            index,
-            status,
-            rusage,
+            index: None,
+            status: ExitStatus::new(&info),
+            rusage: Rusage::new(used),
         })),
     }
 }

@@ -272,8 +272,9 @@ impl<'p> Transfer<'p> {
     ///
     /// A blocking terminal is written byte by byte, because `poll` guarantees room for one byte only. A
     /// longer `write` sleeps until the terminal has accepted all bytes. Single bytes are slow: about 0.2 MB
-    /// per second. A terminal that was opened with `O_NONBLOCK` is written at full speed. A file of size 0,
-    /// such as `/proc/kmsg` or `trace_pipe`, is polled before it is read.
+    /// per second. A cancel then ends the transfer up to a second later, or sooner with a smaller
+    /// [`chunk`](Self::chunk). A terminal that was opened with `O_NONBLOCK` is written at full speed. A file
+    /// of size 0, such as `/proc/kmsg` or `trace_pipe`, is polled before it is read.
     ///
     /// The deadline does not hold in these cases:
     ///

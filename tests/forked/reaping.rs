@@ -376,7 +376,47 @@ fn wait_any_with_sigchld_ignored_echild() {
     drop(held(3, &gate));
     let mut given = held(4, &gate);
     drop(gate);
+    // The status is lost, but since Linux 6.15 the pidfd of the passed child keeps it.
+    let answer = wait_any(&mut [&mut given], ENDS).map(|change| change.status);
+    assert_eq!(answer, given.wait());
     assert_eq!(wait_any(&mut [&mut given], ENDS).unwrap_err(), Errno::ECHILD);
+}
+
+/// If other code has collected the status of a passed child, the call has the same result as a wait through
+/// the handle. Another child without a passed handle, living or ended, does not make the call hang.
+fn wait_any_status_of_a_passed_child_lost_echild() {
+    unsafe extern "C" {
+        safe fn waitpid(pid: i32, status: usize, options: i32) -> i32;
+    }
+    for living in [true, false] {
+        let gate = rawpipe::pipe().unwrap();
+        let mut other = if living { held(3, &gate) } else { child(|| 3) };
+        if !living {
+            has_ended(&other);
+        }
+        let (mut first, mut second) = (child(|| 4), child(|| 5));
+        let pid = i32::try_from(first.id()).unwrap();
+        assert_eq!(waitpid(pid, 0, 0), pid);
+        has_ended(&second);
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            let change = wait_any_deadline(&mut [&mut first, &mut second], ENDS, soon());
+            answers.push(change.map(|change| change.map(|change| (change.index, change.status))));
+        }
+        let kept = first.wait();
+        let lost = kept.map(|status| Some((Some(0), status)));
+        assert!(matches!(kept.map(|status| status.code()), Ok(Some(4)) | Err(Errno::ECHILD)));
+        assert!(answers.contains(&lost), "{living}: {answers:?}, not {lost:?}");
+        assert!(
+            answers.contains(&Ok(Some((Some(1), second.wait().unwrap())))),
+            "{living}: {answers:?}"
+        );
+        // Both handles are skipped now.
+        let mut both = [&mut first, &mut second];
+        assert!(wait_any_deadline(&mut both, ENDS, Deadline::after(SHORT)).unwrap().is_none());
+        drop(gate);
+        assert_eq!(other.wait().unwrap().code(), Some(3));
+    }
 }
 
 /// In a nested PID namespace, a process has a child of its own, and a copied handle of its parent's child.
@@ -521,6 +561,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     wait_any_continues_after_a_signal,
     wait_any_without_pidfds,
     wait_any_with_sigchld_ignored_echild,
+    wait_any_status_of_a_passed_child_lost_echild,
     wait_any_in_a_forked_child,
     wait_any_beside_a_dropped_copy_with_the_number_of_a_child,
     rusage_of_a_child_that_works,

@@ -137,6 +137,10 @@ fn channel_hostile_lengths_too_long() {
             assert_eq!(receiver.recv(), Err(MessageError::TooLong(len)));
             assert_eq!(receiver.recv_into(&mut [0; 200]), Err(MessageError::TooLong(len)));
         }
+        if len == 101 {
+            let body = receiver.with_limit(101).recv().unwrap().unwrap();
+            assert_eq!(body, [0; 101], "a larger limit");
+        }
     }
     let error = std::io::Error::from(MessageError::TooLong(5));
     assert_eq!(error.kind(), ErrorKind::InvalidData);
@@ -508,6 +512,42 @@ fn spin(time: Duration) -> Duration {
         let _ = poll(&mut [], Some(Duration::ZERO));
     }
     busy() - before
+}
+
+/// A call with a deadline zeroes memory once, not before each of the reads that return one byte each.
+/// Otherwise a peer that sends single bytes keeps the call beyond its deadline.
+#[test]
+fn recv_deadline_single_bytes_cost_no_zeroing() {
+    const BYTES: usize = 200;
+    let test = "recv_deadline_single_bytes_cost_no_zeroing";
+    if !cfg!(debug_assertions) {
+        return skip(test, "optimized zeroing is too fast to be seen");
+    }
+    let builder = Builder::new().capacity(Capacity::Bytes(1 << 20));
+    let Ok((reader, writer)) = builder.packet().nonblocking().build() else {
+        return skip(test, "no pipe of this capacity");
+    };
+    for ahead in [false, true] {
+        let mut receiver = Receiver::new(&reader);
+        if ahead {
+            receiver = receiver.with_read_ahead();
+        }
+        for byte in (1_u64 << 20).to_le_bytes().into_iter().chain([7; BYTES]) {
+            if writer.try_write(&[byte]) != Ok(1) {
+                return skip(test, "no pipe for so many packets");
+            }
+        }
+        let before = busy();
+        assert_eq!(receiver.recv_deadline(Deadline::now()), Err(TIMED_OUT));
+        let used = busy() - before;
+        assert_eq!(rawpipe::pipe::available(&reader), Ok(0), "all bytes were read");
+        let before = busy();
+        for _ in 0..BYTES {
+            std::hint::black_box(Vec::new()).resize(1 << 16, 0_u8);
+        }
+        let zeroing = busy() - before;
+        assert!(used < zeroing / 2, "{ahead}: {used:?}, and {zeroing:?} for zeroing");
+    }
 }
 
 /// Returns whether no flag prevents a read of this blocking socket from waiting.

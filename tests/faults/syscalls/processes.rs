@@ -24,6 +24,18 @@ fn waiting() -> (Child, PipeWriter) {
     (child, opener)
 }
 
+/// Forks a child whose status other code collects.
+fn waited_for() -> Child {
+    unsafe extern "C" {
+        fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+    }
+    let child = common::child(|| 0);
+    let pid = i32::try_from(child.id()).expect("a process id");
+    // SAFETY: the call writes to no memory.
+    assert_eq!(unsafe { waitpid(pid, std::ptr::null_mut(), 0) }, pid);
+    child
+}
+
 fn exit() -> Command<'static> {
     program("exit", &["0"])
 }
@@ -81,13 +93,7 @@ pub(super) fn forks() -> Vec<Operation> {
         })
         .without(&[&[refused(nr::PIDFD_SEND_SIGNAL)]]),
         of("process", "a child that other code has waited for", || {
-            unsafe extern "C" {
-                fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
-            }
-            let mut child = common::child(|| 0);
-            let pid = i32::try_from(child.id()).expect("a process id");
-            // SAFETY: the call writes to no memory.
-            assert_eq!(unsafe { waitpid(pid, std::ptr::null_mut(), 0) }, pid);
+            let mut child = waited_for();
             let _ = operation(|| child.wait());
         }),
         of("process", "by descriptor", || {
@@ -136,6 +142,10 @@ pub(super) fn forks() -> Vec<Operation> {
                 done(process::wait_any(&mut [&mut given], ends));
             });
             drop(elsewhere);
+        }),
+        of("process::wait_any", "a child that other code has waited for", || {
+            let mut child = waited_for();
+            let _ = operation(|| process::wait_any(&mut [&mut child], process::WaitFlags::empty()));
         }),
         of("process::wait_any", "an orphan", || {
             drop(common::child(|| 0));

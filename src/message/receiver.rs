@@ -291,8 +291,8 @@ impl<R: AsFd> Receiver<R> {
 
         let most = len - have;
         if until.is_none() && self.input.is_direct(most) {
+            self.body.truncate(have); // first, because `as_fd` could panic
             let fd = self.input.reader.as_fd();
-            self.body.truncate(have);
             let read = || call::read_spare(fd, &mut self.body, most);
             return attempt_until(fd, PollEvents::IN, None, read);
         }

@@ -23,7 +23,7 @@ pub struct Change {
     pub index: Option<usize>,
     /// The change: the child's end, stop or continuation.
     pub status: ExitStatus,
-    /// The resources that the child has used.
+    /// The resources that the child has used, or zeros if the child's status [was lost](Child#lost-status).
     pub rusage: Rusage,
 }
 

@@ -266,6 +266,22 @@ fn channel_recv_from_a_descriptor_that_panics_changes_no_message() {
         }
     }
     assert!((4..20).contains(&panics), "{panics}");
+
+    // The first bytes come from the buffer, and the others are read directly.
+    let message = pattern(40_000, 2);
+    for n in 1..6 {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let mut receiver = Receiver::new(Failing(reader, &calls)).with_read_ahead();
+        writer.write_all(&40_000_u64.to_le_bytes()).unwrap();
+        writer.write_all(&message).unwrap();
+        calls.set(n + 1);
+        let whole = catch_unwind(AssertUnwindSafe(|| receiver.recv()));
+        calls.set(0);
+        match whole.unwrap_or_else(|_| receiver.recv()) {
+            Ok(received) => assert!(received.as_ref() == Some(&message), "{n}"),
+            Err(error) => assert_eq!(error, MessageError::Truncated, "{n}"),
+        }
+    }
 }
 
 #[test]

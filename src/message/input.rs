@@ -70,12 +70,12 @@ impl<R: AsFd> Input<R> {
     /// Reads up to `buf.len()` bytes, and waits for the first byte. A result of 0 means end of file.
     pub(super) fn read(&mut self, buf: &mut [u8], until: Until<'_>) -> Result<usize> {
         let direct = self.is_direct(buf.len());
-        let (spin, fd) = (&mut self.spin, self.reader.as_fd());
         let Some(block) = self.block.as_mut().filter(|_| !direct) else {
-            return read(spin, fd, buf, until);
+            return read(&mut self.spin, self.reader.as_fd(), buf, until);
         };
         if self.unread.is_empty() {
-            self.unread = START..START + read(spin, fd, &mut block.0[START..], until)?;
+            let (fd, ahead) = (self.reader.as_fd(), &mut block.0[START..]);
+            self.unread = START..START + read(&mut self.spin, fd, ahead, until)?;
         }
         let count = buf.len().min(self.unread.len());
         buf[..count].copy_from_slice(&block.0[self.unread.start..][..count]);

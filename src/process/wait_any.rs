@@ -44,8 +44,9 @@ pub struct Change {
 /// that was passed keeps its child's exit status, so [`wait`](Child::wait) returns that status again. Handles
 /// that already hold their child's status are skipped. If the status of a passed child [is
 /// lost](Child#lost-status), this call has the result of a wait through the handle: the status since Linux
-/// 6.15, and otherwise `ECHILD`. This call detects a loss when it begins, and when the state of a child has
-/// changed.
+/// 6.15, and otherwise `ECHILD`. This call detects a loss when it begins, when it finds that the state of any
+/// child has changed, and at the deadline. The kernel does not wake a waiting call if another waiter collects
+/// the status, or if `SIGCHLD` is ignored.
 ///
 /// # Other handles
 ///
@@ -87,7 +88,8 @@ pub struct Change {
 /// # Errors
 ///
 /// - [`ECHILD`](Errno::ECHILD) if this process has no children. If `SIGCHLD` is ignored or has
-///   `SA_NOCLDWAIT`, this is the case when the last child has ended.
+///   `SA_NOCLDWAIT`, this is the case when the last child has ended, and since Linux 6.15 when the statuses
+///   of the passed children have been returned.
 /// - [`ECHILD`](Errno::ECHILD) if the status of a child whose handle was passed [is
 ///   lost](Child#lost-status). [`try_wait`](Child::try_wait) finds the handle, and the next call skips it.
 ///
@@ -172,7 +174,7 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
         };
         // The found child may have a handle that was not passed. The kernel then reports this child first
         // until the child is waited for. Without a free descriptor, only the passed handles can be checked.
-        if change.is_none() && (found.is_some() || is_first) {
+        if change.is_none() && (found.is_some() || is_first || reached != Ok(false)) {
             change = take_passed(children, options)?;
         }
         if change.is_none() && found.is_some() {

@@ -11,7 +11,7 @@ use rawpipe::process::{
     self, Change, Child, Command, OnDrop, Resource, Signal, Stdio, WaitFlags, fork_with,
     set_child_subreaper, wait_any, wait_any_deadline,
 };
-use rawpipe::{Deadline, Errno, PipeReader, PipeWriter};
+use rawpipe::{Cancel, Deadline, Errno, PipeReader, PipeWriter};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -419,6 +419,33 @@ fn wait_any_status_of_a_passed_child_lost_echild() {
     }
 }
 
+/// Another thread collects a passed child's status during the call. The kernel does not wake the call, but
+/// when the call ends, it reports the loss instead of the cancel.
+fn wait_any_status_lost_meanwhile_is_no_timeout() {
+    unsafe extern "C" {
+        safe fn waitpid(pid: i32, status: usize, options: i32) -> i32;
+    }
+    let gate = rawpipe::pipe().unwrap();
+    let mut living = held(3, &gate);
+    let own = rawpipe::pipe().unwrap(); // after the fork, so that `living` has no copy
+    let mut lost = held(4, &own);
+    let pid = i32::try_from(lost.id()).unwrap();
+    let cancel = Cancel::new().unwrap();
+    let answer = thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(SHORT);
+            drop(own);
+            waitpid(pid, 0, 0);
+            cancel.cancel();
+        });
+        wait_any_deadline(&mut [&mut living, &mut lost], ENDS, soon().or_cancelled(&cancel))
+    });
+    let lost = lost.wait().map(|status| Some((Some(1), status)));
+    assert_eq!(answer.map(|change| change.map(|change| (change.index, change.status))), lost);
+    drop(gate);
+    assert_eq!(living.wait().unwrap().code(), Some(3));
+}
+
 /// In a nested PID namespace, a process has a child of its own, and a copied handle of its parent's child.
 /// Both children have the same process id. Dropping the copy does not make `wait_any` report the process's
 /// own child.
@@ -562,6 +589,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     wait_any_without_pidfds,
     wait_any_with_sigchld_ignored_echild,
     wait_any_status_of_a_passed_child_lost_echild,
+    wait_any_status_lost_meanwhile_is_no_timeout,
     wait_any_in_a_forked_child,
     wait_any_beside_a_dropped_copy_with_the_number_of_a_child,
     rusage_of_a_child_that_works,

@@ -282,6 +282,26 @@ fn channel_recv_from_a_descriptor_that_panics_changes_no_message() {
             Err(error) => assert_eq!(error, MessageError::Truncated, "{n}"),
         }
     }
+
+    // A message that is wholly in the buffer needs no descriptor.
+    for way in 0..4 {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let mut receiver = Receiver::new(Failing(reader, &calls)).with_read_ahead();
+        Sender::new(writer).send_many(&[b"one".to_vec(), message[..5000].to_vec()]).unwrap();
+        assert_eq!(receiver.recv().unwrap().as_deref(), Some(&b"one"[..]));
+        assert_eq!(receiver.recv_into(&mut [0; 9]), Err(MessageError::BufferTooShort(5000)));
+        assert!(receiver.has_message());
+        calls.set(1);
+        let mut buf = vec![0; 5000];
+        match way {
+            0 => buf = receiver.recv().unwrap().unwrap(),
+            1 => buf = receiver.recv_deadline(soon()).unwrap().unwrap(),
+            2 => assert_eq!(receiver.recv_into(&mut buf), Ok(Some(5000))),
+            _ => assert_eq!(receiver.recv_into_deadline(&mut buf, soon()), Ok(Some(5000))),
+        }
+        calls.set(0);
+        assert!(buf == message[..5000], "{way}");
+    }
 }
 
 #[test]

@@ -865,6 +865,11 @@ fn spawn_fds_number_beyond_the_limit_ebadf() {
     let to = 1 << 30;
     let (stage, errno) = failure(reporter(&[]).fd_maps(&[(file.as_fd(), to)]));
     assert_eq!((stage, errno), (SpawnStage::Dup { from: file.as_raw_fd(), to }, Errno::EBADF));
+    // The child copies the file first, because its number is a target. The error names the file's number.
+    let other = File::open("/").unwrap();
+    let fds = [(file.as_fd(), to), (other.as_fd(), file.as_raw_fd())];
+    let (stage, errno) = failure(reporter(&[]).fd_maps(&fds));
+    assert_eq!((stage, errno), (SpawnStage::Dup { from: file.as_raw_fd(), to }, Errno::EBADF));
 }
 
 /// Makes 39 the highest possible descriptor number. Even the first spawn of this process must work with this

@@ -238,7 +238,7 @@ fn apply_descriptors(world: &World, command: &mut Command<'_>, model: &mut Model
     match setting {
         Setting::Stream(which, stream) => {
             let which = usize::from(which % 3);
-            let (stdio, expected): (Stdio, _) = match stream {
+            let (stdio, expected): (Stdio<'_>, _) = match stream {
                 Stream::Inherit => (Stdio::inherit(), model::Stream::Inherit),
                 Stream::Null => (Stdio::null(), model::Stream::Null),
                 Stream::Piped => (Stdio::piped(), model::Stream::Piped),

@@ -172,7 +172,7 @@ impl Model {
         if self.session && self.group.is_some_and(|group| group != 0) {
             return Some(vec![(SpawnStage::Setpgid, Errno::EPERM)]);
         }
-        if let Some(failures) = self.failure_of_descriptors(world, &targets) {
+        if let Some(failures) = Self::failure_of_descriptors(world, &targets) {
             return Some(failures);
         }
         for (resource, limit) in &self.limits {
@@ -193,31 +193,14 @@ impl Model {
         self.executable(&here).err().map(|errno| vec![(SpawnStage::Exec, errno)])
     }
 
-    /// Returns the failure that a target number near or above the limit causes, or `None`. If another mapping
-    /// targets the number of a descriptor, that descriptor is first moved above the highest number.
+    /// Returns the failure that the lowest target number at or above the limit causes, or `None`.
     fn failure_of_descriptors(
-        &self,
         world: &World,
         targets: &[(Option<i32>, i32)],
     ) -> Option<Vec<(SpawnStage, Errno)>> {
-        let highest = targets.last()?.1;
-        if highest < world.limit - 1 {
-            return None;
-        }
-        let mut failures = Vec::new();
-        for (from, to) in targets {
-            let Some(from) = *from else { continue };
-            let in_the_way = targets.iter().any(|(_, other)| *other == from) && from != *to;
-            if in_the_way {
-                failures.push((SpawnStage::Dup { from, to: *to }, Errno::EINVAL));
-                break;
-            }
-        }
-        if failures.is_empty() {
-            let (from, to) = targets.iter().find(|(_, to)| *to >= world.limit)?;
-            failures.push((SpawnStage::Dup { from: (*from)?, to: *to }, Errno::EBADF));
-        }
-        Some(failures)
+        let (from, to) = targets.iter().find(|(_, to)| *to >= world.limit)?;
+        // Only streams have no known number, and their targets are below every limit.
+        Some(vec![(SpawnStage::Dup { from: (*from)?, to: *to }, Errno::EBADF)])
     }
 
     /// Returns the path of the program that a search from this directory must find.

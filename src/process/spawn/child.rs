@@ -29,6 +29,8 @@ use core::time::Duration;
 pub(super) struct Move {
     pub(super) from: RawFd,
     pub(super) to: RawFd,
+    /// The number of the descriptor that is duplicated: `from`, or the number of a temporary copy.
+    pub(super) source: RawFd,
 }
 
 /// The report that the child makes to its parent through shared memory.
@@ -212,16 +214,16 @@ fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
             // that is used is closed by the exec.
             let copy = copy_elsewhere(borrow(step.from), moves, |copy| _ = copy.into_raw_fd());
             let copy = copy.map_err(failed(step))?.into_raw_fd();
-            moves.iter_mut().skip(index).take(1).for_each(|step| step.from = copy);
+            moves.iter_mut().skip(index).take(1).for_each(|step| step.source = copy);
         }
     }
     for step in moves {
-        let done = if step.from == step.to {
-            call::fcntl_setfd(borrow(step.from), 0)
+        let done = if step.source == step.to {
+            call::fcntl_setfd(borrow(step.source), 0)
         } else {
             // SAFETY: no other code uses this table of descriptors, and this code does not use the replaced
             // descriptor. Sources that must still be mapped were copied to other numbers above.
-            unsafe { call::dup_onto(borrow(step.from), step.to) }
+            unsafe { call::dup_onto(borrow(step.source), step.to) }
         };
         done.map_err(failed(*step))?;
     }

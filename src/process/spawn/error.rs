@@ -38,7 +38,7 @@ pub enum SpawnStage {
     Cgroup,
     /// Giving a descriptor its number in the child.
     Dup {
-        /// The descriptor's number in the parent, or the number of a temporary copy in the child.
+        /// The descriptor's number in the parent.
         from: RawFd,
         /// The descriptor's number in the child.
         to: RawFd,

@@ -332,7 +332,8 @@ impl<'a> Spawn<'a> {
         let place = stack.stack();
         let moves = stack.moves();
         for (step, (from, to)) in moves.iter_mut().zip(self.fds) {
-            *step = Move { from: from.as_raw_fd(), to: *to };
+            let from = from.as_raw_fd();
+            *step = Move { from, to: *to, source: from };
         }
         moves.sort_unstable_by_key(|step| step.to);
         if moves.windows(2).any(|pair| pair[0].to == pair[1].to) {

@@ -100,6 +100,19 @@ fn try_wait_while_the_kernel_discards_the_status() {
     }
 }
 
+/// A zombie of another process may stay a zombie for any time. This process has no status to wait for.
+fn try_wait_of_a_foreign_zombie_does_not_wait_echild() {
+    let mut zombie = child(|| 5);
+    has_ended(&zombie);
+    let mut other = child(|| {
+        let start = Instant::now();
+        let lost = zombie.try_wait() == Err(Errno::ECHILD);
+        u8::from(!lost || start.elapsed() > Duration::from_millis(500))
+    });
+    assert_eq!(other.wait().unwrap().code(), Some(0));
+    assert_eq!(zombie.wait().unwrap().code(), Some(5));
+}
+
 fn wait_any_without_children_echild() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
     assert_eq!(any(Deadline::now()).unwrap_err(), Errno::ECHILD);
@@ -576,6 +589,7 @@ fn wait_any_in_a_child_that_other_code_has_forked() {
 pub(crate) const TESTS: common::Tests = common::tests![
     wait_any_of_a_hidden_handle_without_descriptors,
     try_wait_while_the_kernel_discards_the_status,
+    try_wait_of_a_foreign_zombie_does_not_wait_echild,
     wait_any_in_a_child_that_other_code_has_forked,
     wait_any_without_children_echild,
     wait_any_nothing_has_happened,

@@ -252,22 +252,22 @@ pub(in crate::process) fn is_end(status: ExitStatus) -> bool {
 }
 
 /// Returns how the process of a pidfd ended, for use when `waitid` has no status.
+///
+/// `waitid` no longer finds a child shortly before the pidfd receives the status and reports `HUP`. This
+/// function waits for that moment. A process that is not a child may stay a zombie for any time, so this
+/// function does not wait for its parent.
 pub(in crate::process) fn end_by_pidfd(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
-    let ask = || match call::pidfd_get_info_exit(pidfd) {
-        // The process ceased to exist while the kernel prepared the answer.
-        Err(Errno::ESRCH) => Ok(None),
-        answer => answer,
-    };
-    let mut end = ask().ok()?;
-    if end.is_none() {
-        let mut fds = [PollFd::from_borrowed_fd(pidfd, PollEvents::IN)];
-        let _ = poll(&mut fds, Some(Duration::ZERO));
-        // `waitid` no longer finds a process shortly before the pidfd receives the status and reports `HUP`.
-        if fds[0].revents().contains(PollEvents::IN) {
-            fds = [PollFd::from_borrowed_fd(pidfd, PollEvents::empty())];
-            let _ = poll(&mut fds, Some(Duration::from_millis(5)));
-            end = ask().ok()?;
-        }
+    match call::pidfd_get_info_exit(pidfd) {
+        Ok(Ok(status)) => return Some(ExitStatus::from_raw(status)),
+        Ok(Err(parent)) if parent != call::getpid() => return None,
+        Ok(Err(_)) | Err(Errno::ESRCH) => {}
+        Err(_) => return None,
     }
-    end.map(ExitStatus::from_raw)
+    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollEvents::IN)];
+    let _ = poll(&mut fds, Some(Duration::ZERO));
+    if fds[0].revents().contains(PollEvents::IN) {
+        fds = [PollFd::from_borrowed_fd(pidfd, PollEvents::empty())];
+        let _ = poll(&mut fds, Some(Duration::from_secs(1)));
+    }
+    call::pidfd_get_info_exit(pidfd).ok()?.ok().map(ExitStatus::from_raw)
 }

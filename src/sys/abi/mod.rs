@@ -197,9 +197,12 @@ pub(crate) const PIDFD_INFO_EXIT: u64 = 8;
 
 /// The first version of `struct pidfd_info`, with names for the fields that the crate uses.
 #[repr(C)]
+#[derive(Default)]
 pub(crate) struct PidfdInfo {
     pub(crate) mask: u64,
-    pub(crate) _between: [u32; 13],
+    pub(crate) _cgroup_and_ids: [u32; 4],
+    pub(crate) parent: i32,
+    pub(crate) _credentials: [u32; 8],
     pub(crate) exit_code: i32,
 }
 const _: () = assert!(size_of::<PidfdInfo>() == 64);

@@ -71,13 +71,15 @@ pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
 }
 
 /// Returns the exit status, in the encoding of wait(2), of a process whose status was collected elsewhere or
-/// was discarded. Returns `None` while the status is still pending. Fails, usually with `ENOTTY`, before
-/// Linux 6.13.
-pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> {
-    let mut info = PidfdInfo { mask: abi::PIDFD_INFO_EXIT, _between: [0; 13], exit_code: 0 };
+/// was discarded. While the status is still pending, returns the id of the process's parent as an error.
+/// Fails with `ESRCH` if the process ceases to exist during the call, and usually with `ENOTTY` before Linux
+/// 6.13.
+pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<core::result::Result<i32, i32>> {
+    let mut info = PidfdInfo { mask: abi::PIDFD_INFO_EXIT, ..PidfdInfo::default() };
     // SAFETY: the kernel reads and writes as many bytes at the given address as the request's number encodes.
     decode(unsafe { syscall3(nr::IOCTL, arg(pidfd), abi::PIDFD_GET_INFO, lent_mut(&mut info)) })?;
-    Ok((info.mask & abi::PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
+    let has_status = info.mask & abi::PIDFD_INFO_EXIT != 0;
+    Ok(if has_status { Ok(info.exit_code) } else { Err(info.parent) })
 }
 
 /// Opens a pidfd, which is always close-on-exec.

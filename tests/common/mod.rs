@@ -380,17 +380,19 @@ pub(crate) fn end_without_a_look_at_leaks() {
     }
 }
 
-/// Returns 1 in a process with filters. This result makes LeakSanitizer skip its check. LeakSanitizer calls
-/// this function at exit. The check would run in a new process, and a [`Filter`] may reject the calls that
-/// create this process. The function detects filters by the `no_new_privs` flag, which programs inherit
-/// together with the filters.
+/// Returns 1 in a process with filters or with a low limit of descriptors. This result makes LeakSanitizer
+/// skip its check. LeakSanitizer calls this function at exit. The check would run in a new process, and a
+/// [`Filter`] may reject the calls that create this process. Without a free descriptor, the check would never
+/// end. The function detects filters by the `no_new_privs` flag, which programs inherit together with the
+/// filters.
 #[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "leak"))]
 #[unsafe(no_mangle)]
 extern "C" fn __lsan_is_turned_off() -> i32 {
     const PR_GET_NO_NEW_PRIVS: usize = 39;
+    const RLIMIT_NOFILE: u32 = 7; // on x86_64, where the sanitizers run
     // SAFETY: the call reads only integers.
     let set = unsafe { raw::syscall5(nr::PRCTL, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) };
-    i32::from(set == 1)
+    i32::from(set == 1 || limits(RLIMIT_NOFILE)[0] < 64)
 }
 
 /// Returns whether workloads must be reduced, because a tool or an emulator slows the test down. If the

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 
 unsafe extern "C" {
-    fn ioctl(fd: i32, request: usize, argument: *mut i32) -> i32;
+    fn ioctl(fd: i32, request: usize, ...) -> i32;
 }
 
 /// Returns a terminal in line mode, and the master through which a test types input.

@@ -26,7 +26,7 @@ unsafe extern "C" {
     #[link_name = "waitpid"]
     fn c_waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
     #[link_name = "ptrace"]
-    fn c_ptrace(request: isize, pid: i32, address: usize, data: usize) -> isize;
+    fn c_ptrace(request: u32, ...) -> isize;
     #[link_name = "clock"]
     safe fn c_clock() -> std::ffi::c_long;
 }
@@ -898,14 +898,14 @@ fn drop_in_a_forked_child_does_nothing() {
 
 // ---- traced children ----
 
-const PTRACE_TRACEME: isize = 0;
-const PTRACE_CONT: isize = 7;
-const PTRACE_SEIZE: isize = 0x4206;
-const PTRACE_INTERRUPT: isize = 0x4207;
+const PTRACE_TRACEME: u32 = 0;
+const PTRACE_CONT: u32 = 7;
+const PTRACE_SEIZE: u32 = 0x4206;
+const PTRACE_INTERRUPT: u32 = 0x4207;
 
-fn ptrace(request: isize, pid: u32, data: usize) -> bool {
+fn ptrace(request: u32, pid: u32, data: usize) -> bool {
     // SAFETY: none of these requests passes an address to the kernel.
-    unsafe { c_ptrace(request, i32::try_from(pid).unwrap(), 0, data) == 0 }
+    unsafe { c_ptrace(request, i32::try_from(pid).unwrap(), 0_usize, data) == 0 }
 }
 
 /// Returns the signal that stopped a traced child, as `waitpid` reports it to the tracer. Returns `None` if
@@ -1005,7 +1005,7 @@ fn drop_reaps_a_traced_child() {
         let mut child = child(|| {
             // SAFETY: the request passes no address. The tracer intercepts the signal, so the signal is
             // not delivered.
-            let traced = unsafe { c_ptrace(PTRACE_TRACEME, 0, 0, 0) } == 0;
+            let traced = unsafe { c_ptrace(PTRACE_TRACEME) } == 0;
             c_kill(std::process::id().try_into().unwrap(), Signal::USR1.as_raw());
             u8::from(!traced)
         });

@@ -261,12 +261,12 @@ fn communicate_shell_with_a_child_that_lives_on() {
 /// A stop that the kernel reports only to the tracer does not end `communicate`. The tracer is another
 /// thread.
 fn communicate_traced_child_until_its_end() {
-    const SEIZE: isize = 0x4206;
-    const INTERRUPT: isize = 0x4207;
-    const CONT: isize = 7;
+    const SEIZE: u32 = 0x4206;
+    const INTERRUPT: u32 = 0x4207;
+    const CONT: u32 = 7;
     unsafe extern "C" {
         #[link_name = "ptrace"]
-        fn c_ptrace(request: isize, pid: i32, address: usize, data: usize) -> isize;
+        fn c_ptrace(request: u32, ...) -> isize;
     }
     let test = "communicate_traced_child_until_its_end";
     if common::emulated() {
@@ -286,7 +286,7 @@ fn communicate_traced_child_until_its_end() {
         }
         let pid = i32::try_from(child.id()).unwrap();
         // SAFETY: none of these requests passes an address to the kernel.
-        let trace = move |request| unsafe { c_ptrace(request, pid, 0, 0) } == 0;
+        let trace = move |request| unsafe { c_ptrace(request, pid, 0_usize, 0_usize) } == 0;
         let (begun, seen) = mpsc::channel();
         let tracer = thread::spawn(move || {
             let seized = trace(SEIZE) && trace(INTERRUPT);

@@ -8,8 +8,7 @@
 //! A transfer delivers available bytes before it waits for more, so two processes can exchange requests and
 //! replies through transfers. `splice` between a pipe and a socket holds the pipe's lock while it waits for
 //! the socket. No signal reaches a process that waits for that lock. To wait for a socket, a transfer
-//! therefore uses a private pipe ([`Broker`](TransferMechanism::Broker)). No other process needs the lock of
-//! that pipe.
+//! therefore uses a private pipe ([`Broker`](TransferMechanism::Broker)). No other process needs its lock.
 //!
 //! # The end
 //!

@@ -389,10 +389,9 @@ pub(crate) fn end_without_a_look_at_leaks() {
 #[unsafe(no_mangle)]
 extern "C" fn __lsan_is_turned_off() -> i32 {
     const PR_GET_NO_NEW_PRIVS: usize = 39;
-    const RLIMIT_NOFILE: u32 = 7; // on x86_64, where the sanitizers run
     // SAFETY: the call reads only integers.
     let set = unsafe { raw::syscall5(nr::PRCTL, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) };
-    i32::from(set == 1 || limits(RLIMIT_NOFILE)[0] < 64)
+    i32::from(set == 1 || limits(rawpipe::process::Resource::NOFILE.as_raw())[0] < 64)
 }
 
 /// Returns whether workloads must be reduced, because a tool or an emulator slows the test down. If the

@@ -100,16 +100,27 @@ fn try_wait_while_the_kernel_discards_the_status() {
     }
 }
 
-/// A zombie of another process may stay a zombie for any time. This process has no status to wait for.
+/// A zombie of another process may stay a zombie for any time, so a wait does not wait for its status. This
+/// also applies to a process outside the pid namespace of the caller.
 fn try_wait_of_a_foreign_zombie_does_not_wait_echild() {
+    const CLONE_NEWPID: i32 = 0x2000_0000;
+    unsafe extern "C" {
+        safe fn unshare(flags: i32) -> i32;
+    }
     let mut zombie = child(|| 5);
     has_ended(&zombie);
-    let mut other = child(|| {
+    let mut is_quick = || {
         let start = Instant::now();
         let lost = zombie.try_wait() == Err(Errno::ECHILD);
         u8::from(!lost || start.elapsed() > Duration::from_millis(500))
+    };
+    let code = |mut child: Child| child.wait().unwrap().code();
+    assert_eq!(code(child(&mut is_quick)), Some(0));
+    let outside = child(|| match unshare(CLONE_NEWPID) {
+        0 => u8::from(code(child(&mut is_quick)) != Some(0)),
+        _ => 0, // no right to name spaces
     });
-    assert_eq!(other.wait().unwrap().code(), Some(0));
+    assert_eq!(code(outside), Some(0));
     assert_eq!(zombie.wait().unwrap().code(), Some(5));
 }
 

@@ -259,15 +259,17 @@ pub(in crate::process) fn is_end(status: ExitStatus) -> bool {
 pub(in crate::process) fn end_by_pidfd(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
     match call::pidfd_get_info_exit(pidfd) {
         Ok(Ok(status)) => return Some(ExitStatus::from_raw(status)),
-        Ok(Err(parent)) if parent != call::getpid() => return None,
-        Ok(Err(_)) | Err(Errno::ESRCH) => {}
-        Err(_) => return None,
-    }
-    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollEvents::IN)];
-    let _ = poll(&mut fds, Some(Duration::ZERO));
-    if fds[0].revents().contains(PollEvents::IN) {
-        fds = [PollFd::from_borrowed_fd(pidfd, PollEvents::empty())];
-        let _ = poll(&mut fds, Some(Duration::from_secs(1)));
+        Ok(Err(parent)) if parent == call::getpid() => {
+            let mut fds = [PollFd::from_borrowed_fd(pidfd, PollEvents::IN)];
+            let _ = poll(&mut fds, Some(Duration::ZERO));
+            if fds[0].revents().contains(PollEvents::IN) {
+                fds = [PollFd::from_borrowed_fd(pidfd, PollEvents::empty())];
+                let _ = poll(&mut fds, Some(Duration::from_secs(1)));
+            }
+        }
+        // The process ceased to exist during the call, or is outside this pid namespace.
+        Err(Errno::ESRCH) => {}
+        _ => return None,
     }
     call::pidfd_get_info_exit(pidfd).ok()?.ok().map(ExitStatus::from_raw)
 }
